@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+#[=[
+LibTorch by its files, without TorchConfig.cmake: that one enables the CUDA language, wants a CUDA toolkit for a CPU
+program, and sets directory-wide flags.
+
+The first of these that holds a LibTorch is taken:
+  1. LIBTORCH_ROOT, a CMake or environment variable: an unpacked libtorch, or .../site-packages/torch. If it is given, it must do.
+  2. the torch that `python3` on the PATH would import (it is looked up, not imported)
+  3. .deps/libtorch of the project, where ./dev unpacks the pinned wheels
+Versions 2.11 to 2.15 are accepted.
+
+Defines LibTorch::LibTorch, LibTorch_FOUND, LibTorch_VERSION, LibTorch_DIR_FOUND (the folder), LibTorch_LIBRARY_DIR. With KEDGE_CUDA on,
+the CUDA libraries are linked too, even though no symbol of theirs is named: their operators register themselves on loading.
+]=]
+set(LibTorch_oldest 2.11)
+set(LibTorch_newest 2.15)
+
+# The version of the LibTorch in folder `root`, or "" where there is none.
+function(libtorch_version root result)
+  set(version "")
+  if(EXISTS "${root}/include/torch/headeronly/version.h")
+    file(STRINGS "${root}/include/torch/headeronly/version.h" lines REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH) +[0-9]+")
+    string(REGEX REPLACE ".*MAJOR +([0-9]+).*MINOR +([0-9]+).*PATCH +([0-9]+).*" "\\1.\\2.\\3" version "${lines}")
+  elseif(EXISTS "${root}/build-version")
+    file(STRINGS "${root}/build-version" version LIMIT_COUNT 1)
+  elseif(EXISTS "${root}/version.py")
+    file(STRINGS "${root}/version.py" version REGEX "^__version__" LIMIT_COUNT 1)
+  endif()
+  string(REGEX MATCH "[0-9]+\\.[0-9]+(\\.[0-9]+)?" version "${version}")
+  if(NOT EXISTS "${root}/include/ATen/ATen.h" OR NOT EXISTS "${root}/lib/libtorch_cpu.so")
+    set(version "")
+  endif()
+  set(${result} "${version}" PARENT_SCOPE)
+endfunction()
+
+function(libtorch_supported version result)
+  string(REGEX MATCH "^[0-9]+\\.[0-9]+" minor "${version}")
+  set(${result} OFF PARENT_SCOPE)
+  if(minor AND minor VERSION_GREATER_EQUAL LibTorch_oldest AND minor VERSION_LESS_EQUAL LibTorch_newest)
+    set(${result} ON PARENT_SCOPE)
+  endif()
+endfunction()
+
+set(LibTorch_DIR_FOUND "")
+set(LibTorch_VERSION "")
+set(LibTorch_why_not "")
+
+if(NOT LIBTORCH_ROOT AND DEFINED ENV{LIBTORCH_ROOT})
+  set(LIBTORCH_ROOT "$ENV{LIBTORCH_ROOT}")
+endif()
+if(LIBTORCH_ROOT)
+  set(LibTorch_candidates "${LIBTORCH_ROOT}")
+else()
+  find_program(KEDGE_PYTHON python3)
+  mark_as_advanced(KEDGE_PYTHON)
+  if(KEDGE_PYTHON)
+    execute_process(
+      COMMAND "${KEDGE_PYTHON}" -c
+        "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s and s.submodule_search_locations else '')"
+      OUTPUT_VARIABLE LibTorch_candidates OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  endif()
+  list(APPEND LibTorch_candidates "${CMAKE_CURRENT_LIST_DIR}/../.deps/libtorch/torch")
+endif()
+
+foreach(candidate IN LISTS LibTorch_candidates)
+  libtorch_version("${candidate}" LibTorch_candidate_version)
+  libtorch_supported("${LibTorch_candidate_version}" LibTorch_candidate_supported)
+  if(LibTorch_candidate_supported)
+    get_filename_component(LibTorch_DIR_FOUND "${candidate}" REALPATH)
+    set(LibTorch_VERSION "${LibTorch_candidate_version}")
+    break()
+  elseif(LibTorch_candidate_version)
+    string(APPEND LibTorch_why_not
+      "${candidate} holds LibTorch ${LibTorch_candidate_version}; kedge supports ${LibTorch_oldest} to ${LibTorch_newest}. ")
+  elseif(LIBTORCH_ROOT)
+    string(APPEND LibTorch_why_not
+      "LIBTORCH_ROOT=${candidate} holds no LibTorch (include/ATen/ATen.h and lib/libtorch_cpu.so). ")
+  endif()
+endforeach()
+if(LibTorch_why_not AND LIBTORCH_ROOT)
+  message(FATAL_ERROR "${LibTorch_why_not}Set LIBTORCH_ROOT to a supported one, or unset it.")
+endif()
+
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(LibTorch REQUIRED_VARS LibTorch_DIR_FOUND VERSION_VAR LibTorch_VERSION
+  REASON_FAILURE_MESSAGE
+    "${LibTorch_why_not}`./dev build` fetches a pinned one, `pip install torch==2.15.0` or LIBTORCH_ROOT=FOLDER name another.")
+
+if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
+  set(LibTorch_LIBRARY_DIR "${LibTorch_DIR_FOUND}/lib")
+  add_library(LibTorch::LibTorch INTERFACE IMPORTED)
+  set_target_properties(LibTorch::LibTorch PROPERTIES
+    INTERFACE_INCLUDE_DIRECTORIES "${LibTorch_DIR_FOUND}/include;${LibTorch_DIR_FOUND}/include/torch/csrc/api/include"
+    INTERFACE_COMPILE_FEATURES cxx_std_20)
+  foreach(library IN ITEMS torch_cpu c10)
+    add_library(LibTorch::${library} SHARED IMPORTED)
+    set_target_properties(LibTorch::${library} PROPERTIES
+      IMPORTED_LOCATION "${LibTorch_LIBRARY_DIR}/lib${library}.so"
+      IMPORTED_SONAME "lib${library}.so")
+    set_property(TARGET LibTorch::LibTorch APPEND PROPERTY INTERFACE_LINK_LIBRARIES LibTorch::${library})
+  endforeach()
+  if(KEDGE_CUDA)
+    foreach(library IN ITEMS torch_cuda c10_cuda)
+      if(NOT EXISTS "${LibTorch_LIBRARY_DIR}/lib${library}.so")
+        message(FATAL_ERROR "KEDGE_CUDA is on, but ${LibTorch_LIBRARY_DIR} has no lib${library}.so: name a CUDA build of LibTorch by LIBTORCH_ROOT.")
+      endif()
+      set_property(TARGET LibTorch::LibTorch APPEND PROPERTY INTERFACE_LINK_LIBRARIES
+        "-Wl,--push-state,--no-as-needed,${LibTorch_LIBRARY_DIR}/lib${library}.so,--pop-state")
+    endforeach()
+  endif()
+endif()

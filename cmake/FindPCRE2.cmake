@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+# The 8-bit PCRE2 library, without pkg-config. Defines PCRE2::8BIT, PCRE2_FOUND, PCRE2_VERSION.
+find_path(PCRE2_INCLUDE_DIR pcre2.h)
+find_library(PCRE2_8BIT_LIBRARY pcre2-8)
+
+if(PCRE2_INCLUDE_DIR)
+  file(STRINGS "${PCRE2_INCLUDE_DIR}/pcre2.h" pcre2_lines REGEX "^#define PCRE2_(MAJOR|MINOR) +[0-9]+")
+  string(REGEX REPLACE ".*PCRE2_MAJOR +([0-9]+).*PCRE2_MINOR +([0-9]+).*" "\\1.\\2" PCRE2_VERSION "${pcre2_lines}")
+endif()
+
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(PCRE2 REQUIRED_VARS PCRE2_8BIT_LIBRARY PCRE2_INCLUDE_DIR VERSION_VAR PCRE2_VERSION)
+mark_as_advanced(PCRE2_INCLUDE_DIR PCRE2_8BIT_LIBRARY)
+
+if(PCRE2_FOUND AND NOT TARGET PCRE2::8BIT)
+  add_library(PCRE2::8BIT UNKNOWN IMPORTED)
+  set_target_properties(PCRE2::8BIT PROPERTIES
+    IMPORTED_LOCATION "${PCRE2_8BIT_LIBRARY}"
+    INTERFACE_INCLUDE_DIRECTORIES "${PCRE2_INCLUDE_DIR}"
+    INTERFACE_COMPILE_DEFINITIONS PCRE2_CODE_UNIT_WIDTH=8)
+endif()
