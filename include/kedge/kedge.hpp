@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <kedge/concepts.hpp>
+#include <kedge/loop.hpp>
+#include <kedge/losses.hpp>
+#include <kedge/momentum.hpp>
+#include <kedge/reference.hpp>
+#include <kedge/schedule.hpp>
+#include <kedge/soup.hpp>
+#include <kedge/version.hpp>

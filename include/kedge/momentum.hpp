@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+
+#include <kedge/detail/check.hpp>
+
+namespace kedge {
+
+// A momentum rule gives α_t, the extrapolation after round t = 1, 2, …:
+//   log π_t = log π̂_t + α_t (log π̂_t − log π̂_{t−1})                              docs/math.md (5)
+
+/// α_t = 0: plain iterative training.
+struct no_momentum {
+  [[nodiscard]] double operator()(std::size_t) const { return 0; }
+};
+
+/// α_t = α, as in the APO paper, which needs 0 ≤ α < 1. Under Bradley–Terry it is a change of step size.
+struct constant_momentum {
+  double alpha = 0.3;
+  [[nodiscard]] double operator()(std::size_t) const { return alpha; }
+};
+
+/// α_t = t / (t + s): Nesterov's schedule; C_t = t (t + 2s + 1) / (2 (s + 1)) grows with t².
+struct nesterov_momentum {
+  double s = 3;
+  [[nodiscard]] double operator()(std::size_t round) const {
+    return static_cast<double>(round) / (static_cast<double>(round) + s);
+  }
+};
+
+template <class M>
+concept momentum = requires(M const& rule, std::size_t round) {
+  { rule(round) } -> std::convertible_to<double>;
+};
+
+/// C_T: the coefficient of r/β in log π̂_T under exact Bradley–Terry dynamics.
+/// math    v_1 = 1, v_{t+1} = α_t v_t + 1, C_T = Σ_{t ≤ T} v_t                       docs/math.md (5)
+/// cost    O(T)
+template <momentum M>
+[[nodiscard]] double accumulated_steps(M const& rule, std::size_t rounds) {
+  double velocity = 0;
+  double sum = 0;
+  for (std::size_t t = 1; t <= rounds; ++t) {
+    velocity = (t == 1 ? 0 : rule(t - 1) * velocity) + 1;
+    sum += velocity;
+  }
+  return sum;
+}
+
+/// β_eq = β T / C_T: plain iterative DPO with this β ends where momentum ends, under exact dynamics.
+///                                                                                 docs/math.md (7)
+template <momentum M>
+[[nodiscard]] double effective_beta(double beta, M const& rule, std::size_t rounds) {
+  detail::require(beta > 0, "effective_beta: beta = ", beta, "; it must be positive");
+  detail::require(rounds > 0, "effective_beta: no rounds; pass at least one");
+  return beta * static_cast<double>(rounds) / accumulated_steps(rule, rounds);
+}
+
+}  // namespace kedge
