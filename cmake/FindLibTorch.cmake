@@ -11,7 +11,10 @@ Versions 2.11 to 2.15 are accepted.
 
 Defines LibTorch::LibTorch, LibTorch_FOUND, LibTorch_VERSION, LibTorch_DIR_FOUND (the folder), LibTorch_LIBRARY_DIR. With KEDGE_CUDA on,
 the CUDA libraries are linked too, even though no symbol of theirs is named: their operators register themselves on loading.
+
+As a script, `cmake -P cmake/FindLibTorch.cmake` only says which one it would take, and fails where there is none: ./dev asks before it downloads.
 ]=]
+cmake_minimum_required(VERSION 3.25)
 set(LibTorch_oldest 2.11)
 set(LibTorch_newest 2.15)
 
@@ -79,6 +82,14 @@ foreach(candidate IN LISTS LibTorch_candidates)
 endforeach()
 if(LibTorch_why_not AND LIBTORCH_ROOT)
   message(FATAL_ERROR "${LibTorch_why_not}Set LIBTORCH_ROOT to a supported one, or unset it.")
+endif()
+
+if(CMAKE_SCRIPT_MODE_FILE STREQUAL CMAKE_CURRENT_LIST_FILE)
+  if(NOT LibTorch_DIR_FOUND)
+    message(FATAL_ERROR "No LibTorch. ${LibTorch_why_not}")
+  endif()
+  message(STATUS "LibTorch ${LibTorch_VERSION} in ${LibTorch_DIR_FOUND}")
+  return()
 endif()
 
 include(FindPackageHandleStandardArgs)
