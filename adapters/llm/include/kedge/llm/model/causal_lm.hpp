@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <kedge/adapters/torch.hpp>
+
+#include <kedge/llm/data/ragged.hpp>
+#include <kedge/llm/model/config.hpp>
+
+namespace kedge::llm {
+
+/// Parameters in the order of parameters_of().
+using pack = std::vector<at::Tensor>;
+
+/// How the model computes.
+struct compute_settings {
+  at::ScalarType type = at::kFloat;       ///< of weights and activations; the residual stream is at least fp32
+  at::Device device = at::kCPU;
+  std::int64_t head_rows = 128;           ///< rows of the LM head computed at a time
+  std::int64_t kept_logits = 96 << 20;    ///< bytes of head probabilities kept for the backward pass; the rest is computed again
+};
+
+/// A decoder-only transformer as a policy: log-probabilities of completions, and their vector-Jacobian product.
+/// The backward pass is written by hand: it adds weight gradients straight into the caller's accumulators and keeps only what it needs.
+/// Nothing here depends on how sequences are ordered or packed, beyond rounding.
+class causal_lm {
+ public:
+  struct tape;  ///< what one forward pass keeps
+
+  /// Adds Jᵀ cotangent to the gradient. Called at most once.
+  class pullback_type {
+   public:
+    pullback_type(causal_lm const& model, pack const& weights, std::unique_ptr<tape> kept);
+    pullback_type(pullback_type&&) noexcept;
+    ~pullback_type();
+    /// shapes  cotangent: [sequences]; gradient: as the pack, fp32 or fp64
+    void operator()(std::span<double const> cotangent, pack& gradient);
+
+   private:
+    causal_lm const& model_;
+    pack const& weights_;
+    std::unique_ptr<tape> tape_;
+  };
+
+  struct forward_result {
+    std::vector<double> logp;  ///< [sequences] Σ over completion tokens, nats
+    pullback_type pullback;
+  };
+
+  causal_lm(transformer_config config, compute_settings settings);
+
+  [[nodiscard]] transformer_config const& config() const { return config_; }
+  [[nodiscard]] compute_settings const& settings() const { return settings_; }
+
+  /// The parameters in the type and on the device of the computation: the same tensors where nothing changes.
+  [[nodiscard]] pack weights_for(pack const& theta) const;
+
+  /// Log-probabilities and their pullback. `weights` must outlive the pullback, unchanged.
+  /// cost    6·N multiply-adds a token forward and backward together; head only at completion tokens
+  [[nodiscard]] forward_result forward(pack const& weights, ragged_batch const& batch) const;
+
+  /// Log-probabilities alone: nothing is kept. The same numbers as forward's, bit for bit.
+  [[nodiscard]] std::vector<double> log_probs(pack const& weights, ragged_batch const& batch) const;
+
+ private:
+  std::vector<double> compute(pack const& weights, ragged_batch const& batch, tape* kept) const;
+
+  transformer_config config_;
+  compute_settings settings_;
+  at::Tensor inverse_frequencies_;
+};
+
+}  // namespace kedge::llm

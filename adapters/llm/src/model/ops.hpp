@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The pieces of a transformer, each a forward step and its hand-written backward step. Weight gradients are added to
+// accumulators of at least fp32. Nothing here records with autograd.
+
+#include <cstdint>
+#include <vector>
+
+#include <kedge/adapters/torch.hpp>
+
+#include <kedge/llm/data/ragged.hpp>
+#include <kedge/llm/model/config.hpp>
+
+namespace kedge::llm::ops {
+
+/// x Wᵀ.   x: [T, in], W: [out, in] -> [T, out]
+at::Tensor linear(at::Tensor const& x, at::Tensor const& weight);
+
+/// residual + x Wᵀ, in the residual's type.
+at::Tensor linear_onto(at::Tensor const& residual, at::Tensor const& x, at::Tensor const& weight);
+
+/// accumulator += gᵀ x, the weight gradient of linear.
+void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tensor const& x);
+
+/// RMS normalisation in Hugging Face's order: scaled in the residual's type, rounded to the weight's, then weighted.
+struct rms_norm {
+  at::Tensor x, inverse_rms;  ///< [T, H], [T, 1]
+
+  rms_norm() = default;
+  rms_norm(at::Tensor input, double eps);
+  [[nodiscard]] at::Tensor output(at::Tensor const& weight) const;
+  /// Gradient with respect to the input; adds the weight's.
+  [[nodiscard]] at::Tensor backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& weight_gradient) const;
+};
+
+/// silu(gate) ∘ up, and its gradients.
+at::Tensor swiglu(at::Tensor const& gate, at::Tensor const& up);
+struct swiglu_gradients {
+  at::Tensor gate, up;
+};
+swiglu_gradients swiglu_backward(at::Tensor const& g, at::Tensor const& gate, at::Tensor const& up);
+
+/// Rotary embedding: halves rotated by position times frequency.
+struct rotation {
+  at::Tensor cosine, sine;  ///< [T, 1, d/2], at least fp32
+
+  rotation() = default;
+  rotation(at::Tensor const& positions, at::Tensor const& inverse_frequencies, at::ScalarType type);
+  /// x: [T, heads, d]. The inverse rotation is the transpose, hence the backward step.
+  [[nodiscard]] at::Tensor forward(at::Tensor const& x) const { return turn(x, 1); }
+  [[nodiscard]] at::Tensor backward(at::Tensor const& g) const { return turn(g, -1); }
+
+ private:
+  [[nodiscard]] at::Tensor turn(at::Tensor const& x, double direction) const;
+};
+
+/// 1/θ^(2i/d), scaled as the settings say. [d/2], fp32
+at::Tensor inverse_frequencies(rope_settings const& rope, std::int64_t head_dim);
+
+/// Causal attention over the segments of a ragged batch: the first completion of a prompt runs on with it, every further
+/// one attends to prompt and itself.   q: [T, heads, d], k and v: [T, kv_heads, d]
+class shared_prompt_attention {
+ public:
+  shared_prompt_attention() = default;
+  explicit shared_prompt_attention(std::vector<shared_prompt> const& prompts) : prompts_(&prompts) {}
+
+  /// -> [T, heads, d]
+  at::Tensor forward(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v);
+  struct gradients {
+    at::Tensor q, k, v;
+  };
+  gradients backward(at::Tensor const& g, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v,
+                     at::Tensor const& output) const;
+
+ private:
+  std::vector<shared_prompt> const* prompts_ = nullptr;
+  std::vector<at::Tensor> log_sums_;  // of each attention call, in order
+};
+
+}  // namespace kedge::llm::ops

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plain_model.hpp"
+
+#include <numeric>
+
+#include <kedge/losses.hpp>
+
+#include "support/catch.hpp"
+
+using namespace kedge::llm;
+
+namespace {
+
+std::vector<std::size_t> all_of(std::vector<preference_pair> const& pairs) {
+  std::vector<std::size_t> which(pairs.size());
+  std::iota(which.begin(), which.end(), std::size_t{0});
+  return which;
+}
+
+pack zeros_like(pack const& theta, at::ScalarType type) {
+  pack zeros;
+  for (auto const& t : theta) zeros.push_back(at::zeros(t.sizes(), type));
+  return zeros;
+}
+
+double largest_difference(pack const& x, pack const& y) {
+  double worst = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, (x[i] - y[i]).abs().max().item<double>());
+  return worst;
+}
+
+struct loss_and_gradient {
+  double loss = 0;
+  pack gradient;
+};
+
+kedge::pair_log_probs split(std::vector<double> const& logp) {
+  kedge::pair_log_probs pairs;
+  for (std::size_t i = 0; i < logp.size(); i += 2) {
+    pairs.chosen.push_back(logp[i]);
+    pairs.rejected.push_back(logp[i + 1]);
+  }
+  return pairs;
+}
+
+// DPO against a reference of zeros, over micro-batches of at most `max_tokens`.
+loss_and_gradient packed(causal_lm const& model, pack const& theta, std::vector<preference_pair> const& pairs,
+                         std::vector<std::size_t> const& order, std::size_t max_tokens) {
+  loss_and_gradient result{0, zeros_like(theta, at::kDouble)};
+  for (auto const micro : cut_micro_batches(pairs, order, max_tokens)) {
+    auto [logp, pullback] = model.forward(theta, pack_pairs(pairs, micro));
+    kedge::pair_log_probs const values = split(logp);
+    kedge::pair_log_probs const zero{std::vector<double>(values.size()), std::vector<double>(values.size())};
+    auto const part = kedge::preference_loss(kedge::dpo{.beta = 0.3}, {.logp = values, .reference = zero}, order.size());
+    result.loss += part.value;
+    std::vector<double> cotangent;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      cotangent.push_back(part.cotangent.chosen[i]);
+      cotangent.push_back(part.cotangent.rejected[i]);
+    }
+    pullback(cotangent, result.gradient);
+  }
+  return result;
+}
+
+loss_and_gradient one_sequence_at_a_time(transformer_config const& config, pack const& theta,
+                                         std::vector<preference_pair> const& pairs) {
+  pack leaves;
+  for (auto const& t : theta) leaves.push_back(t.clone().requires_grad_());
+  at::Tensor loss = at::zeros({}, at::kDouble);
+  for (auto const& pair : pairs) {
+    at::Tensor const margin = plain::log_prob(config, leaves, pair.prompt, pair.chosen) -
+                              plain::log_prob(config, leaves, pair.prompt, pair.rejected);
+    loss = loss - at::log_sigmoid(0.3 * margin) / static_cast<double>(pairs.size());
+  }
+  return {loss.item<double>(), torch::autograd::grad({loss}, leaves)};
+}
+
+}  // namespace
+
+TEST_CASE("a packed batch with shared prompts has the loss and every gradient of one sequence at a time", "[lm]") {
+  for (bool const tied : {true, false}) {
+    transformer_config const config = plain::tiny_config(tied);
+    pack const theta = plain::random_parameters(config, at::kDouble, 1);
+    auto const pairs = plain::random_pairs(7, config.vocabulary, 2);
+    causal_lm const model(config, {.type = at::kDouble});
+    auto const expected = one_sequence_at_a_time(config, theta, pairs);
+    auto const measured = packed(model, theta, pairs, all_of(pairs), 10000);
+    CHECK(std::abs(measured.loss - expected.loss) < 1e-10);
+    CHECK(largest_difference(measured.gradient, expected.gradient) < 1e-10);
+  }
+}
+
+TEST_CASE("order, micro-batches and recomputation change no loss and no gradient", "[lm]") {
+  transformer_config const config = plain::tiny_config(true);
+  pack const theta = plain::random_parameters(config, at::kDouble, 3);
+  auto const pairs = plain::random_pairs(8, config.vocabulary, 4);
+  causal_lm const model(config, {.type = at::kDouble});
+  causal_lm const frugal(config, {.type = at::kDouble, .head_rows = 3, .kept_logits = 3000});
+  auto order = all_of(pairs);
+  auto const whole = packed(model, theta, pairs, order, 10000);
+  auto const singly = packed(model, theta, pairs, order, 1);
+  auto const recomputed = packed(frugal, theta, pairs, order, 40);
+  std::reverse(order.begin(), order.end());
+  auto const backwards = packed(model, theta, pairs, order, 50);
+  for (auto const* other : {&singly, &recomputed, &backwards}) {
+    CHECK(std::abs(whole.loss - other->loss) < 1e-12);
+    CHECK(largest_difference(whole.gradient, other->gradient) < 1e-11);
+  }
+}
+
+TEST_CASE("scoring gives the same bits as the forward pass of training", "[lm]") {
+  transformer_config const config = plain::tiny_config(false);
+  pack const theta = plain::random_parameters(config, at::kFloat, 5);
+  auto const pairs = plain::random_pairs(6, config.vocabulary, 6);
+  causal_lm const model(config, {});
+  ragged_batch const batch = pack_pairs(pairs, all_of(pairs));
+  CHECK(model.log_probs(theta, batch) == model.forward(theta, batch).logp);
+}
+
+TEST_CASE("bf16 computes the fp32 result to bf16 precision", "[lm]") {
+  transformer_config const config = plain::tiny_config(true);
+  pack const theta = plain::random_parameters(config, at::kFloat, 7);
+  auto const pairs = plain::random_pairs(6, config.vocabulary, 8);
+  causal_lm const exact(config, {}), rounded(config, {.type = at::kBFloat16});
+  ragged_batch const batch = pack_pairs(pairs, all_of(pairs));
+  pack const weights = rounded.weights_for(theta);
+  auto expected = exact.forward(theta, batch);
+  auto measured = rounded.forward(weights, batch);
+  for (std::size_t i = 0; i < expected.logp.size(); ++i)
+    CHECK(std::abs(measured.logp[i] - expected.logp[i]) < 0.02 * (1 + std::abs(expected.logp[i])));
+  pack g = zeros_like(theta, at::kFloat), h = zeros_like(theta, at::kFloat);
+  std::vector<double> cotangent(expected.logp.size(), 0.5);
+  expected.pullback(cotangent, g);
+  measured.pullback(cotangent, h);
+  for (std::size_t i = 0; i < g.size(); ++i)
+    CHECK((g[i] - h[i]).norm().item<double>() < 0.1 * g[i].norm().item<double>());
+}
