@@ -120,10 +120,12 @@ def train(folder, data, steps, **settings):
             beta=0.1, max_length=1024, bf16=False, use_cpu=True, logging_steps=1, save_strategy="no", report_to="none",
             disable_tqdm=True, **settings,
         )  # fmt: skip
+        tokenizer = AutoTokenizer.from_pretrained(folder)
         trainer = DPOTrainer(
-            model=str(folder), args=config, train_dataset=Dataset.from_list(pairs),
-            processing_class=AutoTokenizer.from_pretrained(folder), callbacks=[Keep()],
-        )  # fmt: skip
+            model=str(folder), args=config, train_dataset=Dataset.from_list(pairs), processing_class=tokenizer, callbacks=[Keep()]
+        )
+        seen = [{k: row[f"{k}_ids"] for k in ("prompt", "chosen", "rejected")} for row in trainer.train_dataset]
+        assert seen == [encode(tokenizer, p) for p in pairs]
         trainer.train()
     assert [r["step"] for r in rows] == list(range(1, steps + 1))
     return rows
