@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <numeric>
+#include <vector>
+
+namespace kedge::detail {
+
+/// The positions of `values` from the smallest to the largest; equal values keep their order. NaN come last, so that the
+/// order is one even where a run has diverged.
+inline std::vector<std::size_t> ascending_order(std::vector<double> const& values) {
+  std::vector<std::size_t> order(values.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) {
+    bool const nan_i = values[i] != values[i], nan_j = values[j] != values[j];
+    return nan_i || nan_j ? !nan_i && nan_j : values[i] < values[j];
+  });
+  return order;
+}
+
+}  // namespace kedge::detail
