@@ -220,7 +220,10 @@ def train(folder, settings):
             if "loss" in logs:
                 rows.append({k: v for k, v in {**logs, "step": state.global_step}.items() if k in KEPT})
 
-    pairs = read_pairs(TINY / "pairs.jsonl", None)
+    settings = dict(settings)
+    dataset = settings.pop("dataset", "pairs.jsonl")
+    pairs = read_pairs(TINY / dataset, None)
+    encoder = encode_plain if "text" in dataset else encode
     given = {"per_device_train_batch_size": 4, "learning_rate": 1e-3, "lr_scheduler_type": "constant", "max_steps": 4} | settings
     tokenizer = AutoTokenizer.from_pretrained(folder)
     with tempfile.TemporaryDirectory() as output:
@@ -232,15 +235,15 @@ def train(folder, settings):
             model=str(folder), args=config, train_dataset=Dataset.from_list(pairs), processing_class=tokenizer, callbacks=[Keep()]
         )
         seen = [{k: row[f"{k}_ids"] for k in ("prompt", "chosen", "rejected")} for row in trainer.train_dataset]
-        assert all(row in seen for row in (encode(tokenizer, p) for p in pairs)) or "max_length" in given
+        assert all(row in seen for row in (encoder(tokenizer, p) for p in pairs)) or "max_length" in given
         trainer.train()
     model = trainer.model.eval()
-    after = [[row["logp_chosen"], row["logp_rejected"]] for row in scores(model, tokenizer, pairs, encode)]
-    return {"model": folder.name, "settings": given, "steps": rows, "scores_after": after}
+    after = [[row["logp_chosen"], row["logp_rejected"]] for row in scores(model, tokenizer, pairs, encoder)]
+    return {"model": folder.name, "dataset": dataset, "settings": given, "steps": rows, "scores_after": after}
 
 
 def runs():
-    """What is run with TRL: one plain run a checkpoint, then one departure at a time, then every loss."""
+    """What is run with TRL: one plain run a checkpoint, then one departure at a time, then every loss type."""
     yield "plain", "tied", {}
     yield "plain untied", "untied", {}
     yield "two epochs", "tied", {"max_steps": 8}
@@ -253,6 +256,13 @@ def runs():
     yield "no clipping", "tied", {"max_grad_norm": 0.0}
     yield "large beta", "tied", {"beta": 2.0}
     yield "truncated", "tied", {"max_length": 48}
+    yield "plain text", "tied", {"dataset": "pairs-text.jsonl", "per_device_train_batch_size": 2}
+    yield "moving reference", "tied", {"sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.6}
+    yield "mixed losses", "tied", {"loss_type": ["sigmoid", "bco_pair", "sft"], "loss_weights": [0.8, 0.2, 1.0]}
+    yield "length desensitised", "tied", {"ld_alpha": 0.5}
+    yield "weighted pairs", "tied", {"use_weighting": True}
+    for divergence in ("forward_kl", "js_divergence", "alpha_divergence"):
+        yield divergence, "tied", {"f_divergence_type": divergence}
     for loss, extra in LOSSES.items():
         yield loss, "tied", {"loss_type": [loss]} | extra
 
