@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>       // byte
+#include <cstdint>       // int64_t
+#include <filesystem>    // path
+#include <memory>        // unique_ptr
+#include <optional>      // optional
+#include <span>          // span
+#include <string>        // string
+#include <string_view>   // string_view
+#include <vector>        // vector
+
+#include <nlohmann/json.hpp>
+
+#include "kedge/llm/files/dtype.hpp"
+
+namespace kedge::llm {
+
+/// A tensor of a checkpoint: Hugging Face's name, shape outermost first, and how it is stored ("BF16", "Q4_1").
+struct tensor_entry {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::string stored_type;
+
+  /// Product of the shape.
+  std::size_t elements() const noexcept;
+};
+
+/// A model on disk as Hugging Face would spell it, whatever the container: a folder with config.json and safetensors (one
+/// file, or shards with their index), or one GGUF file, whose metadata become config.json, tokenizer.json and
+/// tokenizer_config.json, and whose tensors get Hugging Face's names and, for Llama, its order of query and key rows.
+///
+/// Movable; keeps the files mapped. Reading is const and may run in many threads at once.
+class checkpoint {
+ public:
+  /// throws  kedge::llm::error if the path holds no model, or any file of it is damaged. Weights are not read yet
+  /// cost    headers, config and tokenizer are parsed; tensors are only mapped
+  static checkpoint open(std::filesystem::path const& folder_or_gguf);
+
+  checkpoint(checkpoint&&) noexcept;
+  checkpoint& operator=(checkpoint&&) noexcept;
+  ~checkpoint();
+
+  nlohmann::ordered_json config;              ///< config.json
+  nlohmann::ordered_json tokenizer;           ///< tokenizer.json, null if there is none
+  nlohmann::ordered_json tokenizer_config;    ///< tokenizer_config.json, {} if there is none
+  nlohmann::ordered_json generation_config;   ///< generation_config.json, null if there is none
+  std::string chat_template;                  ///< the template's source, "" if there is none
+
+  std::vector<tensor_entry> const& tensors() const noexcept;
+  bool contains(std::string_view name) const;
+  /// throws  kedge::llm::error naming the checkpoint and the tensor if there is none of that name
+  tensor_entry const& entry(std::string_view name) const;
+
+  /// Reads a tensor as f32, f16, bf16 or f64: decoded or converted, exact where it widens, else rounded to nearest even.
+  /// shapes  `out` holds entry(name).elements() elements of `as`, row-major
+  /// throws  kedge::llm::error if the storage type cannot be read as a number, or the size of `out` is wrong
+  void read(std::string_view name, dtype as, std::span<std::byte> out) const;
+
+  /// The bytes in the mapped file, where the tensor is stored as `as` in this order and aligned for it; else nothing.
+  std::optional<std::span<const std::byte>> view(std::string_view name, dtype as) const;
+
+  std::filesystem::path const& path() const noexcept;
+
+  struct storage;                             ///< how the files are held; defined in the library's sources
+
+ private:
+  checkpoint();
+  std::unique_ptr<storage> storage_;
+};
+
+}  // namespace kedge::llm

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>       // byte, size_t
+#include <filesystem>    // path
+#include <span>          // span
+#include <string_view>   // string_view
+
+namespace kedge::llm {
+
+/// A file mapped read-only into memory. Movable; the bytes stay where they are when it moves.
+/// throws  kedge::llm::error if the path is no readable regular file
+class mapped_file {
+ public:
+  explicit mapped_file(std::filesystem::path path);
+  mapped_file(mapped_file&& other) noexcept;
+  mapped_file& operator=(mapped_file&& other) noexcept;
+  mapped_file(mapped_file const&) = delete;
+  mapped_file& operator=(mapped_file const&) = delete;
+  ~mapped_file();
+
+  std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
+  std::string_view text() const noexcept { return {reinterpret_cast<char const*>(data_), size_}; }
+  std::filesystem::path const& path() const noexcept { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  std::byte const* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace kedge::llm

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>    // any_of, all_of
+#include <array>        // array
+#include <map>          // map
+#include <string_view>  // string_view
+
+#include "gguf_to_hf.hpp"
+#include "kedge/llm/files/error.hpp"
+
+namespace kedge::llm {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+/// How a GGUF architecture appears in Hugging Face.
+struct family {
+  std::string_view architecture;   ///< general.architecture
+  std::string_view model_type;
+  std::string_view model_class;
+  bool paired_rows;                ///< query and key rows are stored in rotary pairs
+  bool gemma_norms;                ///< norm weights are stored with 1 added; four norms a layer in Gemma 2 and 3
+  bool fused;                      ///< Phi-3: one tensor for q, k, v and one for gate and up
+};
+
+constexpr std::array<family, 7> families{{
+    {"llama", "llama", "LlamaForCausalLM", true, false, false},
+    {"qwen2", "qwen2", "Qwen2ForCausalLM", false, false, false},
+    {"qwen3", "qwen3", "Qwen3ForCausalLM", false, false, false},
+    {"gemma", "gemma", "GemmaForCausalLM", false, true, false},
+    {"gemma2", "gemma2", "Gemma2ForCausalLM", false, true, false},
+    {"gemma3", "gemma3_text", "Gemma3ForCausalLM", false, true, false},
+    {"phi3", "phi3", "Phi3ForCausalLM", false, false, true},
+}};
+
+[[noreturn]] void fail(gguf_file const& file, std::string const& why) {
+  throw error(in_quotes(file.path().string()) + ": " + why);
+}
+
+family const& family_of(gguf_file const& file) {
+  auto const architecture = file.string("general.architecture");
+  if (!architecture) fail(file, "the GGUF metadata name no architecture (general.architecture); fetch another file");
+  for (auto const& known : families)
+    if (known.architecture == *architecture) return known;
+  fail(file, "the architecture " + in_quotes(*architecture) + " is not supported; kedge reads GGUF files of llama, qwen2, qwen3, "
+       "gemma, gemma2, gemma3 and phi3 models");
+}
+
+std::string key_of(gguf_file const& file, std::string_view key) {
+  return std::string{*file.string("general.architecture")} + "." + std::string{key};
+}
+
+std::int64_t required(gguf_file const& file, std::string_view key) {
+  auto const value = file.integer(key_of(file, key));
+  if (!value) fail(file, "the GGUF metadata lack " + in_quotes(key_of(file, key)) + "; fetch another file");
+  if (*value <= 0 || *value > (std::int64_t{1} << 40U))
+    fail(file, "the GGUF metadata key " + in_quotes(key_of(file, key)) + " is " + std::to_string(*value));
+  return *value;
+}
+
+std::int64_t or_else(gguf_file const& file, std::string_view key, std::int64_t fallback) {
+  return file.find(key_of(file, key)) == nullptr ? fallback : required(file, key);
+}
+
+std::int64_t query_heads(gguf_file const& file) { return required(file, "attention.head_count"); }
+std::int64_t key_heads(gguf_file const& file) { return or_else(file, "attention.head_count_kv", query_heads(file)); }
+
+bool has_tensor(gguf_file const& file, std::string_view name) {
+  return std::any_of(file.tensors().begin(), file.tensors().end(), [&](auto const& t) { return t.name == name; });
+}
+
+using name_pair = std::pair<std::string_view, std::string_view>;
+
+constexpr std::array<name_pair, 17> layer_names{{
+    {"attn_norm", "input_layernorm"},
+    {"attn_q", "self_attn.q_proj"},
+    {"attn_k", "self_attn.k_proj"},
+    {"attn_v", "self_attn.v_proj"},
+    {"attn_qkv", "self_attn.qkv_proj"},
+    {"attn_output", "self_attn.o_proj"},
+    {"attn_q_norm", "self_attn.q_norm"},
+    {"attn_k_norm", "self_attn.k_norm"},
+    {"ffn_gate", "mlp.gate_proj"},
+    {"ffn_up", "mlp.up_proj"},
+    {"ffn_down", "mlp.down_proj"},
+    {"ffn_norm", "post_attention_layernorm"},
+    {"post_attention_norm", "post_attention_layernorm"},
+    {"post_ffw_norm", "post_feedforward_layernorm"},
+    {"token_embd", "model.embed_tokens"},
+    {"output_norm", "model.norm"},
+    {"output", "lm_head"},
+}};
+
+/// The part's name in Hugging Face, "" if unknown. Gemma 2 and 3 call the norm before the MLP by another name.
+std::string_view part_name(family const& model, std::string_view part) {
+  bool const four_norms = model.architecture == "gemma2" || model.architecture == "gemma3";
+  if (four_norms && part == "ffn_norm") return "pre_feedforward_layernorm";
+  if (model.fused && part == "ffn_up") return "mlp.gate_up_proj";
+  for (auto const& [theirs, ours] : layer_names)
+    if (theirs == part) return ours;
+  return {};
+}
+
+struct gguf_name {
+  std::string layer;          // "12", "" outside the layers
+  std::string_view part;      // "attn_q"
+  std::string_view suffix;    // ".weight"
+};
+
+std::optional<gguf_name> split_name(std::string_view name) {
+  gguf_name out;
+  if (name.starts_with("blk.")) {
+    name.remove_prefix(4);
+    auto const dot = name.find('.');
+    if (dot == 0 || dot == std::string_view::npos) return std::nullopt;
+    out.layer = std::string{name.substr(0, dot)};
+    if (!std::all_of(out.layer.begin(), out.layer.end(), [](char c) { return c >= '0' && c <= '9'; })) return std::nullopt;
+    name.remove_prefix(dot + 1);
+  }
+  auto const dot = name.rfind('.');
+  if (dot == std::string_view::npos) return std::nullopt;
+  out.part = name.substr(0, dot);
+  out.suffix = name.substr(dot);
+  if (out.suffix != ".weight" && out.suffix != ".bias") return std::nullopt;
+  return out;
+}
+
+/// rope_parameters, with the scalings that GGUF can state. theta and type come first, as transformers writes them.
+json rope_of(gguf_file const& file) {
+  json rope = {{"rope_theta", file.real(key_of(file, "rope.freq_base")).value_or(10000.0)}, {"rope_type", "default"}};
+  auto const type = file.string(key_of(file, "rope.scaling.type")).value_or("none");
+  auto const factor = file.real(key_of(file, "rope.scaling.factor"));
+  if (type != "none" && factor && *factor != 1.0) {
+    if (type != "linear" && type != "yarn") fail(file, "rotary scaling of type " + in_quotes(type) + " is not supported");
+    rope["rope_type"] = std::string{type};
+    rope["factor"] = *factor;
+    if (auto const original = file.integer(key_of(file, "rope.scaling.original_context_length")))
+      rope["original_max_position_embeddings"] = *original;
+  }
+  return rope;
+}
+
+void put_token_ids(gguf_file const& file, json& config) {
+  static constexpr std::array<name_pair, 4> ids{{{"bos_token_id", "tokenizer.ggml.bos_token_id"},
+                                                 {"eos_token_id", "tokenizer.ggml.eos_token_id"},
+                                                 {"pad_token_id", "tokenizer.ggml.padding_token_id"},
+                                                 {"unk_token_id", "tokenizer.ggml.unknown_token_id"}}};
+  for (auto const& [name, key] : ids)
+    if (auto const id = file.integer(key)) config[std::string{name}] = *id;
+}
+
+std::int64_t vocabulary_size(gguf_file const& file) {
+  if (auto const size = file.integer(key_of(file, "vocab_size"))) return *size;
+  if (auto const* tokens = file.array("tokenizer.ggml.tokens")) return static_cast<std::int64_t>(tokens->size);
+  fail(file, "the GGUF metadata state no vocabulary size; fetch another file");
+}
+
+/// Keys that only some families have.
+void put_family_keys(gguf_file const& file, family const& model, json& config) {
+  std::string_view const type = model.architecture;
+  if (type == "llama") {
+    config["attention_bias"] = has_tensor(file, "blk.0.attn_q.bias");
+    config["mlp_bias"] = has_tensor(file, "blk.0.ffn_up.bias");
+    config["pretraining_tp"] = 1;
+  }
+  if (type == "qwen3") config["attention_bias"] = has_tensor(file, "blk.0.attn_q.bias");
+  if (type.starts_with("gemma")) {
+    config["attention_bias"] = false;
+    config["hidden_activation"] = "gelu_pytorch_tanh";
+    config.erase("hidden_act");
+  }
+  if (type == "gemma2" || type == "gemma3") {
+    if (auto const window = file.integer(key_of(file, "attention.sliding_window"))) config["sliding_window"] = *window;
+    auto const attention_cap = file.real(key_of(file, "attn_logit_softcapping"));
+    auto const final_cap = file.real(key_of(file, "final_logit_softcapping"));
+    if (attention_cap) config["attn_logit_softcapping"] = *attention_cap;
+    if (final_cap) config["final_logit_softcapping"] = *final_cap;
+  }
+  if (type == "phi3")
+    if (auto const window = file.integer(key_of(file, "attention.sliding_window"))) config["sliding_window"] = *window;
+}
+
+}  // namespace
+
+std::optional<gguf_spelling> spell(gguf_file const& file, gguf_tensor const& tensor) {
+  family const& model = family_of(file);
+  auto const name = split_name(tensor.name);
+  if (name && (name->part.starts_with("rope_freqs") || name->part.starts_with("rope_factors"))) return std::nullopt;
+  auto const part = name ? part_name(model, name->part) : std::string_view{};
+  bool const outer = part.starts_with("model.") || part == "lm_head";
+  if (part.empty() || outer != name->layer.empty())
+    fail(file, "tensor " + in_quotes(tensor.name) + " is not known for the architecture " +
+         std::string{model.architecture} + "; kedge cannot tell what it is for");
+
+  gguf_spelling out;
+  out.name = (outer ? std::string{} : "model.layers." + name->layer + ".") + std::string{part} + std::string{name->suffix};
+  if (model.paired_rows && name->part == "attn_q") out.paired_heads = query_heads(file);
+  if (model.paired_rows && name->part == "attn_k") out.paired_heads = key_heads(file);
+  if (out.paired_heads > 0 && (tensor.shape.empty() || tensor.shape.front() % (2 * out.paired_heads) != 0))
+    fail(file, "tensor " + in_quotes(tensor.name) + " does not divide into " + std::to_string(out.paired_heads) + " heads");
+  if (model.gemma_norms && tensor.name.ends_with("norm.weight")) out.shift = -1.0F;
+  return out;
+}
+
+json config_from(gguf_file const& file) {
+  family const& model = family_of(file);
+  json config = json::object();
+  config["architectures"] = {std::string{model.model_class}};
+  config["attention_dropout"] = 0.0;
+  config["dtype"] = "float32";
+  std::int64_t const hidden = required(file, "embedding_length");
+  std::int64_t const heads = query_heads(file);
+  std::int64_t const head = or_else(file, "attention.key_length", model.architecture == "llama" ? or_else(file, "rope.dimension_count", hidden / heads) : hidden / heads);
+  config["head_dim"] = head;
+  config["hidden_act"] = "silu";
+  config["hidden_size"] = hidden;
+  config["initializer_range"] = 0.02;
+  config["intermediate_size"] = required(file, "feed_forward_length");
+  config["max_position_embeddings"] = required(file, "context_length");
+  config["model_type"] = std::string{model.model_type};
+  config["num_attention_heads"] = heads;
+  config["num_hidden_layers"] = required(file, "block_count");
+  config["num_key_value_heads"] = key_heads(file);
+  auto const epsilon = file.real(key_of(file, "attention.layer_norm_rms_epsilon"));
+  if (!epsilon) fail(file, "the GGUF metadata lack " + in_quotes(key_of(file, "attention.layer_norm_rms_epsilon")));
+  config["rms_norm_eps"] = *epsilon;
+  config["rope_parameters"] = rope_of(file);
+  config["tie_word_embeddings"] = !has_tensor(file, "output.weight");
+  config["use_cache"] = true;
+  config["vocab_size"] = vocabulary_size(file);
+  put_token_ids(file, config);
+  put_family_keys(file, model, config);
+  json sorted = json::object();                                   // transformers writes the keys in this order
+  std::map<std::string, json> keys;
+  for (auto const& [key, value] : config.items()) keys.emplace(key, value);
+  for (auto const& [key, value] : keys) sorted[key] = value;
+  return sorted;
+}
+
+}  // namespace kedge::llm

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kedge/llm/files/safetensors.hpp"
+
+#include <algorithm>  // sort
+#include <array>      // array
+#include <cstring>    // memcpy
+#include <utility>    // move
+
+#include "kedge/llm/files/error.hpp"
+#include "kedge/llm/files/json.hpp"
+
+namespace kedge::llm {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+constexpr std::uint64_t longest_header = 100'000'000;
+
+/// Bits of an element of every type the format names.
+std::optional<std::uint64_t> bits_of(std::string_view type) {
+  static constexpr std::array<std::pair<std::string_view, std::uint64_t>, 22> known{{
+      {"F64", 64}, {"F32", 32}, {"F16", 16}, {"BF16", 16}, {"I64", 64}, {"I32", 32}, {"I16", 16}, {"I8", 8},
+      {"U64", 64}, {"U32", 32}, {"U16", 16}, {"U8", 8}, {"BOOL", 8}, {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8},
+      {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}, {"C64", 64}}};
+  for (auto const& [name, bits] : known)
+    if (name == type) return bits;
+  return std::nullopt;
+}
+
+class header_reader {
+ public:
+  explicit header_reader(mapped_file const& file) : file_(file) {}
+
+  [[noreturn]] void fail(std::string const& why) const {
+    throw error(in_quotes(file_.path().string()) + ": damaged safetensors file: " + why + "; fetch the file again");
+  }
+
+  json header() {
+    auto const bytes = file_.bytes();
+    std::uint64_t length = 0;
+    if (bytes.size() < sizeof length) fail("it is only " + std::to_string(bytes.size()) + " bytes long");
+    std::memcpy(&length, bytes.data(), sizeof length);
+    if (length > longest_header || length > bytes.size() - sizeof length)
+      fail("its header claims " + std::to_string(length) + " bytes, but the file has " + std::to_string(bytes.size()));
+    auto const text = file_.text().substr(sizeof length, static_cast<std::size_t>(length));
+    if (!text.starts_with('{')) fail("its header does not begin with '{'");
+    data_ = bytes.subspan(sizeof length + static_cast<std::size_t>(length));
+    auto header = parse_json(text, in_quotes(file_.path().string()) + ": damaged safetensors header",
+                             {.depth = 3, .array = 64, .unique_keys = true});
+    return header;
+  }
+
+  std::map<std::string, std::string> metadata(json const& value) const {
+    std::map<std::string, std::string> out;
+    if (!value.is_object()) fail("__metadata__ is not an object");
+    for (auto const& [key, text] : value.items()) {
+      if (!text.is_string()) fail("__metadata__ holds something other than texts");
+      out.emplace(key, text.get<std::string>());
+    }
+    return out;
+  }
+
+  safetensors_entry tensor(std::string const& name, json const& value) const {
+    std::string const what = "tensor " + in_quotes(name);
+    if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") || !value.contains("data_offsets"))
+      fail(what + " lacks dtype, shape or data_offsets");
+    json const& type = value.at("dtype");
+    auto const bits = type.is_string() ? bits_of(type.get_ref<std::string const&>()) : std::nullopt;
+    if (!bits) fail(what + " has the unknown dtype " + in_quotes(type.dump()));
+    safetensors_entry out{name, type.get<std::string>(), find_dtype(type.get_ref<std::string const&>()), {}, {}};
+    out.shape = shape(what, value.at("shape"));
+    auto const [begin, end] = offsets(what, value.at("data_offsets"));
+    out.bytes = data_.subspan(begin, end - begin);
+    if (size(what, out.shape, *bits) != end - begin)
+      fail(what + " spans " + std::to_string(end - begin) + " bytes, which its shape and dtype contradict");
+    return out;
+  }
+
+  /// Byte ranges have to follow each other from the start of the data to the end of the file.
+  void check_cover(std::vector<safetensors_entry> const& tensors) const {
+    auto const* expected = data_.data();
+    for (auto const& t : tensors) {
+      if (t.bytes.data() != expected) fail("the bytes of tensor " + in_quotes(t.name) + " overlap others or leave a hole");
+      expected += t.bytes.size();
+    }
+    auto const used = static_cast<std::size_t>(expected - data_.data());
+    if (used != data_.size())
+      fail("its tensors take " + std::to_string(used) + " bytes, but the file holds " + std::to_string(data_.size()));
+  }
+
+ private:
+  std::vector<std::int64_t> shape(std::string const& what, json const& value) const {
+    std::vector<std::int64_t> out;
+    if (!value.is_array()) fail(what + " has a shape that is not a list");
+    for (auto const& extent : value) {
+      if (!extent.is_number_unsigned() || extent.get<std::uint64_t>() > (std::uint64_t{1} << 62U)) fail(what + " has an impossible shape");
+      out.push_back(extent.get<std::int64_t>());
+    }
+    return out;
+  }
+
+  std::pair<std::size_t, std::size_t> offsets(std::string const& what, json const& value) const {
+    if (!value.is_array() || value.size() != 2 || !value[0].is_number_unsigned() || !value[1].is_number_unsigned())
+      fail(what + " has data_offsets that are not two numbers");
+    auto const begin = value[0].get<std::uint64_t>();
+    auto const end = value[1].get<std::uint64_t>();
+    if (begin > end || end > data_.size())
+      fail(what + " claims bytes " + std::to_string(begin) + " to " + std::to_string(end) + ", but the file holds " +
+           std::to_string(data_.size()) + " (truncated?)");
+    return {static_cast<std::size_t>(begin), static_cast<std::size_t>(end)};
+  }
+
+  std::uint64_t size(std::string const& what, std::vector<std::int64_t> const& shape, std::uint64_t bits) const {
+    std::uint64_t total = bits;
+    for (auto const extent : shape)
+      if (__builtin_mul_overflow(total, static_cast<std::uint64_t>(extent), &total)) fail(what + " has an impossible shape");
+    if (total % 8 != 0) fail(what + " does not fill whole bytes");
+    return total / 8;
+  }
+
+  mapped_file const& file_;
+  std::span<const std::byte> data_;
+};
+
+}  // namespace
+
+safetensors_file::safetensors_file(std::filesystem::path const& path) : file_(path) {
+  header_reader reader(file_);
+  json const header = reader.header();
+  tensors_.reserve(header.size());
+  for (auto const& [name, value] : header.items()) {
+    if (name == "__metadata__") metadata_ = reader.metadata(value);
+    else tensors_.push_back(reader.tensor(name, value));
+  }
+  std::sort(tensors_.begin(), tensors_.end(), [](auto const& a, auto const& b) {
+    return std::pair{a.bytes.data(), a.bytes.size()} < std::pair{b.bytes.data(), b.bytes.size()};
+  });
+  reader.check_cover(tensors_);
+}
+
+}  // namespace kedge::llm
