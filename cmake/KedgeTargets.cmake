@@ -3,8 +3,8 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-# kedge_header_set(<target> <folder>): every .hpp under <folder> is public. Found by pattern so that none can be forgotten by the
-# header check and the installation.
+# kedge_header_set(<target> <folder> [<room>...]): every .hpp under <folder>, or under the rooms in it, is public. Found by pattern
+# so that none can be forgotten by the header check and the installation.
 function(kedge_header_set target folder)
   get_target_property(type ${target} TYPE)
   set(scope PUBLIC)
@@ -12,7 +12,12 @@ function(kedge_header_set target folder)
     set(scope INTERFACE)
   endif()
   cmake_path(ABSOLUTE_PATH folder)
-  file(GLOB_RECURSE headers CONFIGURE_DEPENDS "${folder}/*.hpp")
+  list(TRANSFORM ARGN PREPEND "${folder}/" OUTPUT_VARIABLE places)
+  if(NOT places)
+    set(places "${folder}")
+  endif()
+  list(TRANSFORM places APPEND "/*.hpp")
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${places})
   target_sources(${target} ${scope} FILE_SET HEADERS BASE_DIRS "${folder}" FILES ${headers})
   set_target_properties(${target} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL})
 endfunction()
@@ -25,6 +30,22 @@ function(kedge_export component)
   install(TARGETS ${ARGN} EXPORT kedge-${component} FILE_SET HEADERS)
   install(EXPORT kedge-${component} NAMESPACE kedge:: FILE kedge-${component}-targets.cmake
     DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/kedge)
+endfunction()
+
+# kedge_install_config(): what find_package(kedge) reads, beside the export files of the components.
+function(kedge_install_config)
+  if(NOT KEDGE_INSTALL)
+    return()
+  endif()
+  set(place ${CMAKE_INSTALL_LIBDIR}/cmake/kedge)
+  configure_package_config_file(cmake/kedge-config.cmake.in kedge-config.cmake INSTALL_DESTINATION ${place})
+  # Header-only, so of no architecture; a compiled llm is checked against its LibTorch by the config file.
+  write_basic_package_version_file(kedge-config-version.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+  install(FILES
+    "${PROJECT_BINARY_DIR}/kedge-config.cmake" "${PROJECT_BINARY_DIR}/kedge-config-version.cmake"
+    cmake/FindLibTorch.cmake cmake/FindPCRE2.cmake cmake/FindUtf8proc.cmake
+    DESTINATION ${place})
+  install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 endfunction()
 
 # Warnings are for our own sources only: linked PRIVATE, never exported.
