@@ -3,9 +3,13 @@
 
 #include <algorithm>  // sort
 #include <array>      // array
+#include <cstdio>     // snprintf
 #include <cstring>    // memcpy
+#include <numeric>    // iota
+#include <set>        // set
 #include <utility>    // move
 
+#include "kedge/llm/files/atomic.hpp"
 #include "kedge/llm/files/error.hpp"
 #include "kedge/llm/files/json.hpp"
 
@@ -136,6 +140,125 @@ safetensors_file::safetensors_file(std::filesystem::path const& path) : file_(pa
     return std::pair{a.bytes.data(), a.bytes.size()} < std::pair{b.bytes.data(), b.bytes.size()};
   });
   reader.check_cover(tensors_);
+}
+
+namespace {
+
+/// Order of the data in the file: wide elements first, then by name. Wide ones first keeps all of them aligned.
+std::vector<std::size_t> layout(std::vector<tensor_plan> const& plan) {
+  std::vector<std::size_t> order(plan.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return std::pair{size_of(plan[b].type), std::string_view{plan[a].name}} < std::pair{size_of(plan[a].type), std::string_view{plan[b].name}};
+  });
+  return order;
+}
+
+/// The header, padded with spaces so that the data begin at a multiple of 8 bytes.
+std::string header_text(std::vector<tensor_plan> const& plan, std::vector<std::size_t> const& order,
+                        std::map<std::string, std::string> const& metadata) {
+  json header = json::object();
+  if (!metadata.empty()) append_member(header, "__metadata__", metadata);
+  std::set<std::string_view> names;
+  std::size_t begin = 0;
+  for (std::size_t const index : order) {
+    auto const& t = plan[index];
+    if (t.name == "__metadata__" || !is_utf8(t.name) || !names.insert(t.name).second)
+      throw error("cannot write a tensor called " + in_quotes(t.name) + ": the name is taken or not allowed");
+    std::size_t const end = begin + t.bytes();
+    append_member(header, t.name, {{"dtype", std::string{name_of(t.type)}}, {"shape", t.shape}, {"data_offsets", {begin, end}}});
+    begin = end;
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  if (text.size() > longest_header) throw error("too many tensors for one safetensors file; write it in shards");
+  return text;
+}
+
+void check_length(tensor_plan const& tensor, std::size_t given) {
+  if (given != tensor.bytes())
+    throw error("tensor " + in_quotes(tensor.name) + " should have " + std::to_string(tensor.bytes()) + " bytes, but " +
+                std::to_string(given) + " were given to be written");
+}
+
+/// Groups of tensors that fit into a shard each, in the order of the plan.
+std::vector<std::vector<std::size_t>> shards_of(std::vector<tensor_plan> const& plan, std::size_t shard_bytes) {
+  std::vector<std::vector<std::size_t>> out(1);
+  std::size_t used = 0;
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    std::size_t const size = plan[i].bytes();
+    if (!out.back().empty() && (used > shard_bytes || size > shard_bytes - used)) {
+      out.emplace_back();
+      used = 0;
+    }
+    out.back().push_back(i);
+    used += size;
+  }
+  return out;
+}
+
+std::string shard_name(std::size_t shard, std::size_t count) {
+  std::array<char, 64> name{};
+  std::snprintf(name.data(), name.size(), "model-%05zu-of-%05zu.safetensors", shard + 1, count);
+  return name.data();
+}
+
+std::map<std::string, std::string> const torch_metadata{{"format", "pt"}};
+
+}  // namespace
+
+std::size_t tensor_plan::bytes() const {
+  std::size_t total = size_of(type);
+  for (auto const extent : shape)
+    if (extent < 0 || __builtin_mul_overflow(total, static_cast<std::size_t>(extent), &total))
+      throw error("tensor " + in_quotes(name) + " has an impossible shape");
+  return total;
+}
+
+void write_safetensors(std::filesystem::path const& path, std::vector<tensor_plan> const& plan, tensor_bytes const& bytes_of,
+                       std::map<std::string, std::string> const& metadata) {
+  auto const order = layout(plan);
+  std::string const header = header_text(plan, order, metadata);
+  std::uint64_t const length = header.size();
+  pending_file file(path);
+  file.write(std::as_bytes(std::span{&length, 1}));
+  file.write(header);
+  for (std::size_t const index : order) {
+    auto const bytes = bytes_of(index);
+    check_length(plan[index], bytes.size());
+    file.write(bytes);
+  }
+  file.commit();
+}
+
+void write_safetensors(std::filesystem::path const& path, std::vector<tensor_to_write> const& tensors,
+                       std::map<std::string, std::string> const& metadata) {
+  std::vector<tensor_plan> plan;
+  for (auto const& t : tensors) plan.push_back({t.name, t.type, t.shape});
+  write_safetensors(path, plan, [&](std::size_t index) { return tensors[index].bytes; }, metadata);
+}
+
+void write_model_safetensors(std::filesystem::path const& folder, std::vector<tensor_plan> const& plan,
+                             tensor_bytes const& bytes_of, std::size_t shard_bytes) {
+  auto const shards = shards_of(plan, shard_bytes);
+  if (shards.size() == 1) return write_safetensors(folder / "model.safetensors", plan, bytes_of, torch_metadata);
+  std::map<std::string, std::string> weight_map;
+  std::size_t total = 0;
+  std::size_t parameters = 0;
+  for (std::size_t s = 0; s < shards.size(); ++s) {
+    std::string const name = shard_name(s, shards.size());
+    std::vector<tensor_plan> part;
+    for (std::size_t const index : shards[s]) {
+      part.push_back(plan[index]);
+      weight_map[plan[index].name] = name;
+      total += plan[index].bytes();
+      parameters += plan[index].bytes() / size_of(plan[index].type);
+    }
+    write_safetensors(folder / name, part, [&](std::size_t i) { return bytes_of(shards[s][i]); }, torch_metadata);
+  }
+  json index = {{"metadata", {{"total_parameters", parameters}, {"total_size", total}}}};
+  index["weight_map"] = weight_map;
+  write_file_atomically(folder / "model.safetensors.index.json", index.dump(2) + "\n");
 }
 
 }  // namespace kedge::llm
