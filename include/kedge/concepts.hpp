@@ -145,4 +145,14 @@ concept policy = tensor<Theta> && requires(Model const& model, Theta const& thet
   model.forward(theta, batch).pullback(model.forward(theta, batch).logp, gradient);
 };
 
+/// What forward returns, for policies that need no type of their own.
+template <class Logp, class Pullback>
+struct forward_result {
+  Logp logp;
+  Pullback pullback;
+};
+
+template <class Logp, class Pullback>
+forward_result(Logp, Pullback) -> forward_result<Logp, Pullback>;
+
 }  // namespace kedge

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <kedge/anchors.hpp>
+#include <kedge/averages.hpp>
 #include <kedge/concepts.hpp>
 #include <kedge/loop.hpp>
 #include <kedge/losses.hpp>
+#include <kedge/mirror.hpp>
 #include <kedge/momentum.hpp>
+#include <kedge/ppo.hpp>
 #include <kedge/reference.hpp>
+#include <kedge/restart.hpp>
 #include <kedge/schedule.hpp>
 #include <kedge/soup.hpp>
 #include <kedge/version.hpp>

@@ -5,6 +5,7 @@
 #include <optional>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <kedge/schedule.hpp>
 
@@ -32,9 +33,15 @@ struct no_observer {};
 
 namespace detail {
 
-template <class L, class State, class Problem, class Data>
-L score_anchor(State const& s, Problem& problem, Data const& data) {
+// Schedules whose anchors don't mix in log space (harmonic_anchor) bring a combine(terms, log-probabilities) of their own.
+template <class L, class Schedule, class State, class Problem, class Data>
+L score_anchor(State const& s, Schedule const& schedule, Problem& problem, Data const& data) {
   if (s.anchor.empty()) return problem.score(s.theta, data);
+  if constexpr (requires(std::vector<L> const& logp) { schedule.combine(s.anchor, logp); }) {
+    std::vector<L> logp;
+    for (auto const& term : s.anchor) logp.push_back(problem.score(term.point, data));
+    return schedule.combine(s.anchor, logp);
+  }
   double sum = 0;
   for (auto const& term : s.anchor) sum += term.weight;
   double const weights[] = {sum};
@@ -61,6 +68,7 @@ L score_anchor(State const& s, Problem& problem, Data const& data) {
 ///       θ̂_{t+1}  = solve(start, D_t, reference)
 /// The result is state.theta = θ̂, never the extrapolated point. A run that was stopped inside a round goes on there:
 /// call run again with the saved state; the cached reference is used, not computed anew.
+/// A source whose data depend on the anchor keeps the running round's data itself: inside a round it is asked for them again.
 /// throws  what the problem throws; std::invalid_argument if anchor weights don't sum to one
 template <tensor P, tensor L, class Schedule, class Problem, class Observer = no_observer>
   requires round_problem<Problem, P, L>
@@ -74,7 +82,7 @@ status run(state<P, L>& s, Schedule const& schedule, Problem& problem, std::size
     }
     auto const& data = problem.source(s);
     if (!s.cached) {
-      s.cached.emplace(detail::score_anchor<L>(s, problem, data), s.epoch);
+      s.cached.emplace(detail::score_anchor<L>(s, schedule, problem, data), s.epoch);
       if constexpr (!Schedule::keeps_anchor) s.anchor.clear();
     }
     if constexpr (requires { observer.on_round_start(s, data); }) observer.on_round_start(s, data);

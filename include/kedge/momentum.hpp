@@ -3,12 +3,13 @@
 
 #include <concepts>
 #include <cstddef>
+#include <string>
 
 #include <kedge/detail/check.hpp>
 
 namespace kedge {
 
-// A momentum rule gives α_t, the extrapolation after round t = 1, 2, …:
+// A momentum rule gives α_t, the extrapolation after round t = 1, 2, … since the start or the last restart:
 //   log π_t = log π̂_t + α_t (log π̂_t − log π̂_{t−1})                              docs/math.md (5)
 
 /// α_t = 0: plain iterative training.
@@ -34,6 +35,13 @@ template <class M>
 concept momentum = requires(M const& rule, std::size_t round) {
   { rule(round) } -> std::convertible_to<double>;
 };
+
+/// What theory has against an α, as one line for the user; empty if nothing. Any α runs: divergence is a result.
+[[nodiscard]] inline std::string theory_warning(constant_momentum const& rule) {
+  if (rule.alpha >= 0 && rule.alpha < 1) return {};
+  return "alpha = " + detail::text(rule.alpha) + ": the theory of accelerated preference optimization needs 0 <= alpha < 1" +
+         (rule.alpha >= 1 ? "; with alpha >= 1 the steps grow from round to round" : "; a negative alpha slows down");
+}
 
 /// C_T: the coefficient of r/β in log π̂_T under exact Bradley–Terry dynamics.
 /// math    v_1 = 1, v_{t+1} = α_t v_t + 1, C_T = Σ_{t ≤ T} v_t                       docs/math.md (5)

@@ -20,6 +20,7 @@ struct anchor_term {
 };
 
 /// Everything a run is, between two calls: own it, copy it with copy(), print it, save it, go on from it.
+/// Copying with `=` copies points as their type does, and some types alias.
 template <tensor P, tensor L>
 struct state {
   explicit state(P start) : theta(std::move(start)) {}
@@ -31,7 +32,30 @@ struct state {
   std::size_t epoch = 0;                  ///< how often the anchor has moved
   bool in_round = false;                  ///< theta is an iterate, not a result
   std::optional<reference<L>> cached;     ///< the running round's reference, scored on its data
+  std::size_t restarted = 0;              ///< the round after which momentum began anew; see restart()
+  std::vector<P> memory;                  ///< points that a schedule keeps for itself from round to round
+
+  /// All points with storage of their own.
+  [[nodiscard]] state copy() const {
+    state twin(deep_copy(theta));
+    if (previous) twin.previous = deep_copy(*previous);
+    for (auto const& term : anchor) twin.anchor.push_back({term.weight, deep_copy(term.point)});
+    for (P const& point : memory) twin.memory.push_back(deep_copy(point));
+    twin.round = round;
+    twin.epoch = epoch;
+    twin.in_round = in_round;
+    twin.restarted = restarted;
+    if (cached) twin.cached.emplace(deep_copy(cached->at(cached->epoch())), cached->epoch());
+    return twin;
+  }
 };
+
+/// Momentum begins anew: the next round starts at θ̂_t itself, and the rule counts rounds from here.
+/// Call it between rounds, or from an observer's on_round_end.
+template <class State>
+void restart(State& s) {
+  s.restarted = s.round;
+}
 
 // A schedule places the anchor and the start of the next round: place(state) is called with theta = θ̂_t and leaves in
 // theta the point from which the round starts. keeps_anchor: the terms are needed after the data have been scored.
@@ -67,10 +91,15 @@ struct ema_anchor {
 
 namespace detail {
 
+template <momentum M, class State>
+double current_alpha(M const& rule, State const& s) {
+  return s.round == s.restarted ? 0.0 : rule(s.round - s.restarted);
+}
+
 // θ̂_t in theta and θ̂_{t−1} in previous become the extrapolated start in theta and θ̂_t in previous.
 template <momentum M, class State>
 void throw_ahead(M const& rule, State& s) {
-  double const alpha = s.round == 0 ? 0.0 : rule(s.round);
+  double const alpha = current_alpha(rule, s);
   if (!s.previous) {
     s.previous = deep_copy(s.theta);
     return;
@@ -104,7 +133,7 @@ struct extrapolated_log_probs {
   static constexpr bool keeps_anchor = false;
   template <class State>
   void place(State& s) const {
-    double const alpha = s.round == 0 ? 0.0 : momentum(s.round);
+    double const alpha = detail::current_alpha(momentum, s);
     if (s.previous && alpha != 0) {
       s.anchor.push_back({1 + alpha, deep_copy(s.theta)});
       s.anchor.push_back({-alpha, deep_copy(*s.previous)});
