@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Speed, memory and loss of kedge and of TRL's DPOTrainer on the same pairs, side by side (see against_trl.sh).
+
+Every run is a process of its own; the sides take turns, so that a slow minute of the machine hits both. Same model, pairs,
+order, batch, element type and threads. Measured are
+  pairs/s   pairs over seconds of training, the reference pass included; loading the model, tokenising and writing it are not.
+            TRL: trainer.train(), and the pass that fills its cache where the reference is computed beforehand.
+            kedge: train_runtime of its report, which spans the same work
+  memory    the largest resident set of the process, loading included, as the kernel reports it
+  loss      of every step
+  others    processor time that other programs took meanwhile, as a share of the machine: the best repetition is reported, and a
+            comparison with much of it is worth repeating
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "golden"))
+BATCH, LEARNING_RATE, BETA, MAX_LENGTH = 8, 1e-6, 0.1, 1024
+# What distinguishes the sides of TRL: its defaults, and the settings that make it fastest where memory allows.
+TRL_SIDES = {
+    "trl": {},
+    "trl-tuned": {"gradient_checkpointing": False, "precompute_ref_log_probs": True},
+}
+
+
+def run_trl(side, dtype, folder, pairs_file, threads):
+    """One TRL run in this process; returns seconds and losses."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    from model_files import settle
+
+    torch = settle()
+    torch.set_num_threads(threads)
+    from datasets import Dataset
+    from transformers import AutoTokenizer, TrainerCallback
+    from trl import DPOConfig, DPOTrainer
+
+    losses, reference_seconds = [], 0.0
+
+    class Keep(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            if "loss" in logs:
+                losses.append(logs["loss"])
+
+    class Timed(DPOTrainer):
+        def _precompute_ref_logps(self, *given):
+            nonlocal reference_seconds
+            start = time.perf_counter()
+            result = super()._precompute_ref_logps(*given)
+            reference_seconds += time.perf_counter() - start
+            return result
+
+    pairs = [json.loads(line) for line in pairs_file.read_text().splitlines()]
+    with tempfile.TemporaryDirectory() as output:
+        config = DPOConfig(
+            output_dir=output, max_steps=len(pairs) // BATCH, per_device_train_batch_size=BATCH, learning_rate=LEARNING_RATE,
+            train_sampling_strategy="sequential", lr_scheduler_type="constant", weight_decay=0.0, max_grad_norm=1.0, beta=BETA,
+            max_length=MAX_LENGTH, bf16=dtype == "bfloat16", use_cpu=True, logging_steps=1, save_strategy="no",
+            report_to="none", disable_tqdm=True, **TRL_SIDES[side],
+        )  # fmt: skip
+        data = Dataset.from_list([{k: pair[k] for k in ("prompt", "chosen", "rejected")} for pair in pairs])
+        trainer = Timed(
+            model=str(folder), args=config, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(folder), callbacks=[Keep()]
+        )
+        start = time.perf_counter()
+        trainer.train()
+        train_seconds = time.perf_counter() - start
+    return {"seconds": train_seconds + reference_seconds, "reference_seconds": reference_seconds or None, "losses": losses}
+
+
+def run_kedge(program, dtype, model, pairs_file, threads, extra):
+    """Runs the program; returns seconds and losses."""
+    pairs = len(pairs_file.read_text().splitlines())
+    with tempfile.TemporaryDirectory() as work:
+        command = [
+            program, "dpo", "--model_name_or_path", model, "--dataset", pairs_file, "--output_dir", f"{work}/out",
+            "--per_device_train_batch_size", BATCH, "--max_steps", pairs // BATCH, "--no_shuffle", "--learning_rate", LEARNING_RATE,
+            "--lr_scheduler_type", "constant", "--weight_decay", 0, "--max_grad_norm", 1, "--beta", BETA, "--max_length", MAX_LENGTH,
+            "--dtype", dtype, "--logging_steps", 1, "--threads", threads, "--json", *extra,
+        ]  # fmt: skip
+        done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"against_trl: {program} ended with {done.returncode}")
+        report = next(row for row in map(parse, reversed(done.stdout.splitlines())) if "train_runtime" in row)
+        metrics = [json.loads(line) for line in Path(work, "out", "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in metrics if "loss" in row]
+    return {"seconds": report["train_runtime"], "reference_seconds": report.get("reference_runtime"), "losses": losses}
+
+
+def parse(line):
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def worker(given):
+    """The part that runs in a process of its own: one side once, one JSON line on stdout."""
+    if given.worker == "kedge":
+        result = run_kedge(given.program, given.dtype, given.model, given.pairs_file, given.threads, given.kedge_flag)
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    else:
+        result = run_trl(given.worker, given.dtype, given.folder, given.pairs_file, given.threads)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+    result |= {"peak_bytes": usage.ru_maxrss * 1024, "processor_seconds": usage.ru_utime + usage.ru_stime}
+    print("RESULT " + json.dumps(result))
+
+
+def busy_seconds():
+    """Processor seconds spent by everybody since the machine started."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(side, dtype, given, folder, pairs_file):
+    command = [
+        sys.executable, __file__, "--worker", side, "--dtype", dtype, "--folder", folder, "--pairs_file", pairs_file,
+        "--threads", given.threads, "--program", given.program, "--model", given.model,
+    ]  # fmt: skip
+    command += [f"--kedge_flag={flag}" for flag in given.kedge_flag]
+    before, start, own = busy_seconds(), time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    if done.returncode != 0 or not lines:
+        raise SystemExit(f"against_trl: the {side} run failed (see above)")
+    wall, now = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    mine = now.ru_utime + now.ru_stime - own.ru_utime - own.ru_stime
+    others = max(0.0, busy_seconds() - before - mine) / (wall * os.cpu_count())
+    return json.loads(lines[-1][len("RESULT ") :]) | {"side": side, "dtype": dtype, "others": others}
+
+
+def summary(runs, pairs):
+    """The best repetition of each side and type: least noise, not luck, since nothing makes a run faster than it is."""
+    rows = []
+    for dtype, side in dict.fromkeys((run["dtype"], run["side"]) for run in runs):
+        mine = [run for run in runs if (run["dtype"], run["side"]) == (dtype, side)]
+        best = min(mine, key=lambda run: run["seconds"])
+        rows.append(
+            {
+                "dtype": dtype,
+                "side": side,
+                "pairs_per_second": pairs / best["seconds"],
+                "all_pairs_per_second": [pairs / run["seconds"] for run in mine],
+                "peak_bytes": max(run["peak_bytes"] for run in mine),
+                "others": best["others"],
+                "losses": best["losses"],
+            }
+        )
+    return rows
+
+
+def table(rows):
+    base = {row["dtype"]: row for row in rows if row["side"] == "trl"}
+    yield f"{'dtype':9} {'side':10} {'pairs/s':>8} {'× trl':>6} {'memory':>8} {'% trl':>6} {'others':>6}  loss of every step"
+    for row in rows:
+        trl = base.get(row["dtype"], row)
+        yield (
+            f"{row['dtype']:9} {row['side']:10} {row['pairs_per_second']:8.3f} {row['pairs_per_second'] / trl['pairs_per_second']:6.2f}"
+            f" {row['peak_bytes'] / 2**30:5.2f}GiB {100 * row['peak_bytes'] / trl['peak_bytes']:6.0f} {100 * row['others']:5.0f}%  "
+            + " ".join(f"{loss:.6f}" for loss in row["losses"])
+        )
+
+
+def machine():
+    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
+    return {"processor": model, "cores": os.cpu_count(), "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", default=os.environ.get("KEDGE_PROGRAM", str(ROOT / "build/bin/kedge")))
+    parser.add_argument("--model", default=os.environ.get("KEDGE_MODEL", str(ROOT / ".deps/smollm2-135m-instruct.gguf")))
+    parser.add_argument("--folder", default=str(ROOT / ".deps/smollm2-float32"), help="the model unpacked for TRL (made if missing)")
+    parser.add_argument("--data", type=Path, default=ROOT / "examples/data/sentiment-train.jsonl")
+    parser.add_argument("--pairs", type=int, default=32, help="the first N pairs, in batches of 8")
+    parser.add_argument("--sides", nargs="+", default=["trl", "trl-tuned", "kedge"], choices=[*TRL_SIDES, "kedge"])
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
+    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
+    parser.add_argument("--kedge_flag", action="append", default=[], help="one more word for kedge, as --kedge_flag=WORD")
+    parser.add_argument("--output", type=Path, default=ROOT / "build/against_trl.json")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--dtype", help=argparse.SUPPRESS)
+    parser.add_argument("--pairs_file", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.worker:
+        return worker(given)
+
+    for path, needed in ((given.program, "kedge" in given.sides), (given.model, True), (given.data, True)):
+        if needed and not Path(path).exists():
+            raise SystemExit(f"against_trl: {path} is missing; `./dev bench --against trl` builds and fetches what this needs")
+    # Unpacked in a process of its own: this one stays small, since the kernel counts a parent's memory to a new child's peak.
+    unpack = "import sys, model_files; model_files.unpack(sys.argv[1], sys.argv[2])"
+    subprocess.run([sys.executable, "-c", unpack, given.model, given.folder], check=True, cwd=ROOT / "tests" / "golden")
+    with tempfile.TemporaryDirectory() as work:
+        pairs_file = Path(work, "pairs.jsonl")
+        with open(given.data, encoding="utf-8") as lines:
+            pairs_file.write_text("".join(islice(lines, given.pairs)), encoding="utf-8")
+        turns = [(dtype, side) for dtype in given.dtypes for _ in range(given.repeat) for side in given.sides]
+        runs = []
+        for dtype, side in turns:
+            runs.append(measure(side, dtype, given, Path(given.folder).absolute(), pairs_file))
+            seconds = runs[-1]["seconds"]
+            print(f"against_trl: {dtype} {side} {seconds:.1f} s, {given.pairs / seconds:.3f} pairs/s", file=sys.stderr)
+    rows = summary(runs, given.pairs)
+    print("\n".join(table(rows)))
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    given.output.write_text(json.dumps({"machine": machine(), "pairs": given.pairs, "summary": rows, "runs": runs}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
