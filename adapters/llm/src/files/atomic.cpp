@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kedge/llm/files/atomic.hpp"
+#include <algorithm>  // min
+#include <atomic>     // atomic
+#include <cerrno>     // errno
+#include <cstdio>     // rename
+#include <cstring>    // strerror
+#include <string>     // string
+#include <utility>    // move
 
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm> // min
-#include <atomic>    // atomic
-#include <cerrno>    // errno
-#include <cstdio>    // rename
-#include <cstring>   // strerror
-#include <string>    // string
-#include <utility>   // move
-
-#include "kedge/llm/files/error.hpp"
-#include "kedge/llm/files/mapped_file.hpp"
+#include <kedge/llm/files/atomic.hpp>
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/mapped_file.hpp>
 
 namespace kedge::llm {
 namespace {
@@ -30,7 +29,9 @@ using std::filesystem::path;
 /// ".NAME.part-PID-N" in the same folder: renaming stays within one file system.
 path temporary_sibling(path const& final_path) {
   static std::atomic<unsigned> counter{0};
-  std::string const name = "." + final_path.filename().string() + ".part-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+  std::string name = final_path.filename().string();
+  name.insert(name.begin(), '.');
+  name += ".part-" + std::to_string(::getpid()) + '-' + std::to_string(counter++);
   return final_path.parent_path() / name;
 }
 
@@ -50,7 +51,7 @@ void flush(path const& target) {
   int const outcome = ::fsync(descriptor);
   int const reason = errno;
   ::close(descriptor);
-  if (outcome != 0 && reason != EINVAL && reason != ENOTSUP) cannot("flush", target, reason);   // some file systems cannot
+  if (outcome != 0 && reason != EINVAL && reason != ENOTSUP) cannot("flush", target, reason);  // some file systems cannot
 }
 
 void flush_tree(path const& folder) {
@@ -108,10 +109,12 @@ pending_file::~pending_file() {
   ::unlink(temporary_.c_str());
 }
 
-void pending_file::fail(int reason) { cannot("write", final_, reason); }
+void pending_file::fail(int reason) {
+  cannot("write", final_, reason);
+}
 
 void pending_file::write(std::span<const std::byte> bytes) {
-  constexpr std::size_t most = std::size_t{1} << 30U;              // one call writes at most about 2 GB on Linux
+  constexpr std::size_t most = std::size_t{1} << 30U;  // one call writes at most about 2 GB on Linux
   while (!bytes.empty()) {
     ssize_t const written = ::write(descriptor_, bytes.data(), std::min(bytes.size(), most));
     if (written < 0 && errno == EINTR) continue;

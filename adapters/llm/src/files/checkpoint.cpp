@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kedge/llm/files/checkpoint.hpp"
-
 #include <algorithm>  // min
 #include <utility>    // move
 
+#include <kedge/llm/files/checkpoint.hpp>
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/gguf.hpp>
+
 #include "checkpoint_storage.hpp"
-#include "kedge/llm/files/error.hpp"
-#include "kedge/llm/files/gguf.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -22,8 +22,10 @@ std::size_t stored_row(std::size_t wanted, std::size_t rows, std::size_t heads) 
 }
 
 void decode(tensor_source const& source, std::span<const std::byte> in, std::span<float> out) {
-  if (source.plain) convert(*source.plain, in, dtype::f32, std::as_writable_bytes(out));
-  else dequantise(source.gguf_type, in, out);
+  if (source.plain)
+    convert(*source.plain, in, dtype::f32, std::as_writable_bytes(out));
+  else
+    dequantise(source.gguf_type, in, out);
   if (source.shift != 0.0F)
     for (float& x : out) x += source.shift;
 }
@@ -79,9 +81,15 @@ checkpoint checkpoint::open(std::filesystem::path const& folder_or_gguf) {
   return out;
 }
 
-std::vector<tensor_entry> const& checkpoint::tensors() const noexcept { return storage_->entries; }
-bool checkpoint::contains(std::string_view name) const { return storage_->index.contains(name); }
-std::filesystem::path const& checkpoint::path() const noexcept { return storage_->path; }
+std::vector<tensor_entry> const& checkpoint::tensors() const noexcept {
+  return storage_->entries;
+}
+bool checkpoint::contains(std::string_view name) const {
+  return storage_->index.contains(name);
+}
+std::filesystem::path const& checkpoint::path() const noexcept {
+  return storage_->path;
+}
 
 tensor_entry const& checkpoint::entry(std::string_view name) const {
   auto const position = storage_->index.find(name);
@@ -96,7 +104,8 @@ void checkpoint::read(std::string_view name, dtype as, std::span<std::byte> out)
   tensor_source const& source = storage_->sources[storage_->index.find(name)->second];
   std::string const what = in_quotes(path().string()) + ": tensor " + in_quotes(name);
   if (!source.readable || (source.plain && !is_floating(*source.plain)))
-    throw error(what + " is stored as " + wanted.stored_type + ", which kedge cannot read as weights; use a checkpoint in "
+    throw error(what + " is stored as " + wanted.stored_type +
+                ", which kedge cannot read as weights; use a checkpoint in "
                 "F32, F16, BF16 or, as GGUF, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K");
   if (!is_floating(as)) throw error(what + " cannot be read as " + std::string{name_of(as)} + "; ask for a floating format");
   std::size_t const elements = wanted.elements();
@@ -118,6 +127,19 @@ std::optional<std::span<const std::byte>> checkpoint::view(std::string_view name
   bool const aligned = reinterpret_cast<std::uintptr_t>(source.bytes.data()) % size_of(as) == 0;
   if (!same || !aligned) return std::nullopt;
   return source.bytes;
+}
+
+nlohmann::ordered_json special_tokens(nlohmann::ordered_json const& tokenizer_config) {
+  auto out = nlohmann::ordered_json::object();
+  for (auto const* name : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
+    auto const found = tokenizer_config.find(name);
+    if (found == tokenizer_config.end()) continue;
+    if (found->is_string())
+      out[name] = *found;
+    else if (found->is_object() && found->contains("content") && found->at("content").is_string())
+      out[name] = found->at("content");
+  }
+  return out;
 }
 
 }  // namespace kedge::llm

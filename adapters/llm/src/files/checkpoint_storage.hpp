@@ -12,18 +12,18 @@
 #include <unordered_map>  // unordered_map
 #include <vector>         // vector
 
-#include "kedge/llm/files/checkpoint.hpp"
+#include <kedge/llm/files/checkpoint.hpp>
 
 namespace kedge::llm {
 
 /// Where a tensor's numbers lie and what has to be done to them to get Hugging Face's.
 struct tensor_source {
   std::span<const std::byte> bytes;
-  std::optional<dtype> plain;          ///< the number format, where it is one of ours
-  std::uint32_t gguf_type = 0;         ///< the block format otherwise
-  bool readable = true;                ///< false: of a format that only has a name
-  std::int64_t paired_heads = 0;       ///< > 0: rows of each head are stored as (pair, half), wanted as (half, pair)
-  float shift = 0;                     ///< added in fp32
+  std::optional<dtype> plain;     ///< the number format, where it is one of ours
+  std::uint32_t gguf_type = 0;    ///< the block format otherwise
+  bool readable = true;           ///< false: of a format that only has a name
+  std::int64_t paired_heads = 0;  ///< > 0: rows of each head are stored as (pair, half), wanted as (half, pair)
+  float shift = 0;                ///< added in fp32
 };
 
 struct name_hash {
@@ -34,9 +34,9 @@ struct name_hash {
 struct checkpoint::storage {
   std::filesystem::path path;
   std::vector<tensor_entry> entries;
-  std::vector<tensor_source> sources;                                                // as entries
+  std::vector<tensor_source> sources;  // as entries
   std::unordered_map<std::string, std::size_t, name_hash, std::equal_to<>> index;
-  std::vector<std::shared_ptr<void const>> files;                                    // keep the maps alive
+  std::vector<std::shared_ptr<void const>> files;  // keep the maps alive
 
   /// throws  kedge::llm::error if the name is taken
   void add(tensor_entry entry, tensor_source source);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kedge/llm/files/dtype.hpp"
-
 #include <algorithm>  // find_if
 #include <array>      // array
 #include <cstring>    // memcpy
 #include <string>     // string
 
-#include "kedge/llm/files/error.hpp"
+#include <kedge/llm/files/dtype.hpp>
+#include <kedge/llm/files/error.hpp>
 
 namespace kedge::llm {
 namespace {
@@ -65,8 +64,10 @@ void convert_from(std::span<const std::byte> in, dtype to, std::span<std::byte> 
   if (to == dtype::f64) return transform<In, double>(in, out, [&](In x) { return static_cast<double>(widen(x)); });
   if (to == dtype::f32) return transform<In, float>(in, out, [&](In x) { return static_cast<float>(widen(x)); });
   auto const narrow = [&](In x) {
-    if constexpr (std::is_same_v<In, double>) return sticky_float(x);
-    else return widen(x);
+    if constexpr (std::is_same_v<In, double>)
+      return sticky_float(x);
+    else
+      return widen(x);
   };
   if (to == dtype::f16) return transform<In, std::uint16_t>(in, out, [&](In x) { return f16_bits(narrow(x)); });
   transform<In, std::uint16_t>(in, out, [&](In x) { return bf16_bits(narrow(x)); });
@@ -74,9 +75,15 @@ void convert_from(std::span<const std::byte> in, dtype to, std::span<std::byte> 
 
 }  // namespace
 
-std::size_t size_of(dtype type) { return describe(type).size; }
-std::string_view name_of(dtype type) { return describe(type).name; }
-std::string_view torch_name_of(dtype type) { return describe(type).torch_name; }
+std::size_t size_of(dtype type) {
+  return describe(type).size;
+}
+std::string_view name_of(dtype type) {
+  return describe(type).name;
+}
+std::string_view torch_name_of(dtype type) {
+  return describe(type).torch_name;
+}
 
 std::optional<dtype> find_dtype(std::string_view name) {
   for (auto const& d : descriptions)
@@ -106,10 +113,14 @@ void convert(dtype from, std::span<const std::byte> in, dtype to, std::span<std:
     return;
   }
   switch (from) {
-    case dtype::f64: return convert_from<double>(in, to, out, [](double x) { return x; });
-    case dtype::f32: return convert_from<float>(in, to, out, [](float x) { return x; });
-    case dtype::f16: return convert_from<std::uint16_t>(in, to, out, [](std::uint16_t x) { return float_from_f16(x); });
-    default: return convert_from<std::uint16_t>(in, to, out, [](std::uint16_t x) { return float_from_bf16(x); });
+    case dtype::f64:
+      return convert_from<double>(in, to, out, [](double x) { return x; });
+    case dtype::f32:
+      return convert_from<float>(in, to, out, [](float x) { return x; });
+    case dtype::f16:
+      return convert_from<std::uint16_t>(in, to, out, [](std::uint16_t x) { return float_from_f16(x); });
+    default:
+      return convert_from<std::uint16_t>(in, to, out, [](std::uint16_t x) { return float_from_bf16(x); });
   }
 }
 

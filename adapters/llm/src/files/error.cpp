@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kedge/llm/files/error.hpp"
-
 #include <array>    // array
 #include <cstddef>  // size_t
 
-#include "kedge/llm/files/json.hpp"
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/json.hpp>
 
 namespace kedge::llm {
 
@@ -16,7 +15,7 @@ std::string in_quotes(std::string_view text) {
   std::size_t used = 0;
   for (char const c : text) {
     auto const byte = static_cast<unsigned char>(c);
-    bool const boundary = (byte & 0xc0U) != 0x80U;                // never cut inside a character
+    bool const boundary = (byte & 0xc0U) != 0x80U;  // never cut inside a character
     if (++used > longest && boundary) {
       out += "...";
       break;

@@ -1,32 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kedge/llm/files/gguf.hpp"
-
 #include <algorithm>      // sort
 #include <cstring>        // memcpy
 #include <limits>         // numeric_limits
 #include <unordered_set>  // unordered_set
 #include <utility>        // move
 
-#include "kedge/llm/files/error.hpp"
-#include "kedge/llm/files/json.hpp"
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/gguf.hpp>
+#include <kedge/llm/files/json.hpp>
 
 namespace kedge::llm {
 namespace {
 
 // GGUF's numbers of the metadata types.
 enum value_type : std::uint32_t {
-  type_u8 = 0, type_i8, type_u16, type_i16, type_u32, type_i32, type_f32, type_bool, type_string, type_array, type_u64,
-  type_i64, type_f64
+  type_u8 = 0,
+  type_i8,
+  type_u16,
+  type_i16,
+  type_u32,
+  type_i32,
+  type_f32,
+  type_bool,
+  type_string,
+  type_array,
+  type_u64,
+  type_i64,
+  type_f64
 };
 
 /// Bytes of one value of a fixed-size metadata type, 0 for strings, arrays and unknown types.
 std::size_t width_of(std::uint32_t type) {
   switch (type) {
-    case type_u8: case type_i8: case type_bool: return 1;
-    case type_u16: case type_i16: return 2;
-    case type_u32: case type_i32: case type_f32: return 4;
-    case type_u64: case type_i64: case type_f64: return 8;
-    default: return 0;
+    case type_u8:
+    case type_i8:
+    case type_bool:
+      return 1;
+    case type_u16:
+    case type_i16:
+      return 2;
+    case type_u32:
+    case type_i32:
+    case type_f32:
+      return 4;
+    case type_u64:
+    case type_i64:
+    case type_f64:
+      return 8;
+    default:
+      return 0;
   }
 }
 
@@ -57,7 +79,9 @@ class reader {
   }
 
   template <class T>
-  T number(char const* what) { return load<T>(take(sizeof(T), what).data()); }
+  T number(char const* what) {
+    return load<T>(take(sizeof(T), what).data());
+  }
 
   /// A count of things of which each takes at least `least` bytes.
   std::size_t count(std::size_t least, char const* what) {
@@ -84,17 +108,28 @@ class reader {
  private:
   gguf_value scalar(std::uint32_t type, std::byte const* at, std::string_view key) const {
     switch (type) {
-      case type_u8: return std::int64_t{load<std::uint8_t>(at)};
-      case type_i8: return std::int64_t{load<std::int8_t>(at)};
-      case type_u16: return std::int64_t{load<std::uint16_t>(at)};
-      case type_i16: return std::int64_t{load<std::int16_t>(at)};
-      case type_u32: return std::int64_t{load<std::uint32_t>(at)};
-      case type_i32: return std::int64_t{load<std::int32_t>(at)};
-      case type_f32: return double{load<float>(at)};
-      case type_bool: return load<std::uint8_t>(at) != 0;
-      case type_i64: return load<std::int64_t>(at);
-      case type_f64: return load<double>(at);
-      default: break;
+      case type_u8:
+        return std::int64_t{load<std::uint8_t>(at)};
+      case type_i8:
+        return std::int64_t{load<std::int8_t>(at)};
+      case type_u16:
+        return std::int64_t{load<std::uint16_t>(at)};
+      case type_i16:
+        return std::int64_t{load<std::int16_t>(at)};
+      case type_u32:
+        return std::int64_t{load<std::uint32_t>(at)};
+      case type_i32:
+        return std::int64_t{load<std::int32_t>(at)};
+      case type_f32:
+        return double{load<float>(at)};
+      case type_bool:
+        return load<std::uint8_t>(at) != 0;
+      case type_i64:
+        return load<std::int64_t>(at);
+      case type_f64:
+        return load<double>(at);
+      default:
+        break;
     }
     auto const large = load<std::uint64_t>(at);
     if (large > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
@@ -118,7 +153,8 @@ class reader {
       out.raw = bytes_.subspan(start, at_ - start);
     } else {
       std::size_t const width = width_of(out.element_type);
-      if (width == 0) fail("the key " + in_quotes(key) + " is an array of the unknown type " + std::to_string(out.element_type));
+      if (width == 0)
+        fail("the key " + in_quotes(key) + " is an array of the unknown type " + std::to_string(out.element_type));
       out.size = count(width, "an array's length");
       out.raw = take(out.size * width, "an array");
     }
@@ -213,14 +249,31 @@ std::vector<std::int64_t> gguf_array::integers() const {
   for (std::size_t i = 0; i < size; ++i) {
     auto const* at = raw.data() + i * width_of(element_type);
     switch (element_type) {
-      case type_u8: case type_bool: out[i] = load<std::uint8_t>(at); break;
-      case type_i8: out[i] = load<std::int8_t>(at); break;
-      case type_u16: out[i] = load<std::uint16_t>(at); break;
-      case type_i16: out[i] = load<std::int16_t>(at); break;
-      case type_u32: out[i] = load<std::uint32_t>(at); break;
-      case type_i32: out[i] = load<std::int32_t>(at); break;
-      case type_u64: case type_i64: out[i] = load<std::int64_t>(at); break;
-      default: throw error("a GGUF metadata array does not hold integers");
+      case type_u8:
+      case type_bool:
+        out[i] = load<std::uint8_t>(at);
+        break;
+      case type_i8:
+        out[i] = load<std::int8_t>(at);
+        break;
+      case type_u16:
+        out[i] = load<std::uint16_t>(at);
+        break;
+      case type_i16:
+        out[i] = load<std::int16_t>(at);
+        break;
+      case type_u32:
+        out[i] = load<std::uint32_t>(at);
+        break;
+      case type_i32:
+        out[i] = load<std::int32_t>(at);
+        break;
+      case type_u64:
+      case type_i64:
+        out[i] = load<std::int64_t>(at);
+        break;
+      default:
+        throw error("a GGUF metadata array does not hold integers");
     }
   }
   return out;
@@ -238,8 +291,8 @@ gguf_file::gguf_file(std::filesystem::path const& path) : file_(path) {
   reader in(file_);
   std::uint32_t version = 0;
   read_preamble(in, version);
-  std::size_t const tensor_count = in.count(24, "the number of tensors");      // name length, rank, type, offset
-  std::size_t const key_count = in.count(13, "the number of metadata keys");   // key length, type, one byte
+  std::size_t const tensor_count = in.count(24, "the number of tensors");     // name length, rank, type, offset
+  std::size_t const key_count = in.count(13, "the number of metadata keys");  // key length, type, one byte
   metadata_.reserve(key_count);
   for (std::size_t i = 0; i < key_count; ++i) {
     auto const key = in.string("a metadata key");
@@ -248,8 +301,7 @@ gguf_file::gguf_file(std::filesystem::path const& path) : file_(path) {
     metadata_.emplace_back(std::string{key}, in.value(type, key));
   }
   auto const alignment = integer("general.alignment").value_or(32);
-  if (alignment < 8 || alignment % 8 != 0 || alignment > (1 << 20))
-    in.fail("its alignment is " + std::to_string(alignment));
+  if (alignment < 8 || alignment % 8 != 0 || alignment > (1 << 20)) in.fail("its alignment is " + std::to_string(alignment));
 
   std::vector<std::uint64_t> offsets(tensor_count);
   std::unordered_set<std::string_view> names;
@@ -285,6 +337,8 @@ std::optional<bool> gguf_file::boolean(std::string_view key) const {
 std::optional<std::string_view> gguf_file::string(std::string_view key) const {
   return optional_of(typed<std::string_view>(*this, key, "a text"));
 }
-gguf_array const* gguf_file::array(std::string_view key) const { return typed<gguf_array>(*this, key, "a list"); }
+gguf_array const* gguf_file::array(std::string_view key) const {
+  return typed<gguf_array>(*this, key, "a list");
+}
 
 }  // namespace kedge::llm

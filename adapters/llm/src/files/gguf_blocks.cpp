@@ -7,9 +7,9 @@
 #include <cstring>  // memcpy
 #include <string>   // to_string
 
-#include "kedge/llm/files/dtype.hpp"
-#include "kedge/llm/files/error.hpp"
-#include "kedge/llm/files/gguf.hpp"
+#include <kedge/llm/files/dtype.hpp>
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/gguf.hpp>
 
 namespace kedge::llm {
 namespace {
@@ -163,8 +163,8 @@ void decode_q6_k(bytes in, float* out) {
 struct format {
   std::uint32_t type;
   gguf_block block;
-  void (*decode)(bytes, float*);           // null for plain numbers
-  dtype plain = dtype::f32;                // what they are
+  void (*decode)(bytes, float*);  // null for plain numbers
+  dtype plain = dtype::f32;       // what they are
 };
 
 constexpr std::array<format, 14> formats{{
@@ -194,10 +194,10 @@ format const* find_format(std::uint32_t type) {
 
 std::string gguf_type_name(std::uint32_t type) {
   static constexpr std::array<char const*, 40> names{
-      "F32",     "F16",    "Q4_0",  "Q4_1", nullptr, nullptr, "Q5_0",  "Q5_1",   "Q8_0",    "Q8_1",
-      "Q2_K",    "Q3_K",   "Q4_K",  "Q5_K", "Q6_K",  "Q8_K",  "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S",
-      "IQ4_NL",  "IQ3_S",  "IQ2_S", "IQ4_XS", "I8",  "I16",   "I32",   "I64",    "F64",     "IQ1_M",
-      "BF16",    nullptr,  nullptr, nullptr, "TQ1_0", "TQ2_0", nullptr, nullptr, nullptr,   "MXFP4"};
+      "F32",    "F16",   "Q4_0",  "Q4_1",   nullptr, nullptr, "Q5_0",    "Q5_1",   "Q8_0",    "Q8_1",
+      "Q2_K",   "Q3_K",  "Q4_K",  "Q5_K",   "Q6_K",  "Q8_K",  "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S",
+      "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS", "I8",    "I16",   "I32",     "I64",    "F64",     "IQ1_M",
+      "BF16",   nullptr, nullptr, nullptr,  "TQ1_0", "TQ2_0", nullptr,   nullptr,  nullptr,   "MXFP4"};
   if (type < names.size() && names[type] != nullptr) return names[type];
   return "type " + std::to_string(type);
 }
@@ -215,7 +215,8 @@ std::optional<gguf_block> gguf_block_of(std::uint32_t type) {
 void dequantise(std::uint32_t type, std::span<const std::byte> in, std::span<float> out) {
   auto const* known = find_format(type);
   if (known == nullptr)
-    throw error("weights stored as " + gguf_type_name(type) + " cannot be decoded; use a file with F32, F16, BF16, Q8_0, "
+    throw error("weights stored as " + gguf_type_name(type) +
+                " cannot be decoded; use a file with F32, F16, BF16, Q8_0, "
                 "Q4_0, Q4_1, Q5_0, Q5_1 or Q2_K to Q6_K weights");
   auto const [elements, size] = known->block;
   if (in.size() % size != 0 || in.size() / size * elements != out.size())

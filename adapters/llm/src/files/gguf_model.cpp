@@ -4,8 +4,9 @@
 #include <map>          // map
 #include <string_view>  // string_view
 
+#include <kedge/llm/files/error.hpp>
+
 #include "gguf_to_hf.hpp"
-#include "kedge/llm/files/error.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -14,12 +15,12 @@ using json = nlohmann::ordered_json;
 
 /// How a GGUF architecture appears in Hugging Face.
 struct family {
-  std::string_view architecture;   ///< general.architecture
+  std::string_view architecture;  ///< general.architecture
   std::string_view model_type;
   std::string_view model_class;
-  bool paired_rows;                ///< query and key rows are stored in rotary pairs
-  bool gemma_norms;                ///< norm weights are stored with 1 added; four norms a layer in Gemma 2 and 3
-  bool fused;                      ///< Phi-3: one tensor for q, k, v and one for gate and up
+  bool paired_rows;  ///< query and key rows are stored in rotary pairs
+  bool gemma_norms;  ///< norm weights are stored with 1 added; four norms a layer in Gemma 2 and 3
+  bool fused;        ///< Phi-3: one tensor for q, k, v and one for gate and up
 };
 
 constexpr std::array<family, 7> families{{
@@ -41,8 +42,9 @@ family const& family_of(gguf_file const& file) {
   if (!architecture) fail(file, "the GGUF metadata name no architecture (general.architecture); fetch another file");
   for (auto const& known : families)
     if (known.architecture == *architecture) return known;
-  fail(file, "the architecture " + in_quotes(*architecture) + " is not supported; kedge reads GGUF files of llama, qwen2, qwen3, "
-       "gemma, gemma2, gemma3 and phi3 models");
+  fail(file, "the architecture " + in_quotes(*architecture) +
+                 " is not supported; kedge reads GGUF files of llama, qwen2, qwen3, "
+                 "gemma, gemma2, gemma3 and phi3 models");
 }
 
 std::string key_of(gguf_file const& file, std::string_view key) {
@@ -61,8 +63,12 @@ std::int64_t or_else(gguf_file const& file, std::string_view key, std::int64_t f
   return file.find(key_of(file, key)) == nullptr ? fallback : required(file, key);
 }
 
-std::int64_t query_heads(gguf_file const& file) { return required(file, "attention.head_count"); }
-std::int64_t key_heads(gguf_file const& file) { return or_else(file, "attention.head_count_kv", query_heads(file)); }
+std::int64_t query_heads(gguf_file const& file) {
+  return required(file, "attention.head_count");
+}
+std::int64_t key_heads(gguf_file const& file) {
+  return or_else(file, "attention.head_count_kv", query_heads(file));
+}
 
 bool has_tensor(gguf_file const& file, std::string_view name) {
   return std::any_of(file.tensors().begin(), file.tensors().end(), [&](auto const& t) { return t.name == name; });
@@ -101,9 +107,9 @@ std::string_view part_name(family const& model, std::string_view part) {
 }
 
 struct gguf_name {
-  std::string layer;          // "12", "" outside the layers
-  std::string_view part;      // "attn_q"
-  std::string_view suffix;    // ".weight"
+  std::string layer;        // "12", "" outside the layers
+  std::string_view part;    // "attn_q"
+  std::string_view suffix;  // ".weight"
 };
 
 std::optional<gguf_name> split_name(std::string_view name) {
@@ -188,8 +194,8 @@ std::optional<gguf_spelling> spell(gguf_file const& file, gguf_tensor const& ten
   auto const part = name ? part_name(model, name->part) : std::string_view{};
   bool const outer = part.starts_with("model.") || part == "lm_head";
   if (part.empty() || outer != name->layer.empty())
-    fail(file, "tensor " + in_quotes(tensor.name) + " is not known for the architecture " +
-         std::string{model.architecture} + "; kedge cannot tell what it is for");
+    fail(file, "tensor " + in_quotes(tensor.name) + " is not known for the architecture " + std::string{model.architecture} +
+                   "; kedge cannot tell what it is for");
 
   gguf_spelling out;
   out.name = (outer ? std::string{} : "model.layers." + name->layer + ".") + std::string{part} + std::string{name->suffix};
@@ -209,7 +215,9 @@ json config_from(gguf_file const& file) {
   config["dtype"] = "float32";
   std::int64_t const hidden = required(file, "embedding_length");
   std::int64_t const heads = query_heads(file);
-  std::int64_t const head = or_else(file, "attention.key_length", model.architecture == "llama" ? or_else(file, "rope.dimension_count", hidden / heads) : hidden / heads);
+  std::int64_t const head =
+      or_else(file, "attention.key_length",
+              model.architecture == "llama" ? or_else(file, "rope.dimension_count", hidden / heads) : hidden / heads);
   config["head_dim"] = head;
   config["hidden_act"] = "silu";
   config["hidden_size"] = hidden;
@@ -229,7 +237,7 @@ json config_from(gguf_file const& file) {
   config["vocab_size"] = vocabulary_size(file);
   put_token_ids(file, config);
   put_family_keys(file, model, config);
-  json sorted = json::object();                                   // transformers writes the keys in this order
+  json sorted = json::object();  // transformers writes the keys in this order
   std::map<std::string, json> keys;
   for (auto const& [key, value] : config.items()) keys.emplace(key, value);
   for (auto const& [key, value] : keys) sorted[key] = value;

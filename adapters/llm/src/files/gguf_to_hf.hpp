@@ -7,14 +7,14 @@
 
 #include <nlohmann/json.hpp>
 
-#include "kedge/llm/files/gguf.hpp"
+#include <kedge/llm/files/gguf.hpp>
 
 namespace kedge::llm {
 
 /// What a GGUF tensor is called in Hugging Face's model, and how its numbers differ there.
 struct gguf_spelling {
   std::string name;
-  std::int64_t paired_heads = 0;   ///< see tensor_source
+  std::int64_t paired_heads = 0;  ///< see tensor_source
   float shift = 0;
 };
 

@@ -8,23 +8,24 @@
 #include <unordered_map>  // unordered_map
 #include <vector>         // vector
 
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/json.hpp>
+
 #include "gguf_to_hf.hpp"
-#include "kedge/llm/files/error.hpp"
-#include "kedge/llm/files/json.hpp"
 
 namespace kedge::llm {
 namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr std::int64_t control_token = 3;        // GGUF's token types
+constexpr std::int64_t control_token = 3;  // GGUF's token types
 constexpr std::int64_t user_defined_token = 4;
-constexpr std::string_view space_mark = "\xe2\x96\x81";   // U+2581, a space in SentencePiece
+constexpr std::string_view space_mark = "\xe2\x96\x81";  // U+2581, a space in SentencePiece
 
 struct vocabulary {
-  std::vector<std::string> tokens;                                   // by id
-  std::unordered_map<std::string, std::int64_t> ids;                 // a repeated token keeps its last id
-  std::vector<std::int64_t> types;                                   // by id, or empty
+  std::vector<std::string> tokens;                    // by id
+  std::unordered_map<std::string, std::int64_t> ids;  // a repeated token keeps its last id
+  std::vector<std::int64_t> types;                    // by id, or empty
   bool byte_level = false;
 };
 
@@ -47,7 +48,9 @@ std::vector<char32_t> code_points(std::string_view text) {
 }
 
 /// GPT-2's spelling of bytes: printable Latin-1 stands for itself, the 68 other bytes for U+0100 upwards, in order.
-bool is_plain_byte(char32_t c) { return (c >= 33 && c <= 126) || (c >= 161 && c <= 172) || (c >= 174 && c <= 255); }
+bool is_plain_byte(char32_t c) {
+  return (c >= 33 && c <= 126) || (c >= 161 && c <= 172) || (c >= 174 && c <= 255);
+}
 
 bool is_byte_spelling(std::string_view token) {
   auto const points = code_points(token);
@@ -60,8 +63,9 @@ std::string spell_bytes(std::string_view token) {
     unsigned next = 256;
     for (unsigned byte = 0; byte < 256; ++byte) {
       unsigned const point = is_plain_byte(byte) ? byte : next++;
-      out[byte] = point < 0x80 ? std::string{static_cast<char>(point)}
-                               : std::string{static_cast<char>(0xc0U | point >> 6U), static_cast<char>(0x80U | (point & 0x3fU))};
+      out[byte] = point < 0x80
+                      ? std::string{static_cast<char>(point)}
+                      : std::string{static_cast<char>(0xc0U | point >> 6U), static_cast<char>(0x80U | (point & 0x3fU))};
     }
     return out;
   }();
@@ -89,8 +93,10 @@ vocabulary read_vocabulary(gguf_file const& file, bool byte_level, bool gemma) {
   }
   out.tokens.reserve(tokens->size);
   for (auto const token : tokens->strings) {
-    if (byte_level && !is_byte_spelling(token)) out.tokens.push_back(spell_bytes(token));
-    else out.tokens.push_back(gemma ? spell_space_run(token) : std::string{token});
+    if (byte_level && !is_byte_spelling(token))
+      out.tokens.push_back(spell_bytes(token));
+    else
+      out.tokens.push_back(gemma ? spell_space_run(token) : std::string{token});
     out.ids[out.tokens.back()] = static_cast<std::int64_t>(out.tokens.size()) - 1;
   }
   return out;
@@ -115,17 +121,17 @@ merge_list stored_merges(gguf_file const& file, gguf_array const& merges, vocabu
 
 /// Merges that a SentencePiece vocabulary implies: every split of a token into two tokens, best score first.
 merge_list implied_merges(gguf_file const& file, vocabulary const& words, std::vector<double> const& scores) {
-  constexpr std::size_t longest = 1024;    // bytes; the search is quadratic in a token's length
+  constexpr std::size_t longest = 1024;  // bytes; the search is quadratic in a token's length
   struct candidate {
     double score;
-    std::size_t left_length, right_length;   // in code points
-    std::int64_t left, right;                // ids
+    std::size_t left_length, right_length;  // in code points
+    std::int64_t left, right;               // ids
     std::size_t token;
   };
   std::vector<candidate> found;
   for (std::size_t id = 0; id < words.tokens.size(); ++id) {
     std::string const& token = words.tokens[id];
-    if (words.ids.at(token) != static_cast<std::int64_t>(id)) continue;                // repeated: the last one counts
+    if (words.ids.at(token) != static_cast<std::int64_t>(id)) continue;  // repeated: the last one counts
     if (token.size() > longest) fail(file, "token " + std::to_string(id) + " of the GGUF vocabulary is longer than 1024 bytes");
     std::size_t const length = code_points(token).size();
     std::size_t const first = found.size();
@@ -138,8 +144,9 @@ merge_list implied_merges(gguf_file const& file, vocabulary const& words, std::v
       auto const right = words.ids.find(token.substr(cut));
       if (right != words.ids.end()) found.push_back({scores[id], seen, length - seen, left->second, right->second, id});
     }
-    std::sort(found.begin() + static_cast<std::ptrdiff_t>(first), found.end(),
-              [](auto const& a, auto const& b) { return std::pair{a.left, a.right} < std::pair{b.left, b.right}; });
+    std::sort(found.begin() + static_cast<std::ptrdiff_t>(first), found.end(), [](auto const& a, auto const& b) {
+      return std::pair{a.left, a.right} < std::pair{b.left, b.right};
+    });
   }
   std::stable_sort(found.begin(), found.end(), [](auto const& a, auto const& b) {
     return std::tuple{a.score, a.left_length, a.right_length} > std::tuple{b.score, b.left_length, b.right_length};
@@ -154,7 +161,7 @@ merge_list implied_merges(gguf_file const& file, vocabulary const& words, std::v
 merge_list merges_of(gguf_file const& file, vocabulary const& words, bool gemma) {
   if (auto const* merges = file.array("tokenizer.ggml.merges")) return stored_merges(file, *merges, words);
   std::vector<double> scores;
-  if (gemma) {                                 // the order of Gemma's merges is that of its tokens, not of their scores
+  if (gemma) {  // the order of Gemma's merges is that of its tokens, not of their scores
     for (std::size_t id = 0; id < words.tokens.size(); ++id) scores.push_back(-static_cast<double>(id));
   } else if (auto const* stored = file.array("tokenizer.ggml.scores")) {
     scores = stored->reals();
@@ -168,10 +175,9 @@ constexpr char const* llama3_split =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr char const* qwen2_split =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr char const* tekken_split =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
-    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
-    R"(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr char const* tekken_split = R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
+                                     R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
+                                     R"(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr char const* gpt4o_split =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
     R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
@@ -180,12 +186,12 @@ constexpr char const* gpt4o_split =
 /// The split that goes with a name of tokenizer.ggml.pre; null: GPT-2's.
 char const* split_of(std::string_view pre) {
   static constexpr std::array<std::pair<std::string_view, char const*>, 22> known{{
-      {"llama3", llama3_split},    {"llama-v3", llama3_split},     {"llama-bpe", llama3_split}, {"falcon3", llama3_split},
-      {"falcon-h1", llama3_split}, {"pixtral", llama3_split},      {"midm-2.0", llama3_split},  {"lfm2", llama3_split},
-      {"dbrx", llama3_split},      {"smaug-bpe", llama3_split},    {"jina-v5-nano", llama3_split},
-      {"tekken", tekken_split},    {"qwen2", qwen2_split},         {"deepseek-r1-qwen", qwen2_split},
-      {"kormo", qwen2_split},      {"f2llmv2", qwen2_split},       {"megrez", qwen2_split},     {"gpt-4o", gpt4o_split},
-      {"llama4", gpt4o_split},     {"kanana2", gpt4o_split},       {"talkie", gpt4o_split},     {"minimax-m2", gpt4o_split},
+      {"llama3", llama3_split},    {"llama-v3", llama3_split},        {"llama-bpe", llama3_split},    {"falcon3", llama3_split},
+      {"falcon-h1", llama3_split}, {"pixtral", llama3_split},         {"midm-2.0", llama3_split},     {"lfm2", llama3_split},
+      {"dbrx", llama3_split},      {"smaug-bpe", llama3_split},       {"jina-v5-nano", llama3_split}, {"tekken", tekken_split},
+      {"qwen2", qwen2_split},      {"deepseek-r1-qwen", qwen2_split}, {"kormo", qwen2_split},         {"f2llmv2", qwen2_split},
+      {"megrez", qwen2_split},     {"gpt-4o", gpt4o_split},           {"llama4", gpt4o_split},        {"kanana2", gpt4o_split},
+      {"talkie", gpt4o_split},     {"minimax-m2", gpt4o_split},
   }};
   for (auto const& [name, split] : known)
     if (name == pre) return split;
@@ -222,10 +228,12 @@ void put_surroundings(gguf_file const& file, std::string_view architecture, bool
     out["decoder"] = byte_level(true, true);
   } else if (architecture.starts_with("gemma")) {
     out["normalizer"] = replace(" ", mark);
-    out["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"String", " "}}}, {"behavior", "MergedWithPrevious"}, {"invert", false}};
+    out["pre_tokenizer"] = {
+        {"type", "Split"}, {"pattern", {{"String", " "}}}, {"behavior", "MergedWithPrevious"}, {"invert", false}};
     out["decoder"] = space_decoder(false);
   } else if (architecture == "phi3") {
-    out["normalizer"] = {{"type", "Sequence"}, {"normalizers", json::array({{{"type", "Prepend"}, {"prepend", mark}}, replace(" ", mark)})}};
+    out["normalizer"] = {{"type", "Sequence"},
+                         {"normalizers", json::array({{{"type", "Prepend"}, {"prepend", mark}}, replace(" ", mark)})}};
     out["pre_tokenizer"] = nullptr;
     out["decoder"] = space_decoder(true);
   } else {
@@ -235,14 +243,13 @@ void put_surroundings(gguf_file const& file, std::string_view architecture, bool
   }
 }
 
-using special_ids = std::vector<std::pair<std::string, std::int64_t>>;   // bos_token → 1, …
+using special_ids = std::vector<std::pair<std::string, std::int64_t>>;  // bos_token → 1, …
 
 special_ids read_special_ids(gguf_file const& file, vocabulary const& words) {
-  static constexpr std::array<std::pair<char const*, char const*>, 4> keys{
-      {{"bos_token", "tokenizer.ggml.bos_token_id"},
-       {"eos_token", "tokenizer.ggml.eos_token_id"},
-       {"pad_token", "tokenizer.ggml.padding_token_id"},
-       {"unk_token", "tokenizer.ggml.unknown_token_id"}}};
+  static constexpr std::array<std::pair<char const*, char const*>, 4> keys{{{"bos_token", "tokenizer.ggml.bos_token_id"},
+                                                                            {"eos_token", "tokenizer.ggml.eos_token_id"},
+                                                                            {"pad_token", "tokenizer.ggml.padding_token_id"},
+                                                                            {"unk_token", "tokenizer.ggml.unknown_token_id"}}};
   special_ids out;
   for (auto const& [name, key] : keys) {
     auto const id = file.integer(key);
@@ -255,7 +262,7 @@ special_ids read_special_ids(gguf_file const& file, vocabulary const& words) {
 }
 
 json added_tokens(vocabulary const& words, special_ids const& named) {
-  std::vector<std::pair<std::int64_t, bool>> added;                                   // id, special
+  std::vector<std::pair<std::int64_t, bool>> added;  // id, special
   for (std::size_t id = 0; id < words.types.size(); ++id) {
     bool const spelled = !words.byte_level || is_byte_spelling(words.tokens[id]);
     if (words.types[id] == control_token && spelled) added.emplace_back(words.ids.at(words.tokens[id]), true);
@@ -265,10 +272,15 @@ json added_tokens(vocabulary const& words, special_ids const& named) {
   std::stable_sort(added.begin(), added.end(), [](auto const& a, auto const& b) { return a.first < b.first; });
   json out = json::array();
   for (std::size_t i = 0; i < added.size(); ++i) {
-    if (i > 0 && added[i - 1].first == added[i].first) continue;                      // the vocabulary's own mark came first
+    if (i > 0 && added[i - 1].first == added[i].first) continue;  // the vocabulary's own mark came first
     auto const& [id, special] = added[i];
-    out.push_back({{"id", id}, {"content", words.tokens[static_cast<std::size_t>(id)]}, {"single_word", false}, {"lstrip", false},
-                   {"rstrip", false}, {"normalized", false}, {"special", special}});
+    out.push_back({{"id", id},
+                   {"content", words.tokens[static_cast<std::size_t>(id)]},
+                   {"single_word", false},
+                   {"lstrip", false},
+                   {"rstrip", false},
+                   {"normalized", false},
+                   {"special", special}});
   }
   return out;
 }
@@ -280,7 +292,8 @@ json post_processor(gguf_file const& file, bool sentencepiece, json const& confi
   json special = json::object();
   auto const piece = [&](char const* name, int sequence) -> json {
     std::string const token = config.at(name);
-    auto const id = *file.integer(std::string_view{name} == "bos_token" ? "tokenizer.ggml.bos_token_id" : "tokenizer.ggml.eos_token_id");
+    auto const id =
+        *file.integer(std::string_view{name} == "bos_token" ? "tokenizer.ggml.bos_token_id" : "tokenizer.ggml.eos_token_id");
     special[token] = {{"id", token}, {"ids", {id}}, {"tokens", {token}}};
     return {{"SpecialToken", {{"id", token}, {"type_id", sequence}}}};
   };
@@ -331,7 +344,8 @@ gguf_vocabulary vocabulary_from(gguf_file const& file) {
   if (!kind || file.find("tokenizer.ggml.tokens") == nullptr) return out;
   bool const byte_level_words = *kind == "gpt2";
   if (!byte_level_words && *kind != "llama")
-    fail(file, "tokenizers of the kind " + in_quotes(*kind) + " are not supported; kedge reads GGUF vocabularies of the kinds gpt2 and llama");
+    fail(file, "tokenizers of the kind " + in_quotes(*kind) +
+                   " are not supported; kedge reads GGUF vocabularies of the kinds gpt2 and llama");
 
   std::string_view const architecture = file.string("general.architecture").value_or("");
   bool const gemma = !byte_level_words && architecture.starts_with("gemma");

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kedge/llm/files/json.hpp"
-
 #include <algorithm>      // count, find_if, max
 #include <unordered_map>  // unordered_map
 #include <utility>        // move
 #include <vector>         // vector
 
-#include "kedge/llm/files/error.hpp"
-#include "kedge/llm/files/mapped_file.hpp"
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/json.hpp>
+#include <kedge/llm/files/mapped_file.hpp>
 
 namespace kedge::llm {
 namespace {
 
 using json = nlohmann::ordered_json;
-using members = std::vector<std::pair<std::string const, json>>;   // what an ordered object is underneath
+using members = std::vector<std::pair<std::string const, json>>;  // what an ordered object is underneath
 
-members& members_of(json& object) { return object.get_ref<json::object_t&>(); }
+members& members_of(json& object) {
+  return object.get_ref<json::object_t&>();
+}
 
 /// Builds the document from the parser's events. Objects are kept as plain vectors while they grow; repeated keys are
 /// looked for once, when the object is complete.
@@ -95,7 +96,7 @@ class builder : public nlohmann::json_sax<json> {
       auto const [position, fresh] = last.try_emplace(object[i].first, i);
       if (fresh) continue;
       if (rules_.unique_keys) return refuse("the key " + in_quotes(object[i].first) + " appears twice");
-      object[position->second].second = std::move(object[i].second);   // first place, last value
+      object[position->second].second = std::move(object[i].second);  // first place, last value
       repeated = true;
     }
     if (repeated) {
@@ -114,13 +115,14 @@ class builder : public nlohmann::json_sax<json> {
   std::size_t position_ = 0;
 };
 
-/// "line 3, column 7" of a byte position that counts from 1.
+/// "line 3, column 7" of a byte position that counts from 1; "column 7" in a text of one line.
 std::string place(std::string_view text, std::size_t position) {
   auto const before = text.substr(0, std::min(text.size(), position == 0 ? 0 : position - 1));
   auto const line = 1 + std::count(before.begin(), before.end(), '\n');
   auto const start = before.rfind('\n');
   auto const column = before.size() - (start == std::string_view::npos ? 0 : start + 1) + 1;
-  return "line " + std::to_string(line) + ", column " + std::to_string(column);
+  std::string const within = "column " + std::to_string(column);
+  return text.find('\n') == std::string_view::npos ? within : "line " + std::to_string(line) + ", " + within;
 }
 
 /// The reason alone from nlohmann's message: "[json.exception.parse_error.101] parse error at …: syntax error while …".
@@ -144,8 +146,8 @@ bool is_utf8(std::string_view text) noexcept {
     for (std::size_t k = 1; k < length; ++k)
       if ((static_cast<unsigned char>(text[i + k]) & 0xc0U) != 0x80U) return false;
     auto const second = length > 1 ? static_cast<unsigned char>(text[i + 1]) : 0;
-    if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) ||    // overlong; surrogates
-        (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f))      // overlong; above U+10FFFF
+    if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) ||  // overlong; surrogates
+        (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f))    // overlong; above U+10FFFF
       return false;
     i += length;
   }

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kedge/llm/files/mapped_file.hpp"
+#include <cerrno>   // errno
+#include <cstring>  // strerror
+#include <utility>  // exchange, move
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>   // errno
-#include <cstring>  // strerror
-#include <utility>  // exchange, move
-
-#include "kedge/llm/files/error.hpp"
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/mapped_file.hpp>
 
 namespace kedge::llm {
 namespace {

@@ -3,11 +3,12 @@
 #include <set>      // set
 #include <utility>  // move
 
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/json.hpp>
+#include <kedge/llm/files/mapped_file.hpp>
+#include <kedge/llm/files/safetensors.hpp>
+
 #include "checkpoint_storage.hpp"
-#include "kedge/llm/files/error.hpp"
-#include "kedge/llm/files/json.hpp"
-#include "kedge/llm/files/mapped_file.hpp"
-#include "kedge/llm/files/safetensors.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -26,7 +27,9 @@ json read_object(path const& file) {
   return out;
 }
 
-json read_object_if_there(path const& file, json otherwise) { return is_there(file) ? read_object(file) : std::move(otherwise); }
+json read_object_if_there(path const& file, json otherwise) {
+  return is_there(file) ? read_object(file) : std::move(otherwise);
+}
 
 /// Shard → the tensors that the index places there. A shard is a plain file name of the same folder.
 std::map<std::string, std::set<std::string>> read_index(path const& file) {
@@ -37,7 +40,8 @@ std::map<std::string, std::set<std::string>> read_index(path const& file) {
   for (auto const& [tensor, shard] : index.at("weight_map").items()) {
     if (!shard.is_string()) throw error(in_quotes(file.string()) + ": no file is named for tensor " + in_quotes(tensor));
     auto const& name = shard.get_ref<std::string const&>();
-    if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos || name.find('\0') != std::string::npos)
+    if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos ||
+        name.find('\0') != std::string::npos)
       throw error(in_quotes(file.string()) + ": " + in_quotes(name) + " is not a file name within the folder");
     out[name].insert(tensor);
   }
@@ -61,8 +65,7 @@ std::shared_ptr<safetensors_file const> open_part(checkpoint::storage& files, pa
 void add_shards(checkpoint::storage& files, path const& index) {
   for (auto const& [shard, wanted] : read_index(index)) {
     path const file = index.parent_path() / shard;
-    if (!is_there(file))
-      throw error("the shard " + in_quotes(file.string()) + " is missing; the download is incomplete");
+    if (!is_there(file)) throw error("the shard " + in_quotes(file.string()) + " is missing; the download is incomplete");
     std::size_t found = 0;
     for (auto const& tensor : open_part(files, file)->tensors()) {
       if (!wanted.contains(tensor.name)) continue;
@@ -72,7 +75,8 @@ void add_shards(checkpoint::storage& files, path const& index) {
     if (found == wanted.size()) continue;
     for (auto const& name : wanted)
       if (!files.index.contains(name))
-        throw error(in_quotes(file.string()) + " lacks tensor " + in_quotes(name) + ", which the index places there; fetch the files again");
+        throw error(in_quotes(file.string()) + " lacks tensor " + in_quotes(name) +
+                    ", which the index places there; fetch the files again");
   }
 }
 
@@ -84,7 +88,8 @@ void add_weights(checkpoint::storage& files, path const& folder) {
   } else if (is_there(index)) {
     add_shards(files, index);
   } else if (is_there(folder / "pytorch_model.bin") || is_there(folder / "pytorch_model.bin.index.json")) {
-    throw error(in_quotes(folder.string()) + " holds pickled weights (pytorch_model.bin), which kedge never loads; convert "
+    throw error(in_quotes(folder.string()) +
+                " holds pickled weights (pytorch_model.bin), which kedge never loads; convert "
                 "them to safetensors");
   } else {
     throw error("no weights in " + in_quotes(folder.string()) + ": neither model.safetensors nor model.safetensors.index.json");
@@ -121,7 +126,8 @@ json tokenizer_config_of(path const& folder) {
 
 opened_checkpoint open_folder(path const& folder) {
   if (!is_there(folder / "config.json"))
-    throw error("no config.json in " + in_quotes(folder.string()) + "; pass a Hugging Face model folder, or a .gguf file itself");
+    throw error("no config.json in " + in_quotes(folder.string()) +
+                "; pass a Hugging Face model folder, or a .gguf file itself");
   opened_checkpoint out;
   out.files = std::make_unique<checkpoint::storage>();
   out.files->path = folder;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <utility>  // move
 
+#include <kedge/llm/files/gguf.hpp>
+
 #include "checkpoint_storage.hpp"
 #include "gguf_to_hf.hpp"
-#include "kedge/llm/files/gguf.hpp"
 
 namespace kedge::llm {
 

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kedge/llm/files/safetensors.hpp"
-
 #include <algorithm>  // sort
 #include <array>      // array
 #include <cstdio>     // snprintf
@@ -9,9 +7,10 @@
 #include <set>        // set
 #include <utility>    // move
 
-#include "kedge/llm/files/atomic.hpp"
-#include "kedge/llm/files/error.hpp"
-#include "kedge/llm/files/json.hpp"
+#include <kedge/llm/files/atomic.hpp>
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/json.hpp>
+#include <kedge/llm/files/safetensors.hpp>
 
 namespace kedge::llm {
 namespace {
@@ -22,10 +21,11 @@ constexpr std::uint64_t longest_header = 100'000'000;
 
 /// Bits of an element of every type the format names.
 std::optional<std::uint64_t> bits_of(std::string_view type) {
-  static constexpr std::array<std::pair<std::string_view, std::uint64_t>, 22> known{{
-      {"F64", 64}, {"F32", 32}, {"F16", 16}, {"BF16", 16}, {"I64", 64}, {"I32", 32}, {"I16", 16}, {"I8", 8},
-      {"U64", 64}, {"U32", 32}, {"U16", 16}, {"U8", 8}, {"BOOL", 8}, {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8},
-      {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}, {"C64", 64}}};
+  static constexpr std::array<std::pair<std::string_view, std::uint64_t>, 22> known{
+      {{"F64", 64},    {"F32", 32},    {"F16", 16},    {"BF16", 16},   {"I64", 64},        {"I32", 32},
+       {"I16", 16},    {"I8", 8},      {"U64", 64},    {"U32", 32},    {"U16", 16},        {"U8", 8},
+       {"BOOL", 8},    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8},
+       {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4},      {"C64", 64}}};
   for (auto const& [name, bits] : known)
     if (name == type) return bits;
   return std::nullopt;
@@ -97,7 +97,8 @@ class header_reader {
     std::vector<std::int64_t> out;
     if (!value.is_array()) fail(what + " has a shape that is not a list");
     for (auto const& extent : value) {
-      if (!extent.is_number_unsigned() || extent.get<std::uint64_t>() > (std::uint64_t{1} << 62U)) fail(what + " has an impossible shape");
+      if (!extent.is_number_unsigned() || extent.get<std::uint64_t>() > (std::uint64_t{1} << 62U))
+        fail(what + " has an impossible shape");
       out.push_back(extent.get<std::int64_t>());
     }
     return out;
@@ -133,8 +134,10 @@ safetensors_file::safetensors_file(std::filesystem::path const& path) : file_(pa
   json const header = reader.header();
   tensors_.reserve(header.size());
   for (auto const& [name, value] : header.items()) {
-    if (name == "__metadata__") metadata_ = reader.metadata(value);
-    else tensors_.push_back(reader.tensor(name, value));
+    if (name == "__metadata__")
+      metadata_ = reader.metadata(value);
+    else
+      tensors_.push_back(reader.tensor(name, value));
   }
   std::sort(tensors_.begin(), tensors_.end(), [](auto const& a, auto const& b) {
     return std::pair{a.bytes.data(), a.bytes.size()} < std::pair{b.bytes.data(), b.bytes.size()};
@@ -149,7 +152,8 @@ std::vector<std::size_t> layout(std::vector<tensor_plan> const& plan) {
   std::vector<std::size_t> order(plan.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return std::pair{size_of(plan[b].type), std::string_view{plan[a].name}} < std::pair{size_of(plan[a].type), std::string_view{plan[b].name}};
+    return std::pair{size_of(plan[b].type), std::string_view{plan[a].name}} <
+           std::pair{size_of(plan[a].type), std::string_view{plan[b].name}};
   });
   return order;
 }
@@ -166,7 +170,8 @@ std::string header_text(std::vector<tensor_plan> const& plan, std::vector<std::s
     if (t.name == "__metadata__" || !is_utf8(t.name) || !names.insert(t.name).second)
       throw error("cannot write a tensor called " + in_quotes(t.name) + ": the name is taken or not allowed");
     std::size_t const end = begin + t.bytes();
-    append_member(header, t.name, {{"dtype", std::string{name_of(t.type)}}, {"shape", t.shape}, {"data_offsets", {begin, end}}});
+    append_member(header, t.name,
+                  {{"dtype", std::string{name_of(t.type)}}, {"shape", t.shape}, {"data_offsets", {begin, end}}});
     begin = end;
   }
   std::string text = header.dump();
@@ -235,7 +240,8 @@ void write_safetensors(std::filesystem::path const& path, std::vector<tensor_to_
                        std::map<std::string, std::string> const& metadata) {
   std::vector<tensor_plan> plan;
   for (auto const& t : tensors) plan.push_back({t.name, t.type, t.shape});
-  write_safetensors(path, plan, [&](std::size_t index) { return tensors[index].bytes; }, metadata);
+  write_safetensors(
+      path, plan, [&](std::size_t index) { return tensors[index].bytes; }, metadata);
 }
 
 void write_model_safetensors(std::filesystem::path const& folder, std::vector<tensor_plan> const& plan,
@@ -254,7 +260,8 @@ void write_model_safetensors(std::filesystem::path const& folder, std::vector<te
       total += plan[index].bytes();
       parameters += plan[index].bytes() / size_of(plan[index].type);
     }
-    write_safetensors(folder / name, part, [&](std::size_t i) { return bytes_of(shards[s][i]); }, torch_metadata);
+    write_safetensors(
+        folder / name, part, [&](std::size_t i) { return bytes_of(shards[s][i]); }, torch_metadata);
   }
   json index = {{"metadata", {{"total_parameters", parameters}, {"total_size", total}}}};
   index["weight_map"] = weight_map;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstddef>       // byte, size_t
-#include <filesystem>    // path
-#include <span>          // span
-#include <string_view>   // string_view
+#include <cstddef>      // byte, size_t
+#include <filesystem>   // path
+#include <span>         // span
+#include <string_view>  // string_view
 
 namespace kedge::llm {
 
@@ -57,7 +57,7 @@ class pending_directory {
  private:
   std::filesystem::path final_;
   std::filesystem::path temporary_;
-  std::filesystem::path created_parent_;   ///< outermost parent folder that had to be made, removed again without commit()
+  std::filesystem::path created_parent_;  ///< outermost parent folder that had to be made, removed again without commit()
   if_taken taken_;
 };
 

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstddef>       // byte
-#include <cstdint>       // int64_t
-#include <filesystem>    // path
-#include <memory>        // unique_ptr
-#include <optional>      // optional
-#include <span>          // span
-#include <string>        // string
-#include <string_view>   // string_view
-#include <vector>        // vector
+#include <cstddef>      // byte
+#include <cstdint>      // int64_t
+#include <filesystem>   // path
+#include <memory>       // unique_ptr
+#include <optional>     // optional
+#include <span>         // span
+#include <string>       // string
+#include <string_view>  // string_view
+#include <vector>       // vector
 
 #include <nlohmann/json.hpp>
 
-#include "kedge/llm/files/dtype.hpp"
+#include <kedge/llm/files/dtype.hpp>
 
 namespace kedge::llm {
 
@@ -42,11 +42,11 @@ class checkpoint {
   checkpoint& operator=(checkpoint&&) noexcept;
   ~checkpoint();
 
-  nlohmann::ordered_json config;              ///< config.json
-  nlohmann::ordered_json tokenizer;           ///< tokenizer.json, null if there is none
-  nlohmann::ordered_json tokenizer_config;    ///< tokenizer_config.json, {} if there is none
-  nlohmann::ordered_json generation_config;   ///< generation_config.json, null if there is none
-  std::string chat_template;                  ///< the template's source, "" if there is none
+  nlohmann::ordered_json config;             ///< config.json
+  nlohmann::ordered_json tokenizer;          ///< tokenizer.json, null if there is none
+  nlohmann::ordered_json tokenizer_config;   ///< tokenizer_config.json, {} if there is none
+  nlohmann::ordered_json generation_config;  ///< generation_config.json, null if there is none
+  std::string chat_template;                 ///< the template's source, "" if there is none
 
   std::vector<tensor_entry> const& tensors() const noexcept;
   bool contains(std::string_view name) const;
@@ -63,11 +63,15 @@ class checkpoint {
 
   std::filesystem::path const& path() const noexcept;
 
-  struct storage;                             ///< how the files are held; defined in the library's sources
+  struct storage;  ///< how the files are held; defined in the library's sources
 
  private:
   checkpoint();
   std::unique_ptr<storage> storage_;
 };
+
+/// The named special tokens of a tokenizer_config ("bos_token": "<s>", …) as texts, which chat templates get as variables.
+/// Tokens written as objects count by their content; names without a token are left out.
+nlohmann::ordered_json special_tokens(nlohmann::ordered_json const& tokenizer_config);
 
 }  // namespace kedge::llm

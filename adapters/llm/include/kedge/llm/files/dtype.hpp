@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <bit>           // bit_cast
-#include <cstddef>       // size_t, byte
-#include <cstdint>       // uint16_t, uint32_t, uint64_t
-#include <optional>      // optional
-#include <span>          // span
-#include <string_view>   // string_view
+#include <bit>          // bit_cast
+#include <cstddef>      // size_t, byte
+#include <cstdint>      // uint16_t, uint32_t, uint64_t
+#include <optional>     // optional
+#include <span>         // span
+#include <string_view>  // string_view
 
 namespace kedge::llm {
 
@@ -47,7 +47,9 @@ constexpr std::uint16_t bf16_bits(float x) noexcept {
   return static_cast<std::uint16_t>((is_nan ? nan : rounded) >> 16);
 }
 
-constexpr float float_from_bf16(std::uint16_t bits) noexcept { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+constexpr float float_from_bf16(std::uint16_t bits) noexcept {
+  return std::bit_cast<float>(std::uint32_t{bits} << 16);
+}
 
 /// IEEE binary16 of x, rounded to nearest even; overflow gives infinity, tiny values give subnormals.
 constexpr std::uint16_t f16_bits(float x) noexcept {
@@ -79,7 +81,7 @@ constexpr float sticky_float(double x) noexcept {
   auto const near = static_cast<float>(x);
   if (static_cast<double>(near) == x || x != x) return near;
   auto const bits = std::bit_cast<std::uint32_t>(near);
-  bool const away = (near > x) == (x > 0);                       // |near| > |x|: step back towards zero, then mark inexact
+  bool const away = (near > x) == (x > 0);  // |near| > |x|: step back towards zero, then mark inexact
   return std::bit_cast<float>((away ? bits - 1U : bits) | 1U);
 }
 

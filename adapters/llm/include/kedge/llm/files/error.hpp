@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <stdexcept>     // runtime_error
-#include <string>        // string
-#include <string_view>   // string_view
+#include <stdexcept>    // runtime_error
+#include <string>       // string
+#include <string_view>  // string_view
 
 namespace kedge::llm {
 

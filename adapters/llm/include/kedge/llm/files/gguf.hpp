@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstddef>       // byte, size_t
-#include <cstdint>       // uint32_t, uint64_t, int64_t
-#include <filesystem>    // path
-#include <optional>      // optional
-#include <span>          // span
-#include <string>        // string
-#include <string_view>   // string_view
-#include <unordered_map> // unordered_map
-#include <variant>       // variant
-#include <vector>        // vector
+#include <cstddef>        // byte, size_t
+#include <cstdint>        // uint32_t, uint64_t, int64_t
+#include <filesystem>     // path
+#include <optional>       // optional
+#include <span>           // span
+#include <string>         // string
+#include <string_view>    // string_view
+#include <unordered_map>  // unordered_map
+#include <variant>        // variant
+#include <vector>         // vector
 
-#include "kedge/llm/files/dtype.hpp"
-#include "kedge/llm/files/mapped_file.hpp"
+#include <kedge/llm/files/dtype.hpp>
+#include <kedge/llm/files/mapped_file.hpp>
 
 namespace kedge::llm {
 
 /// An array of a GGUF file's metadata: strings, or numbers left where they lie in the file.
 struct gguf_array {
-  std::uint32_t element_type = 0;          ///< GGUF's number of the element type
+  std::uint32_t element_type = 0;  ///< GGUF's number of the element type
   std::size_t size = 0;
-  std::span<const std::byte> raw;          ///< numbers, little-endian, unaligned; empty for strings
-  std::vector<std::string_view> strings;   ///< views into the mapped file
+  std::span<const std::byte> raw;         ///< numbers, little-endian, unaligned; empty for strings
+  std::vector<std::string_view> strings;  ///< views into the mapped file
 
   /// Numbers as int64 or double. throws kedge::llm::error for strings or nested arrays
   std::vector<std::int64_t> integers() const;
@@ -36,8 +36,8 @@ using gguf_value = std::variant<std::int64_t, double, bool, std::string_view, gg
 struct gguf_tensor {
   std::string name;
   std::vector<std::int64_t> shape;
-  std::uint32_t type = 0;                  ///< ggml's number of the storage type, see gguf_type_name
-  std::span<const std::byte> bytes;        ///< empty where the type's size is unknown
+  std::uint32_t type = 0;            ///< ggml's number of the storage type, see gguf_type_name
+  std::span<const std::byte> bytes;  ///< empty where the type's size is unknown
 };
 
 /// A GGUF file, versions 2 and 3, little-endian: metadata and tensors. The file stays mapped.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstddef>       // size_t
-#include <filesystem>    // path
-#include <string>        // string
-#include <string_view>   // string_view
+#include <cstddef>      // size_t
+#include <filesystem>   // path
+#include <string>       // string
+#include <string_view>  // string_view
 
 #include <nlohmann/json.hpp>
 
@@ -12,9 +12,9 @@ namespace kedge::llm {
 
 /// What parse_json accepts. The defaults suit files that people write; headers of binary formats are held to less.
 struct json_rules {
-  std::size_t depth = 256;                 ///< nesting of arrays and objects
-  std::size_t array = ~std::size_t{0};     ///< elements of one array
-  bool unique_keys = false;                ///< true: a repeated key is an error; false: the last value wins, as in Python
+  std::size_t depth = 256;              ///< nesting of arrays and objects
+  std::size_t array = ~std::size_t{0};  ///< elements of one array
+  bool unique_keys = false;             ///< true: a repeated key is an error; false: the last value wins, as in Python
 };
 
 /// Parses UTF-8 JSON, keys in the order of the text.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstddef>       // byte, size_t
-#include <filesystem>    // path
-#include <span>          // span
-#include <string_view>   // string_view
+#include <cstddef>      // byte, size_t
+#include <filesystem>   // path
+#include <span>         // span
+#include <string_view>  // string_view
 
 namespace kedge::llm {
 

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstddef>       // byte, size_t
-#include <cstdint>       // int64_t
-#include <filesystem>    // path
-#include <functional>    // function
-#include <map>           // map
-#include <optional>      // optional
-#include <span>          // span
-#include <string>        // string
-#include <string_view>   // string_view
-#include <vector>        // vector
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // int64_t
+#include <filesystem>   // path
+#include <functional>   // function
+#include <map>          // map
+#include <optional>     // optional
+#include <span>         // span
+#include <string>       // string
+#include <string_view>  // string_view
+#include <vector>       // vector
 
-#include "kedge/llm/files/dtype.hpp"
-#include "kedge/llm/files/mapped_file.hpp"
+#include <kedge/llm/files/dtype.hpp>
+#include <kedge/llm/files/mapped_file.hpp>
 
 namespace kedge::llm {
 
 /// One tensor of a safetensors file, as its header describes it.
 struct safetensors_entry {
   std::string name;
-  std::string stored_type;                 ///< "BF16", "F8_E4M3", …
-  std::optional<dtype> type;               ///< the same, where kedge has the format
+  std::string stored_type;    ///< "BF16", "F8_E4M3", …
+  std::optional<dtype> type;  ///< the same, where kedge has the format
   std::vector<std::int64_t> shape;
-  std::span<const std::byte> bytes;        ///< in the mapped file
+  std::span<const std::byte> bytes;  ///< in the mapped file
 };
 
 /// A safetensors file, mapped. The header is held to the format's rules: at most 100 MB, JSON without repeated keys, byte
@@ -34,7 +34,7 @@ class safetensors_file {
   explicit safetensors_file(std::filesystem::path const& path);
 
   std::filesystem::path const& path() const noexcept { return file_.path(); }
-  std::vector<safetensors_entry> const& tensors() const noexcept { return tensors_; }   ///< in the order of their bytes
+  std::vector<safetensors_entry> const& tensors() const noexcept { return tensors_; }  ///< in the order of their bytes
   std::map<std::string, std::string> const& metadata() const noexcept { return metadata_; }
 
  private:

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>  // mismatch, min
+#include <utility>    // move
+
+#include <kedge/llm/data/conversation.hpp>
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/json.hpp>
+#include <kedge/llm/text/chat_template.hpp>
+
+namespace kedge::llm {
+
+using json = nlohmann::ordered_json;
+
+conversation_encoder::conversation_encoder(tokenizer const& words, chat_template const* templating, json variables)
+    : words_(words), templating_(templating), variables_(std::move(variables)) {}
+
+std::vector<std::int32_t> conversation_encoder::encode(json const& value, bool add_generation_prompt, json const& extra) const {
+  if (value.is_string()) return words_.encode(value.get_ref<std::string const&>(), true);
+  if (templating_ == nullptr)
+    throw error("the example is a list of messages, but the model has no chat template; use a chat model, or plain text");
+  std::string const text = templating_->render(value, add_generation_prompt, variables_for(extra));
+  return words_.encode(text, false);
+}
+
+json conversation_encoder::variables_for(json const& extra) const {
+  json out = variables_;
+  if (!extra.is_object()) return out;
+  if (auto const tools = extra.find("tools"); tools != extra.end())
+    out["tools"] = tools->is_string() ? parse_json(tools->get_ref<std::string const&>(), "tools") : *tools;
+  if (auto const more = extra.find("chat_template_kwargs"); more != extra.end() && more->is_object())
+    for (auto const& [name, value] : more->items()) out[name] = value;
+  return out;
+}
+
+json conversation_encoder::with_end(json const& completion) const {
+  if (!completion.is_string()) return completion;
+  auto const end = variables_.find("eos_token");
+  if (end == variables_.end() || !end->is_string())
+    throw error(
+        "the example is plain text, but the model's tokenizer names no end-of-sequence token (eos_token); add it to "
+        "tokenizer_config.json");
+  auto const& text = completion.get_ref<std::string const&>();
+  auto const& mark = end->get_ref<std::string const&>();
+  return text.ends_with(mark) ? json(text) : json(text + mark);
+}
+
+json joined(json const& first, json const& second) {
+  if (first.is_string()) return first.get_ref<std::string const&>() + second.get_ref<std::string const&>();
+  json out = first;
+  for (auto const& message : second) out.push_back(message);
+  return out;
+}
+
+std::size_t common_prefix(std::span<std::int32_t const> a, std::span<std::int32_t const> b) {
+  auto const length = static_cast<std::ptrdiff_t>(std::min(a.size(), b.size()));
+  return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + length, b.begin()).first - a.begin());
+}
+
+void check_text_or_messages(json const& value, char const* what) {
+  if (value.is_string()) return;
+  if (!value.is_array()) throw error(std::string{what} + " is neither a text nor a list of messages");
+  for (auto const& message : value)
+    if (!message.is_object() || !message.contains("role") || !message.at("role").is_string())
+      throw error(std::string{what} + " holds something that is no message with a role");
+}
+
+}  // namespace kedge::llm

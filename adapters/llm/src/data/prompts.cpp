@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <utility>  // move
+
+#include <kedge/llm/data/jsonl.hpp>
+#include <kedge/llm/data/prompts.hpp>
+#include <kedge/llm/files/error.hpp>
+
+namespace kedge::llm {
+namespace {
+
+prompt_example parse(json_line line) {
+  auto const found = line.object.find("prompt");
+  if (found == line.object.end()) throw error("the key 'prompt' is missing");
+  check_text_or_messages(*found, "prompt");
+  if (found->empty()) throw error("prompt is empty");
+  prompt_example out;
+  out.prompt = std::move(*found);
+  out.line = line.number;
+  line.object.erase(found);
+  out.extra = std::move(line.object);
+  out.place = std::move(line.place);
+  return out;
+}
+
+}  // namespace
+
+std::vector<prompt_example> read_prompts(std::filesystem::path const& path, bool skip_bad_lines, std::size_t* skipped) {
+  std::vector<prompt_example> out;
+  std::size_t const bad = read_json_lines(path, skip_bad_lines, [&](json_line line) { out.push_back(parse(std::move(line))); });
+  if (skipped != nullptr) *skipped = bad;
+  return out;
+}
+
+std::vector<std::int32_t> encode_prompt(conversation_encoder const& encoder, prompt_example const& example) try {
+  return encoder.encode(example.prompt, true, example.extra);
+} catch (error const& problem) {
+  throw error(example.place + ": " + problem.what());
+}
+
+}  // namespace kedge::llm
