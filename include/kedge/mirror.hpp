@@ -15,7 +15,7 @@ namespace kedge {
 ///   functional momentum          extrapolated_weights{rule},         {.eta, .reward_at_result = true}
 ///   OMWU, ONPO                   hand_off,                           {.eta, .optimism = 1}
 ///   EGPO, mirror prox            hand_off,                           {.eta, .magnet = β, .extragradient = true}
-///   magnetic (MMD, explicit)     hand_off,                           {.eta, .magnet = β}
+///   magnetic mirror descent      hand_off,                           {.eta = η/(1 + ηm), .magnet = m}
 struct mirror_step {
   double eta = 1;                 ///< step size, 1/β of the papers
   double optimism = 0;            ///< c in r_t + c (r_t − r_{t−1}); the first step is plain

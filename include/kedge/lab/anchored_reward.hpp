@@ -53,6 +53,7 @@ class anchored_reward {
 
 /// The largest reward within KL(π ‖ anchor) ≤ budget: E r at anchor · e^{γ r} with γ ≥ 0 found by bisection.
 [[nodiscard]] inline double reachable_reward(vector const& anchor, vector const& reward, double budget) {
+  if (budget <= 0) return expected(softmax(anchor), reward);
   double low = 0, high = 1;
   auto tilted = [&](double gamma) { return anchored_optimum(anchor, reward, 1 / gamma); };
   while (kl(tilted(high), anchor) < budget && high < 1e8) high *= 2;
@@ -60,7 +61,7 @@ class anchored_reward {
     double const middle = (low + high) / 2;
     (kl(tilted(middle), anchor) < budget ? low : high) = middle;
   }
-  return expected(softmax(low > 0 ? tilted(low) : anchor), reward);
+  return expected(softmax(tilted(high)), reward);
 }
 
 /// Two KL terms cost −log Z more than one to the geometric mean: Σ w_i KL(π‖π_i) = KL(π‖π_geo) − log Z, Z = Σ_y Π π_i^{w_i} ≤ 1.

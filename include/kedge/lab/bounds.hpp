@@ -59,7 +59,7 @@ template <momentum M>
 /// The paper's bound on the reward gap (C.8): log((1 − p)/p)/γ, p the reference's probability of the best arm. It is wrong for
 /// p > 1/(1 + e^{1/e}) = 0.40905: there it falls below the true gap, at p ≥ ½ to 0.
 [[nodiscard]] inline double paper_gap_bound(double p, double gamma) { return std::log((1 - p) / p) / gamma; }
-inline constexpr double paper_bound_holds_to = 0.40905352250;
+inline constexpr double paper_bound_holds_to = 0.4090535225455746;
 
 /// The sharp bound for every p: W₀((1 − p)/(e p))/γ, attained by a two-level reward with gap worst_gap(p, γ).
 [[nodiscard]] inline double sharp_gap_bound(double p, double gamma) {

@@ -19,16 +19,46 @@ namespace kedge::lab {
   return reward;
 }
 
-/// E2: contexts with two arms, rewards 0 and Δ_x, Δ_x on the midpoints of a logarithmic grid over [gap_min, 1]. Logits of all
-/// contexts lie in one vector: arm 0 of context x at 2x, arm 1 at 2x + 1.
+/// Nodes and weights of Gauss–Legendre quadrature on [−1, 1], ascending: exact for polynomials below degree 2n.
+struct quadrature {
+  vector nodes, weights;
+};
+
+[[nodiscard]] inline quadrature gauss_legendre(std::size_t n) {
+  quadrature rule{vector(n), vector(n)};
+  auto const degree = static_cast<double>(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    double x = -std::cos(3.141592653589793 * (static_cast<double>(i) + 0.75) / (degree + 0.5)), slope = 1;
+    for (int iteration = 0; iteration < 20; ++iteration) {
+      double value = 1, before = 0;
+      for (double k = 1; k <= degree; ++k) {
+        double const next = ((2 * k - 1) * x * value - (k - 1) * before) / k;
+        before = value;
+        value = next;
+      }
+      slope = degree * (x * value - before) / (x * x - 1);
+      double const step = value / slope;
+      x -= step;
+      if (std::abs(step) < 1e-16) break;
+    }
+    rule.nodes[i] = x;
+    rule.weights[i] = 2 / ((1 - x * x) * slope * slope);
+  }
+  return rule;
+}
+
+/// E2: contexts with two arms, rewards 0 and Δ_x, log Δ_x uniform on [log gap_min, 0]. The contexts are the nodes of Gaussian
+/// quadrature, weighted so: a few of them already have the mean of the continuum to rounding, which exact_gap() gives.
+/// Logits of all contexts lie in one vector: arm 0 of context x at 2x, arm 1 at 2x + 1.
 class two_arm_contexts {
  public:
   /// throws  std::invalid_argument unless there are contexts and 0 < gap_min < 1
   two_arm_contexts(std::size_t contexts, double gap_min) : gap_min_(gap_min), reward_(2 * contexts, 0.0) {
     detail::require(contexts > 0, "two_arm_contexts: no contexts; pass at least one");
     detail::require(gap_min > 0 && gap_min < 1, "two_arm_contexts: gap_min = ", gap_min, "; it must be between 0 and 1");
-    for (std::size_t x = 0; x < contexts; ++x)
-      reward_[2 * x + 1] = std::pow(gap_min, 1 - (static_cast<double>(x) + 0.5) / static_cast<double>(contexts));
+    quadrature const rule = gauss_legendre(contexts);
+    for (std::size_t x = 0; x < contexts; ++x) reward_[2 * x + 1] = std::pow(gap_min, (1 - rule.nodes[x]) / 2);
+    for (double const weight : rule.weights) weights_.push_back(weight / 2);
   }
 
   [[nodiscard]] vector const& reward() const { return reward_; }
@@ -36,9 +66,9 @@ class two_arm_contexts {
   /// Mean reward gap of logits of the same layout.
   [[nodiscard]] double gap(vector const& logits) const {
     double sum = 0;
-    for (std::size_t i = 0; i < reward_.size(); i += 2)
-      sum += reward_[i + 1] / (1 + std::exp(logits[i + 1] - logits[i]));
-    return 2 * sum / static_cast<double>(reward_.size());
+    for (std::size_t x = 0; x < weights_.size(); ++x)
+      sum += weights_[x] * reward_[2 * x + 1] / (1 + std::exp(logits[2 * x + 1] - logits[2 * x]));
+    return sum;
   }
 
   /// The exact mean over a continuum of contexts, from a uniform start.
@@ -49,7 +79,7 @@ class two_arm_contexts {
 
  private:
   double gap_min_;
-  vector reward_;
+  vector reward_, weights_;
 };
 
 /// E3: K arms with rewards spaced evenly on [0, 1].

@@ -40,11 +40,16 @@ struct line_fit {
   return {slope, intercept, spread};
 }
 
-/// Exponent of y ~ t^slope over t = from … to (series[t − 1] is round t).
+/// Exponent of y ~ t^slope over t = from … to (series[t − 1] is round t), from ten rounds a decade, so that every decade
+/// weighs the same.
 [[nodiscard]] inline line_fit fit_power(std::span<double const> series, std::size_t from, std::size_t to) {
   detail::require(from >= 1 && to <= series.size(), "fit_power: rounds ", from, " to ", to, " of ", series.size());
   std::vector<double> x, y;
-  for (std::size_t t = from; t <= to; ++t) {
+  std::size_t last = 0;
+  for (double mark = static_cast<double>(from); std::lround(mark) <= static_cast<long>(to); mark *= std::pow(10, 0.1)) {
+    auto const t = static_cast<std::size_t>(std::lround(mark));
+    if (t == last) continue;
+    last = t;
     x.push_back(std::log(static_cast<double>(t)));
     y.push_back(std::log(series[t - 1]));
   }

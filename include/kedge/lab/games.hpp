@@ -55,10 +55,10 @@ class preference_game {
   return preference_game({{0.5, w, w, w}, {l, 0.5, c, d}, {l, d, 0.5, c}, {l, c, d, 0.5}});
 }
 
-/// Rock, paper, scissors, won with probability .9: no arm dominates, the uniform policy is the only equilibrium.
+/// Three arms, each of which beats the next with probability .9: none dominates, the uniform policy is the only equilibrium.
 [[nodiscard]] inline preference_game rock_paper_scissors(double wins = 0.9) {
   double const l = 1 - wins;
-  return preference_game({{0.5, l, wins}, {wins, 0.5, l}, {l, wins, 0.5}});
+  return preference_game({{0.5, wins, l}, {l, 0.5, wins}, {wins, l, 0.5}});
 }
 
 /// Bradley–Terry: P(i ≻ j) = σ(r_i − r_j).

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <random>
@@ -49,10 +50,47 @@ struct comparison_counts {
   }
 };
 
+namespace newton {
+
+// H⁻¹ g of the objective of fit_logits at h, empty where H is not positive definite.
+template <class AtMargin>
+vector step_of(AtMargin const& at_margin, comparison_counts const& counts, vector const& h, double ridge) {
+  std::size_t const n = counts.arms;
+  double const total = counts.total();
+  vector gradient(n, 0.0), hessian(n * n, 0.0);
+  for (std::size_t i = 0; i < n; ++i) {
+    gradient[i] += ridge * h[i];
+    hessian[i * n + i] += ridge;
+    for (std::size_t j = 0; j < n; ++j) {
+      if (counts(i, j) <= 0) continue;
+      double const weight = counts(i, j) / total, margin = h[i] - h[j], d = 1e-4 * (1 + std::abs(margin));
+      double const slope = weight * at_margin(margin).chosen;
+      double const curvature = weight * (at_margin(margin + d).chosen - at_margin(margin - d).chosen) / (2 * d);
+      gradient[i] += slope;
+      gradient[j] -= slope;
+      hessian[i * n + i] += curvature;
+      hessian[j * n + j] += curvature;
+      hessian[i * n + j] -= curvature;
+      hessian[j * n + i] -= curvature;
+    }
+  }
+  if (ridge == 0) {
+    std::size_t pinned = 0;
+    for (std::size_t i = 1; i < n; ++i)
+      if (hessian[i * n + i] > hessian[pinned * n + pinned]) pinned = i;
+    for (std::size_t i = 0; i < n; ++i) hessian[pinned * n + i] = hessian[i * n + pinned] = i == pinned ? 1 : 0;
+    gradient[pinned] = 0;
+  }
+  return solve_positive(hessian, gradient) ? gradient : vector{};
+}
+
+}  // namespace newton
+
 /// Minimises Σ_ij w_ij ℓ(pair i over j)/Σ w + ridge/2 ‖θ − anchor‖² over tabular logits by damped Newton steps. ℓ is any
-/// margin loss of the library; its second derivative is a difference of its slopes, which moves no fixed point. The mean of
-/// θ − anchor, which no margin loss sees, is held at 0.
-/// throws  nothing; returns status::diverged where steps don't settle
+/// margin loss of the library; its second derivative is a difference of its slopes, which moves no fixed point. No margin
+/// loss sees a common shift of θ − anchor: without a ridge the arm with most weight stays put in the linear solve, which keeps
+/// arms of vanishing weight accurate, and the mean of θ − anchor is 0 in the end.
+/// returns status::diverged where steps don't settle
 template <pair_loss Loss>
   requires(Loss::shift_invariant && Loss::needs_reference)
 [[nodiscard]] status fit_logits(Loss const& loss, comparison_counts const& counts, vector const& anchor, double ridge,
@@ -73,39 +111,22 @@ template <pair_loss Loss>
     return sum;
   };
   status ended = status::diverged;
-  for (int iteration = 0; iteration < 200; ++iteration) {
-    vector gradient(n, 0.0), hessian(n * n, 1.0 / static_cast<double>(n));  // the constant holds the mean of steps at 0
+  for (int iteration = 0; iteration < 100; ++iteration) {
+    vector const step = newton::step_of(at_margin, counts, h, ridge);
+    if (step.empty()) break;
+    double largest = 0, size = 1;
     for (std::size_t i = 0; i < n; ++i) {
-      gradient[i] += ridge * h[i];
-      hessian[i * n + i] += ridge;
+      largest = std::max(largest, std::abs(step[i]));
+      size = std::max(size, std::abs(h[i]));
     }
-    for (std::size_t i = 0; i < n; ++i)
-      for (std::size_t j = 0; j < n; ++j) {
-        if (counts(i, j) <= 0) continue;
-        double const weight = counts(i, j) / total, margin = h[i] - h[j], step = 1e-4 * (1 + std::abs(margin));
-        double const slope = weight * at_margin(margin).chosen;
-        double const curvature =
-            weight * (at_margin(margin + step).chosen - at_margin(margin - step).chosen) / (2 * step);
-        gradient[i] += slope;
-        gradient[j] -= slope;
-        hessian[i * n + i] += curvature;
-        hessian[j * n + j] += curvature;
-        hessian[i * n + j] -= curvature;
-        hessian[j * n + i] -= curvature;
-      }
-    vector step = gradient;
-    double largest = 0;
-    if (!solve_positive(hessian, step)) break;
-    for (double const value : step) largest = std::max(largest, std::abs(value));
     double const before = objective(h);
-    double length = 1;
     vector next(n);
-    for (;; length /= 2) {
+    for (double length = 1; length > 1e-10; length /= 2) {
       for (std::size_t i = 0; i < n; ++i) next[i] = h[i] - length * step[i];
-      if (objective(next) <= before + 1e-14 * std::abs(before) || length < 1e-10) break;
+      if (objective(next) <= before + 1e-13 * std::abs(before)) break;
     }
     h = centered(next);
-    if (length * largest < 1e-13 * (1 + largest) || largest < 1e-13) {
+    if (largest < 1e-12 * size) {
       ended = status::done;
       break;
     }

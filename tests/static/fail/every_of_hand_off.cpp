@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// build error: Schedule::keeps_anchor
+// Every k rounds something has to be kept in between; hand_off keeps nothing.
+#include <kedge/kedge.hpp>
+
+kedge::every<kedge::hand_off> schedule{2};
