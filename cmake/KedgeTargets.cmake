@@ -53,4 +53,6 @@ add_library(kedge_dev_warnings INTERFACE)
 target_compile_options(kedge_dev_warnings INTERFACE -Wall -Wextra -Wconversion $<$<BOOL:${KEDGE_WERROR}>:-Werror>
   # What GCC 12 finds only after inlining is mostly false: the empty storage of a std::optional (its bug 80635), "text" + std::string
   # (105651), the comparison of two vectors. The sanitizers look for the real ones.
-  "$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-restrict;-Wno-stringop-overread;-Wno-stringop-overflow;-Wno-array-bounds>")
+  "$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-restrict;-Wno-stringop-overread;-Wno-stringop-overflow;-Wno-array-bounds>"
+  # The stable_sort of libstdc++ 12 calls what the same library calls deprecated.
+  $<$<CXX_COMPILER_ID:Clang>:-Wno-deprecated-declarations>)

@@ -41,7 +41,7 @@ TEST_CASE("APO's variance is that of its null baseline times T sum v^2 over (sum
   CHECK(lab::variance_factor(no_momentum{}, 9) == 1);
 }
 
-TEST_CASE("an alpha outside [0, 1) is a warning, not an error", "[momentum]") {
+TEST_CASE("an alpha below 0, or of 1 and more, is a warning, not an error", "[momentum]") {
   CHECK(theory_warning(constant_momentum{0}).empty());
   CHECK(theory_warning(constant_momentum{0.99}).empty());
   CHECK_THAT(theory_warning(constant_momentum{1}), contains("needs 0 <= alpha < 1"));
