@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <kedge/llm/train/settings.hpp>
+
+namespace kedge::cli {
+
+inline constexpr int exit_done = 0, exit_error = 1, exit_usage = 2, exit_interrupted = 130;
+
+using arguments = std::vector<std::string>;
+
+/// A subcommand: its name, what it does in a line, and its main function, which returns an exit code or throws.
+struct command {
+  char const* name;
+  char const* summary;
+  int (*run)(arguments const& args);
+};
+
+int run_dpo(arguments const& args);
+int run_sdpo(arguments const& args);
+int run_apo(arguments const& args);
+int run_score(arguments const& args);
+int run_tokenize(arguments const& args);
+int run_inspect(arguments const& args);
+
+/// Parses `args` with the options of `app`, which gets --config; `-` and `_` are the same in flag names.
+void parse(CLI::App& app, arguments const& args);
+
+/// --dtype, --device, --threads, --micro_batch_tokens.
+void add_compute_options(CLI::App& app, llm::device_settings& compute);
+
+/// The options that every training subcommand shares.
+void add_training_options(CLI::App& app, llm::training_settings& settings);
+
+/// --chunks, --order, --difficulty.
+void add_chunk_options(CLI::App& app, llm::round_settings& rounds);
+
+/// Trains, prints the summary (as JSON if asked) and returns the exit code.
+int train(llm::training_settings const& settings, llm::round_settings const& rounds, bool json);
+
+}  // namespace kedge::cli

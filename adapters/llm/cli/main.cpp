@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include <kedge/version.hpp>
+
+#include "command.hpp"
+
+namespace {
+
+using namespace kedge::cli;
+
+constexpr std::array commands{
+    command{"dpo", "train on preference pairs: DPO, IPO and their family, one round", run_dpo},
+    command{"sdpo", "stepwise DPO: data in steps, the reference becomes the model just trained", run_sdpo},
+    command{"apo", "accelerated preference optimization: rounds with Nesterov extrapolation", run_apo},
+    command{"score", "log-probability and token count of chosen and rejected of every pair", run_score},
+    command{"tokenize", "token ids of lines or of chat messages", run_tokenize},
+    command{"inspect", "what a checkpoint is: family, shapes, types, parameters, tokenizer, problems", run_inspect},
+};
+
+void print_usage(std::FILE* to) {
+  std::fprintf(to, "kedge %s: preference optimization of language models\n\nusage: kedge SUBCOMMAND [--flags]\n\n", KEDGE_VERSION_STRING);
+  for (command const& c : commands) std::fprintf(to, "  %-9s %s\n", c.name, c.summary);
+  std::fprintf(to, "\nkedge SUBCOMMAND --help lists the flags; --config FILE.toml takes the same keys, and flags win.\n");
+}
+
+// One line, whatever was thrown: libraries add traces after a line break.
+std::string first_line(std::string text) {
+  if (auto const end = text.find('\n'); end != std::string::npos) text.resize(end);
+  return text;
+}
+
+int run(command const& c, arguments const& args) {
+  try {
+    return c.run(args);
+  } catch (CLI::CallForHelp const&) {
+    return exit_done;  // parse() has printed it
+  } catch (CLI::ParseError const& e) {
+    std::fprintf(stderr, "kedge %s: %s; see kedge %s --help\n", c.name, first_line(e.what()).c_str(), c.name);
+    return exit_usage;
+  } catch (std::exception const& e) {
+    std::fprintf(stderr, "kedge %s: %s\n", c.name, first_line(e.what()).c_str());
+    return exit_error;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  arguments args(argv + 1, argv + argc);
+  if (args.empty()) {
+    print_usage(stderr);
+    return exit_usage;
+  }
+  std::string const name = args.front();
+  args.erase(args.begin());
+  if (name == "--help" || name == "-h" || name == "help") {
+    print_usage(stdout);
+    return exit_done;
+  }
+  if (name == "--version") {
+    std::printf("kedge %s\n", KEDGE_VERSION_STRING);
+    return exit_done;
+  }
+  for (command const& c : commands)
+    if (name == c.name) return run(c, args);
+  std::fprintf(stderr, "kedge: there is no subcommand '%s'; see kedge --help\n", name.c_str());
+  return exit_usage;
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstdio>
+
+#include "command.hpp"
+
+namespace kedge::cli {
+
+void parse(CLI::App& app, arguments const& args) {
+  app.set_config("--config", "", "TOML file with the same keys as the flags; flags win");
+  app.get_formatter()->column_width(40);
+  arguments reversed(args.rbegin(), args.rend());  // what CLI11 asks for
+  for (std::string& arg : reversed)
+    if (arg.rfind("--", 0) == 0) std::replace(arg.begin() + 2, arg.begin() + static_cast<std::ptrdiff_t>(std::min(arg.find('='), arg.size())), '-', '_');
+  try {
+    app.parse(reversed);
+  } catch (CLI::CallForHelp const&) {
+    std::fputs(app.help().c_str(), stdout);
+    throw;
+  }
+}
+
+void add_compute_options(CLI::App& app, llm::device_settings& c) {
+  auto const group = "Computation";
+  app.add_option("--dtype", c.dtype, "auto, float32, bfloat16 or float64; auto takes bfloat16 where the processor multiplies it")->capture_default_str()->group(group);
+  app.add_option("--device", c.device, "cpu, cuda or cuda:N")->capture_default_str()->group(group);
+  app.add_option("--threads", c.threads, "0: all cores")->capture_default_str()->group(group);
+  app.add_option("--micro_batch_tokens", c.micro_batch_tokens, "tokens computed at once; bounds memory, changes no result")->capture_default_str()->group(group);
+}
+
+namespace {
+
+void add_data_options(CLI::App& app, llm::training_settings& s) {
+  app.add_option("--model_name_or_path", s.model, "Hugging Face folder or GGUF file")->required();
+  app.add_option("--output_dir", s.output_dir, "where the model, metrics.jsonl and checkpoints go")->required();
+  app.add_option("--dataset,--data", s.dataset, "JSONL of preference pairs: prompt, chosen, rejected")->required();
+  app.add_option("--eval_dataset", s.eval_dataset, "held-out pairs, evaluated before, between and after rounds");
+  app.add_option("--max_length", s.max_length, "longest prompt + completion in tokens; the end is cut; 0: no limit")->capture_default_str();
+  app.add_option("--max_train_samples", s.max_train_samples, "use the first so many pairs of a file; 0: all")->capture_default_str();
+  app.add_option("--max_eval_samples", s.max_eval_samples, "the same for held-out pairs")->capture_default_str();
+  app.add_flag("--skip_bad_lines", s.skip_bad_lines, "go on after lines that can't be used, and count them");
+  app.add_flag("--overwrite_output_dir", s.overwrite_output_dir, "replace what an earlier run left there");
+}
+
+void add_optimizer_options(CLI::App& app, llm::training_settings& s) {
+  auto const group = "Optimization";
+  app.add_option("--learning_rate", s.learning_rate, "peak of the schedule")->capture_default_str()->group(group);
+  app.add_option("--lr_scheduler_type", s.lr_scheduler_type, "linear, cosine, constant or constant_with_warmup")->capture_default_str()->group(group);
+  app.add_option("--warmup_ratio", s.warmup_ratio, "share of a round's steps")->capture_default_str()->group(group);
+  app.add_option("--warmup_steps", s.warmup_steps, "wins over the ratio if positive")->capture_default_str()->group(group);
+  app.add_option("--num_train_epochs", s.num_train_epochs, "passes over a round's pairs")->capture_default_str()->group(group);
+  app.add_option("--max_steps", s.max_steps, "steps of a round; 0: as the epochs say")->capture_default_str()->group(group);
+  app.add_option("--per_device_train_batch_size", s.per_device_train_batch_size, "pairs")->capture_default_str()->group(group);
+  app.add_option("--gradient_accumulation_steps", s.gradient_accumulation_steps, "batches to a step")->capture_default_str()->group(group);
+  app.add_option("--per_device_eval_batch_size", s.per_device_eval_batch_size, "pairs")->capture_default_str()->group(group);
+  app.add_option("--max_grad_norm", s.max_grad_norm, "0: no clipping")->capture_default_str()->group(group);
+  app.add_option("--weight_decay", s.weight_decay, "AdamW's, of matrices")->capture_default_str()->group(group);
+  app.add_option("--adam_beta1", s.adam_beta1)->capture_default_str()->group(group);
+  app.add_option("--adam_beta2", s.adam_beta2)->capture_default_str()->group(group);
+  app.add_option("--adam_epsilon", s.adam_epsilon)->capture_default_str()->group(group);
+  app.add_option("--optim", "adamw_torch_fused, the one there is")->check(CLI::IsMember({"adamw_torch_fused", "adamw_torch"}))->group(group);
+  app.add_option("--seed", s.seed, "of every shuffle")->capture_default_str()->group(group);
+  app.add_flag("--no_shuffle{false}", s.shuffle, "train on the pairs in file order")->group(group);
+}
+
+void add_loss_options(CLI::App& app, llm::loss_settings& l) {
+  auto const group = "Loss";
+  app.add_option("--beta", l.beta, "weight of the reference")->capture_default_str()->group(group);
+  app.add_option("--loss_type", l.loss_type, "one, or several for a mixture; TRL's names and the papers'")->capture_default_str()->group(group);
+  app.add_option("--loss_weights", l.loss_weights, "one a loss")->group(group);
+  app.add_option("--label_smoothing", l.label_smoothing, "share of labels taken to be wrong")->group(group);
+  app.add_option("--f_divergence_type", l.f_divergence_type, "reverse_kl, forward_kl, js_divergence or alpha_divergence")->capture_default_str()->group(group);
+  app.add_option("--f_alpha_divergence_coef", l.f_alpha_divergence_coef)->capture_default_str()->group(group);
+  app.add_option("--discopop_tau", l.discopop_tau)->capture_default_str()->group(group);
+  app.add_option("--simpo_gamma", l.simpo_gamma, "target margin of simpo, alpha_po, alpha_dpo")->capture_default_str()->group(group);
+  app.add_option("--cpo_alpha", l.cpo_alpha, "weight of the SFT term in cpo, simpo, alpha_po")->capture_default_str()->group(group);
+}
+
+void add_run_options(CLI::App& app, llm::training_settings& s) {
+  auto const group = "Run";
+  app.add_option("--logging_steps", s.logging_steps, "steps averaged in one line of metrics.jsonl")->capture_default_str()->group(group);
+  app.add_option("--save_steps", s.save_steps, "steps between checkpoints; 0: only when interrupted")->capture_default_str()->group(group);
+  app.add_option("--save_dtype", s.save_dtype, "of the written weights: float32, bfloat16 or float16")
+      ->check(CLI::IsMember({"float32", "bfloat16", "float16"}))->capture_default_str()->group(group);
+  app.add_option("--resume_from_checkpoint", s.resume_from_checkpoint, "a folder checkpoints/step-N, or latest")->group(group);
+  app.add_flag("--quiet", s.quiet, "nothing on stderr but errors")->group(group);
+}
+
+}  // namespace
+
+void add_training_options(CLI::App& app, llm::training_settings& s) {
+  add_data_options(app, s);
+  add_loss_options(app, s.loss);
+  add_optimizer_options(app, s);
+  add_run_options(app, s);
+  add_compute_options(app, s.compute);
+}
+
+}  // namespace kedge::cli

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fstream>
+#include <iostream>
+
+#include <kedge/llm/files/atomic.hpp>
+#include <kedge/llm/files/checkpoint.hpp>
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/text/chat_template.hpp>
+#include <kedge/llm/text/tokenizer.hpp>
+
+#include "command.hpp"
+
+namespace kedge::cli {
+namespace {
+
+struct tokenize_settings {
+  std::filesystem::path model;
+  std::string input = "-", output = "-";
+  bool json = false, json_lines = false, chat = false, add_generation_prompt = false, show_text = false;
+  bool add_special_tokens = true;
+};
+
+class line_tokenizer {
+ public:
+  explicit line_tokenizer(tokenize_settings const& settings)
+      : settings_(settings), source_(llm::checkpoint::open(settings.model)), words_(open(source_)) {
+    if (!settings.chat) return;
+    if (source_.chat_template.empty()) throw llm::error(settings.model.string() + ": has no chat template; leave out --chat");
+    chat_.emplace(source_.chat_template);
+  }
+
+  /// One line of input to one line of output. A chat is framed by its template alone.
+  [[nodiscard]] std::string operator()(std::string const& line) const {
+    std::string text = line;
+    if (chat_)
+      text = chat_->render(parsed(line), settings_.add_generation_prompt, llm::special_tokens(source_.tokenizer_config));
+    else if (settings_.json_lines)
+      text = parsed(line).get<std::string>();
+    if (settings_.show_text) return nlohmann::json(text).dump();
+    std::vector<std::int32_t> const ids = words_.encode(text, settings_.add_special_tokens && !chat_);
+    if (settings_.json) return nlohmann::json(ids).dump();
+    std::string row;
+    for (std::int32_t const id : ids) row += (row.empty() ? "" : " ") + std::to_string(id);
+    return row;
+  }
+
+ private:
+  static llm::tokenizer open(llm::checkpoint const& source) {
+    if (source.tokenizer.is_null()) throw llm::error(source.path().string() + ": has no tokenizer.json");
+    return llm::tokenizer::from_json(source.tokenizer);
+  }
+
+  [[nodiscard]] nlohmann::ordered_json parsed(std::string const& line) const {
+    auto value = nlohmann::ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (value.is_discarded()) throw llm::error("is not JSON");
+    if (!chat_ && !value.is_string()) throw llm::error("is not a JSON string");
+    if (chat_ && !value.is_array()) throw llm::error("is not a JSON list of messages");
+    return value;
+  }
+
+  tokenize_settings const& settings_;
+  llm::checkpoint source_;
+  llm::tokenizer words_;
+  std::optional<llm::chat_template> chat_;
+};
+
+void tokenize(tokenize_settings const& settings, std::istream& in, std::ostream& out) {
+  line_tokenizer const convert(settings);
+  std::string line;
+  for (std::size_t number = 1; std::getline(in, line); ++number) {
+    try {
+      out << convert(line) << '\n';
+    } catch (llm::error const& e) {
+      throw llm::error((settings.input == "-" ? "standard input" : settings.input) + ":" + std::to_string(number) + ": " + e.what());
+    }
+  }
+}
+
+}  // namespace
+
+int run_tokenize(arguments const& args) {
+  tokenize_settings settings;
+  CLI::App app("Token ids, one line of output for each line of input.", "kedge tokenize");
+  app.add_option("--model_name_or_path", settings.model, "Hugging Face folder or GGUF file")->required();
+  app.add_option("--input", settings.input, "file, or - for standard input")->capture_default_str();
+  app.add_option("--output", settings.output, "file, or - for standard output")->capture_default_str();
+  app.add_flag("--json", settings.json, "print one JSON array a line");
+  app.add_flag("--json_lines", settings.json_lines, "input lines are JSON strings");
+  app.add_flag("--chat", settings.chat, "input lines are JSON lists of messages; the chat template frames them");
+  app.add_flag("--add_generation_prompt", settings.add_generation_prompt, "with --chat: end where the assistant would begin");
+  app.add_option("--add_special_tokens", settings.add_special_tokens, "frame each text as the tokenizer does: true or false")->capture_default_str();
+  app.add_flag("--show_text", settings.show_text, "print the text that would be tokenized, as a JSON string");
+  parse(app, args);
+  std::ifstream file;
+  if (settings.input != "-") {
+    file.open(settings.input);
+    if (!file) throw llm::error(settings.input + ": can't be read");
+  }
+  std::istream& in = settings.input == "-" ? std::cin : file;
+  if (settings.output == "-") {
+    tokenize(settings, in, std::cout);
+    return exit_done;
+  }
+  std::ostringstream text;
+  tokenize(settings, in, text);
+  llm::write_file_atomically(settings.output, text.str());
+  return exit_done;
+}
+
+}  // namespace kedge::cli

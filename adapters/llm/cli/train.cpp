@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+
+#include <nlohmann/json.hpp>
+
+#include "command.hpp"
+
+namespace kedge::cli {
+namespace {
+
+nlohmann::ordered_json as_json(llm::training_settings const& settings, llm::training_result const& r) {
+  nlohmann::ordered_json evaluations = nlohmann::ordered_json::array();
+  for (auto const& e : r.evaluations)
+    evaluations.push_back({{"round", e.round}, {"eval_loss", e.loss}, {"eval_rewards/accuracies", e.accuracy}, {"eval_rewards/margins", e.margin},
+                           {"eval_kl", e.kl}, {"pairs", e.pairs}});
+  return {{"output_dir", settings.output_dir.string()},
+          {"interrupted", r.interrupted},
+          {"steps", r.steps},
+          {"final_loss", r.final_loss},
+          {"train_runtime", r.train_seconds},
+          {"reference_runtime", r.reference_seconds},
+          {"train_pairs", r.pairs},
+          {"train_pairs_per_second", static_cast<double>(r.pairs) / r.train_seconds},
+          {"train_tokens_per_second", static_cast<double>(r.tokens) / r.train_seconds},
+          {"beta", settings.loss.beta},
+          {"effective_beta", r.effective_beta},
+          {"peak_memory_bytes", r.peak_memory_bytes},
+          {"evaluations", evaluations}};
+}
+
+}  // namespace
+
+int train(llm::training_settings const& settings, llm::round_settings const& rounds, bool json) {
+  llm::training_result const result = llm::train_preferences(settings, rounds);
+  if (json)
+    std::printf("%s\n", as_json(settings, result).dump().c_str());
+  else if (result.interrupted)
+    std::printf("interrupted after %zu steps; checkpoint in %s\n", result.steps, result.checkpoint.string().c_str());
+  else
+    std::printf("%s: %zu steps, %zu pairs in %.1f s (%.2f pairs/s, reference passes %.1f s included), peak memory %.2f GB\n",
+                settings.output_dir.string().c_str(), result.steps, result.pairs, result.train_seconds,
+                static_cast<double>(result.pairs) / result.train_seconds, result.reference_seconds,
+                static_cast<double>(result.peak_memory_bytes) / 1e9);
+  return result.interrupted ? exit_interrupted : exit_done;
+}
+
+}  // namespace kedge::cli

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+
+#include <kedge/llm/files/checkpoint.hpp>
+#include <kedge/llm/model/causal_lm.hpp>
+
+namespace kedge::llm {
+
+/// All parameters of a checkpoint as fp32 master weights, in the order of parameters_of().
+/// throws  error naming the checkpoint and the tensor that is missing, has another shape than the config says, or holds NaN or infinity
+[[nodiscard]] pack load_parameters(checkpoint const& source, transformer_config const& config);
+
+/// Writes a Hugging Face folder: weights in `type`, config, tokenizer, template and generation settings of `source`.
+/// Every file appears whole or not at all, config.json last: a folder without it is no model yet.
+void write_model(std::filesystem::path const& folder, checkpoint const& source, transformer_config const& config,
+                 pack const& theta, dtype type);
+
+}  // namespace kedge::llm

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <kedge/llm/train/loss_choice.hpp>
+
+namespace kedge::llm {
+
+/// Where and how the model computes.
+struct device_settings {
+  std::string dtype = "auto";       ///< auto | float32 | bfloat16 | float64
+  std::string device = "cpu";       ///< cpu | cuda | cuda:N
+  int threads = 0;                  ///< 0: all cores
+  std::size_t micro_batch_tokens = 1024;  ///< tokens computed at once; a memory setting that changes no result
+};
+
+/// A training run on preference pairs. Names and meanings are TRL's where it has them.
+struct training_settings {
+  std::filesystem::path model;                   ///< --model_name_or_path
+  std::filesystem::path output_dir;
+  std::vector<std::filesystem::path> dataset;    ///< one file, or one a round
+  std::filesystem::path eval_dataset;            ///< empty: no evaluation
+  loss_settings loss;
+  device_settings compute;
+
+  double learning_rate = 1e-6;
+  std::string lr_scheduler_type = "linear";
+  double warmup_ratio = 0;
+  std::size_t warmup_steps = 0;                  ///< wins over the ratio if > 0
+  double num_train_epochs = 3;                   ///< of each round
+  std::size_t max_steps = 0;                     ///< of each round; 0: as the epochs say
+  std::size_t per_device_train_batch_size = 8;
+  std::size_t gradient_accumulation_steps = 1;
+  std::size_t per_device_eval_batch_size = 8;
+  std::size_t max_length = 1024;                 ///< 0: no limit
+  std::size_t max_train_samples = 0;             ///< 0: all
+  std::size_t max_eval_samples = 0;
+  double max_grad_norm = 1.0;
+  double weight_decay = 0;
+  double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
+  std::uint64_t seed = 42;
+  bool shuffle = true;
+  bool skip_bad_lines = false;
+
+  std::size_t logging_steps = 10;
+  std::size_t save_steps = 500;                  ///< 0: only at an interrupt
+  std::string save_dtype = "float32";          ///< of the written weights; narrower types round small updates away
+  std::string resume_from_checkpoint;            ///< empty, a folder, or "latest"
+  bool overwrite_output_dir = false;
+  bool quiet = false;                            ///< no progress on stderr
+};
+
+/// What makes the rounds of a run.
+struct round_settings {
+  std::string method = "dpo";                    ///< dpo | sdpo | apo
+  std::size_t rounds = 1;
+  std::size_t chunks = 0;                        ///< cut one data set into so many rounds; 0: one file a round
+  std::string order = "given";                   ///< given | easy-to-hard | hard-to-easy | random, for chunks
+  std::string difficulty = "score-gap";          ///< score-gap | logp-margin: what makes a pair easy
+  std::string momentum = "none";                 ///< none | constant | nesterov
+  double alpha = 0.3;                            ///< constant momentum
+  double nesterov_s = 3;
+  std::string extrapolate = "weights";           ///< weights | log-probs
+};
+
+/// How a model does on held-out pairs, its rewards measured against the start of the run.
+struct evaluation {
+  std::size_t round = 0;                         ///< rounds completed
+  double loss = 0, accuracy = 0, margin = 0;
+  double kl = 0;                                 ///< KL(start ‖ model), nats a completion, estimated on the pairs' completions
+  std::size_t pairs = 0;
+};
+
+struct training_result {
+  bool interrupted = false;
+  std::size_t steps = 0;
+  double final_loss = 0;
+  double train_seconds = 0;                      ///< reference passes included, loading and evaluation not
+  double reference_seconds = 0;
+  std::size_t pairs = 0;                         ///< trained on, repeats counted
+  std::size_t tokens = 0;                        ///< useful ones: prompts shared, nothing padded
+  double effective_beta = 0;                     ///< β of the plain run that ends at the same place under exact dynamics
+  std::size_t peak_memory_bytes = 0;
+  std::vector<evaluation> evaluations;
+  std::filesystem::path checkpoint;              ///< last one written
+};
+
+/// Trains: dpo, sdpo and apo are settings of the same rounds. Writes the model, metrics.jsonl and checkpoints to output_dir.
+/// throws  error in one line
+training_result train_preferences(training_settings const& settings, round_settings const& rounds);
+
+}  // namespace kedge::llm

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/model/inspect.hpp>
+
+#include <map>
+
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/model/config.hpp>
+#include <kedge/llm/text/chat_template.hpp>
+#include <kedge/llm/text/tokenizer.hpp>
+
+namespace kedge::llm {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+// Adds what `look` throws to the problems.
+template <class Look>
+void probe(json& problems, Look&& look) {
+  try {
+    look();
+  } catch (std::exception const& e) {
+    problems.push_back(e.what());
+  }
+}
+
+void describe_model(checkpoint const& source, json& about, json& problems) {
+  transformer_config const c = read_config(source.config, source.path().string());
+  about["parameters"] = parameter_count(c);
+  about["layers"] = c.layers;
+  about["hidden_size"] = c.hidden;
+  about["intermediate_size"] = c.intermediate;
+  about["attention_heads"] = c.heads;
+  about["key_value_heads"] = c.kv_heads;
+  about["head_dim"] = c.head_dim;
+  about["vocab_size"] = c.vocabulary;
+  about["max_position_embeddings"] = c.max_positions;
+  about["rope"] = {{"type", c.rope.type}, {"theta", c.rope.theta}};
+  about["tied_embeddings"] = c.tied_embeddings;
+  for (parameter const& p : parameters_of(c)) {
+    if (!source.contains(p.name))
+      problems.push_back("tensor " + p.name + " is missing");
+    else if (source.entry(p.name).shape != p.shape)
+      problems.push_back("tensor " + p.name + " has another shape than the config says");
+  }
+}
+
+void describe_tokenizer(checkpoint const& source, json& about, json& problems) {
+  if (source.tokenizer.is_null()) {
+    about["tokenizer"] = nullptr;
+    problems.push_back("there is no tokenizer.json");
+    return;
+  }
+  tokenizer const words = tokenizer::from_json(source.tokenizer);
+  about["tokenizer"] = {{"type", source.tokenizer.value("/model/type"_json_pointer, std::string())}, {"tokens", words.size()}};
+  for (char const* name : {"bos_token", "eos_token", "pad_token"})
+    if (source.tokenizer_config.contains(name)) about["tokenizer"][name] = source.tokenizer_config[name];
+}
+
+}  // namespace
+
+json describe(checkpoint const& source) {
+  json problems = json::array();
+  json about{{"path", source.path().string()},
+             {"architecture", source.config.value("/architectures/0"_json_pointer, source.config.value("model_type", std::string("unknown")))}};
+  probe(problems, [&] { describe_model(source, about, problems); });
+  std::map<std::string, std::size_t> types;
+  for (tensor_entry const& entry : source.tensors()) ++types[entry.stored_type];
+  about["tensors"] = source.tensors().size();
+  about["stored_types"] = types;
+  probe(problems, [&] { describe_tokenizer(source, about, problems); });
+  about["chat_template"] = !source.chat_template.empty();
+  if (!source.chat_template.empty())
+    probe(problems, [&] { static_cast<void>(chat_template(source.chat_template)); });
+  about["problems"] = problems;
+  return about;
+}
+
+}  // namespace kedge::llm

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/model/weights.hpp>
+
+#include <sstream>
+
+#include <kedge/llm/files/atomic.hpp>
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/safetensors.hpp>
+
+#include "tensor_bytes.hpp"
+
+namespace kedge::llm {
+namespace {
+
+std::string shape_text(std::vector<std::int64_t> const& shape) {
+  std::ostringstream text;
+  text << '[';
+  for (std::size_t i = 0; i < shape.size(); ++i) text << (i ? ", " : "") << shape[i];
+  text << ']';
+  return text.str();
+}
+
+void check(checkpoint const& source, parameter const& p) {
+  if (!source.contains(p.name))
+    throw error(source.path().string() + ": tensor " + p.name + " is missing; the architecture in its config needs it");
+  if (tensor_entry const& entry = source.entry(p.name); entry.shape != p.shape)
+    throw error(source.path().string() + ": tensor " + p.name + " has shape " + shape_text(entry.shape) + ", the config asks for " +
+                shape_text(p.shape));
+}
+
+bool finite(at::Tensor const& t) {
+  // A finite sum proves it in one pass; only an odd one is looked at closely.
+  return std::isfinite(t.sum().item<double>()) || at::isfinite(t).all().item<bool>();
+}
+
+}  // namespace
+
+pack load_parameters(checkpoint const& source, transformer_config const& config) {
+  std::vector<parameter> const wanted = parameters_of(config);
+  for (parameter const& p : wanted) check(source, p);
+  pack theta;
+  theta.reserve(wanted.size());
+  for (parameter const& p : wanted) {
+    at::Tensor& t = theta.emplace_back(at::empty(p.shape, at::kFloat));
+    source.read(p.name, dtype::f32, bytes_of(t));
+    if (!finite(t)) throw error(source.path().string() + ": tensor " + p.name + " holds NaN or infinity; the checkpoint is damaged");
+  }
+  return theta;
+}
+
+void write_model(std::filesystem::path const& folder, checkpoint const& source, transformer_config const& config, pack const& theta,
+                 dtype type) {
+  std::vector<parameter> const names = parameters_of(config);
+  std::vector<tensor_plan> plan;
+  for (parameter const& p : names) plan.push_back({p.name, type, p.shape});
+  at::Tensor converted;
+  write_model_safetensors(folder, plan, [&](std::size_t i) {
+    converted = theta[i].to(at::kCPU, scalar_type_of(type)).contiguous();
+    return std::span<std::byte const>(bytes_of(converted));
+  });
+  auto write_json = [&](char const* name, nlohmann::ordered_json const& content) {
+    write_file_atomically(folder / name, content.dump(2) + "\n");
+  };
+  if (!source.tokenizer.is_null()) write_json("tokenizer.json", source.tokenizer);
+  if (!source.tokenizer_config.empty()) write_json("tokenizer_config.json", source.tokenizer_config);
+  if (!source.chat_template.empty()) write_file_atomically(folder / "chat_template.jinja", source.chat_template);
+  if (!source.generation_config.is_null()) write_json("generation_config.json", source.generation_config);
+  nlohmann::ordered_json settings = source.config;
+  settings[settings.contains("torch_dtype") ? "torch_dtype" : "dtype"] = std::string(torch_name_of(type));
+  write_json("config.json", settings);
+}
+
+}  // namespace kedge::llm

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <kedge/loop.hpp>
+
+#include <kedge/llm/model/causal_lm.hpp>
+#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/training_log.hpp>
+
+#include "optimizer.hpp"
+
+namespace kedge::llm {
+
+using training_state = kedge::state<pack, pair_log_probs>;
+
+/// What kedge::run asks of a language model: the round's pairs, their log-probabilities under a point, and the solver of a
+/// round, AdamW epochs over the pairs. The rounds themselves are the core's.
+class preference_problem {
+ public:
+  using step_callback = std::function<bool(step_report const&)>;  ///< false: stop after this step
+
+  preference_problem(causal_lm const& model, training_settings const& settings, loss_choice loss,
+                     std::vector<std::vector<preference_pair>> rounds);
+
+  [[nodiscard]] std::vector<preference_pair> const& source(training_state const& state) const { return rounds_[state.round]; }
+  /// Scored in the micro-batches in which the first epoch will train, so that before the first step every margin is exactly 0.
+  [[nodiscard]] pair_log_probs score(pack const& theta, std::vector<preference_pair> const& pairs);
+  kedge::status solve(pack& theta, std::vector<preference_pair> const& pairs, pair_log_probs const& reference, std::size_t round);
+
+  [[nodiscard]] std::size_t steps_of_round(std::size_t round) const;
+  [[nodiscard]] std::size_t all_steps() const;
+
+  /// Progress inside a round: absent between rounds. Saved with a checkpoint, set before a resume.
+  struct progress {
+    adamw optimizer;
+    std::size_t step = 0;
+  };
+  std::optional<progress> inside;
+
+  step_callback on_step = [](step_report const&) { return true; };
+  double score_seconds = 0, solve_seconds = 0;
+
+  [[nodiscard]] adamw::settings optimizer_settings() const;
+
+ private:
+  [[nodiscard]] std::vector<std::size_t> epoch_order(std::size_t round, std::size_t epoch, std::size_t pairs) const;
+  [[nodiscard]] std::vector<std::span<std::size_t const>> micro_batches(std::vector<preference_pair> const& pairs,
+                                                                       std::span<std::size_t const> step) const;
+  step_report train_step(pack const& weights, std::vector<preference_pair> const& pairs, std::span<std::size_t const> which,
+                         pair_log_probs const& reference, pack& gradient) const;
+
+  causal_lm const& model_;
+  training_settings const& settings_;
+  loss_choice loss_;
+  std::vector<std::vector<preference_pair>> rounds_;
+};
+
+/// Log-probabilities of chosen and rejected of the pairs `which`, one forward pass, nothing kept.
+[[nodiscard]] pair_log_probs pair_scores(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
+                                         std::span<std::size_t const> which);
+
+/// Chosen and rejected from log-probabilities in a batch's order.
+[[nodiscard]] pair_log_probs split_pairs(std::vector<double> const& logp);
+
+/// A batch's pairs with their reference and token counts, held together for a loss.
+struct loss_input {
+  loss_input(pair_log_probs values, pair_log_probs const& reference, std::span<preference_pair const> pairs,
+             std::span<std::size_t const> which);
+  [[nodiscard]] pair_batch view() const { return {.logp = logp, .reference = ref, .tokens_chosen = tokens_chosen, .tokens_rejected = tokens_rejected,
+                                                  .score_chosen = score_chosen, .score_rejected = score_rejected}; }
+  pair_log_probs logp, ref;
+  std::vector<double> tokens_chosen, tokens_rejected, score_chosen, score_rejected;
+};
+
+}  // namespace kedge::llm

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rounds.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+#include <kedge/llm/files/error.hpp>
+
+namespace kedge::llm {
+
+std::vector<double> score_gaps(std::vector<preference_pair> const& pairs) {
+  std::vector<double> gaps;
+  for (preference_pair const& pair : pairs) {
+    gaps.push_back(pair.score_chosen - pair.score_rejected);
+    if (std::isnan(gaps.back()))
+      throw error("line " + std::to_string(pair.line) + " has no score_chosen and score_rejected; order by --difficulty logp-margin instead");
+  }
+  return gaps;
+}
+
+std::vector<std::vector<preference_pair>> cut_into_rounds(std::vector<preference_pair> pairs, std::size_t chunks, std::string const& order,
+                                                          std::uint64_t seed, difficulty_score const& easiness) {
+  if (pairs.size() < chunks)
+    throw error("--chunks " + std::to_string(chunks) + ": the data have only " + std::to_string(pairs.size()) + " pairs");
+  std::vector<std::size_t> places(pairs.size());
+  std::iota(places.begin(), places.end(), std::size_t{0});
+  if (order == "easy-to-hard" || order == "hard-to-easy") {
+    std::vector<double> const ease = easiness(pairs);
+    double const sign = order == "easy-to-hard" ? 1 : -1;
+    std::stable_sort(places.begin(), places.end(), [&](std::size_t i, std::size_t j) { return sign * ease[i] > sign * ease[j]; });
+  } else if (order == "random") {
+    std::mt19937_64 random(seed);
+    for (std::size_t i = places.size(); i > 1; --i) std::swap(places[i - 1], places[random() % i]);
+  } else if (order != "given") {
+    throw error("--order " + order + " is not known; use given, easy-to-hard, hard-to-easy or random");
+  }
+  std::vector<std::vector<preference_pair>> rounds(chunks);
+  for (std::size_t i = 0; i < places.size(); ++i) rounds[i * chunks / places.size()].push_back(std::move(pairs[places[i]]));
+  return rounds;
+}
+
+}  // namespace kedge::llm

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <kedge/llm/data/preferences.hpp>
+#include <kedge/llm/train/settings.hpp>
+
+namespace kedge::llm {
+
+/// How easy each pair is; larger is easier.
+using difficulty_score = std::function<std::vector<double>(std::vector<preference_pair> const&)>;
+
+/// Cuts one data set into `chunks` rounds of nearly equal size, in the given order, from easy to hard, from hard to easy
+/// or at random. `easiness` is asked only if the order needs it.
+/// throws  error if there are fewer pairs than chunks, or the order is not known
+[[nodiscard]] std::vector<std::vector<preference_pair>> cut_into_rounds(std::vector<preference_pair> pairs, std::size_t chunks,
+                                                                       std::string const& order, std::uint64_t seed,
+                                                                       difficulty_score const& easiness);
+
+/// Score gap of the data: what the judge thought. throws  error if a pair has no scores
+[[nodiscard]] std::vector<double> score_gaps(std::vector<preference_pair> const& pairs);
+
+}  // namespace kedge::llm

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/train/scoring.hpp>
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <ostream>
+
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/train/training_log.hpp>
+
+#include "preference_problem.hpp"
+#include "session.hpp"
+
+namespace kedge::llm {
+namespace {
+
+void show_progress(std::size_t done, std::size_t all, std::chrono::steady_clock::time_point begin) {
+  double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  std::fprintf(stderr, "\r\033[K%zu/%zu pairs  %s left%s", done, all,
+               clock_text(seconds / static_cast<double>(done) * static_cast<double>(all - done)).c_str(), done == all ? "\r\033[K" : "");
+}
+
+}  // namespace
+
+std::size_t score_preferences(score_settings const& settings, std::ostream& out) {
+  if (settings.batch_size == 0) throw error("--batch_size must be at least 1");
+  session const session(settings.model, settings.compute);
+  std::vector<preference_pair> const pairs = session.read_pairs(settings.dataset, settings.max_length, settings.skip_bad_lines, settings.max_samples);
+  causal_lm const model(session.config, session.compute);
+  pack const weights = model.weights_for(session.load());
+  bool const bar = !settings.quiet && isatty(STDERR_FILENO) != 0;
+  auto const begin = std::chrono::steady_clock::now();
+  for (std::size_t first = 0; first < pairs.size(); first += settings.batch_size) {
+    std::vector<preference_pair> const batch(pairs.begin() + static_cast<std::ptrdiff_t>(first),
+                                             pairs.begin() + static_cast<std::ptrdiff_t>(std::min(pairs.size(), first + settings.batch_size)));
+    pair_log_probs const logp = score_in_order(model, weights, batch, batch.size(), settings.compute.micro_batch_tokens);
+    for (std::size_t i = 0; i < batch.size(); ++i)
+      out << nlohmann::ordered_json{{"logp_chosen", logp.chosen[i]},
+                                    {"logp_rejected", logp.rejected[i]},
+                                    {"tokens_chosen", batch[i].chosen.size()},
+                                    {"tokens_rejected", batch[i].rejected.size()},
+                                    {"tokens_prompt", batch[i].prompt.size()}}
+                 .dump()
+          << '\n';
+    if (bar) show_progress(first + batch.size(), pairs.size(), begin);
+    if (!out) throw error("the scores can't be written; is the disk full?");
+  }
+  return pairs.size();
+}
+
+}  // namespace kedge::llm

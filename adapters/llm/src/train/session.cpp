@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "session.hpp"
+
+#include <ATen/Parallel.h>
+
+#include <cstdio>
+#include <numeric>
+
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/model/weights.hpp>
+
+#include "preference_problem.hpp"
+
+namespace kedge::llm {
+namespace {
+
+// bf16 pays where the processor multiplies it; elsewhere it is emulated and slow.
+bool multiplies_bf16(at::Device device) {
+  if (device.is_cuda()) return true;
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
+compute_settings resolve(device_settings const& settings) {
+  compute_settings compute;
+  try {
+    compute.device = at::Device(settings.device);
+  } catch (std::exception const&) {
+    throw error("--device " + settings.device + " is not a device; use cpu, cuda or cuda:N");
+  }
+  if (compute.device.is_cuda() && !at::hasCUDA())
+    throw error("--device " + settings.device + ": this build of LibTorch has no CUDA, or there is no GPU; use --device cpu");
+  if (settings.dtype == "auto")
+    compute.type = multiplies_bf16(compute.device) ? at::kBFloat16 : at::kFloat;
+  else if (settings.dtype == "float32" || settings.dtype == "bfloat16" || settings.dtype == "float64")
+    compute.type = settings.dtype == "float32" ? at::kFloat : settings.dtype == "float64" ? at::kDouble : at::kBFloat16;
+  else
+    throw error("--dtype " + settings.dtype + " is not known; use auto, float32, bfloat16 or float64");
+  return compute;
+}
+
+tokenizer open_tokenizer(checkpoint const& source) {
+  if (source.tokenizer.is_null())
+    throw error(source.path().string() + ": no tokenizer.json; kedge needs one to read text (save the tokenizer with transformers)");
+  return tokenizer::from_json(source.tokenizer);
+}
+
+}  // namespace
+
+session::session(std::filesystem::path const& path, device_settings const& device)
+    : source(checkpoint::open(path)),
+      config(read_config(source.config, path.string())),
+      tokens(open_tokenizer(source)),
+      compute(resolve(device)) {
+  if (!source.chat_template.empty()) chat.emplace(source.chat_template);
+  if (device.threads > 0) at::set_num_threads(device.threads);
+}
+
+std::vector<preference_pair> session::read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines,
+                                                 std::size_t max_samples) const {
+  std::size_t unread = 0, unencoded = 0;
+  std::vector<preference_example> examples = read_preferences(file, skip_bad_lines, &unread);
+  if (max_samples > 0 && examples.size() > max_samples) examples.resize(max_samples);
+  pair_encoder const encoder(tokens, chat ? &*chat : nullptr, special_tokens(source.tokenizer_config), max_length);
+  std::vector<preference_pair> pairs = encode_preferences(encoder, examples, skip_bad_lines, &unencoded);
+  if (unread + unencoded > 0)
+    std::fprintf(stderr, "%s: %zu lines skipped that could not be used\n", file.c_str(), unread + unencoded);
+  if (pairs.empty()) throw error(file.string() + ": no preference pairs in it");
+  return pairs;
+}
+
+pack session::load() const {
+  pack theta = load_parameters(source, config);
+  for (at::Tensor& t : theta) t = t.to(compute.device, compute.type == at::kDouble ? at::kDouble : at::kFloat);
+  return theta;
+}
+
+pair_log_probs score_in_order(causal_lm const& model, pack const& weights, std::vector<preference_pair> const& pairs, std::size_t batch,
+                              std::size_t micro_batch_tokens) {
+  std::vector<std::size_t> order(pairs.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  pair_log_probs all;
+  for (std::size_t first = 0; first < order.size(); first += batch)
+    for (auto const which : cut_micro_batches(pairs, std::span(order).subspan(first, std::min(batch, order.size() - first)), micro_batch_tokens)) {
+      pair_log_probs const part = pair_scores(model, weights, pairs, which);
+      all.chosen.insert(all.chosen.end(), part.chosen.begin(), part.chosen.end());
+      all.rejected.insert(all.rejected.end(), part.rejected.begin(), part.rejected.end());
+    }
+  return all;
+}
+
+}  // namespace kedge::llm

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <kedge/llm/data/preferences.hpp>
+#include <kedge/llm/files/checkpoint.hpp>
+#include <kedge/llm/model/causal_lm.hpp>
+#include <kedge/llm/text/chat_template.hpp>
+#include <kedge/llm/text/tokenizer.hpp>
+#include <kedge/llm/train/settings.hpp>
+
+namespace kedge::llm {
+
+/// A checkpoint opened for work: description, tokenizer and template; weights on request.
+class session {
+ public:
+  /// Sets the number of threads for the whole process.
+  session(std::filesystem::path const& path, device_settings const& device);
+
+  /// Reads and encodes preference pairs.
+  /// throws  error naming file and line
+  [[nodiscard]] std::vector<preference_pair> read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines,
+                                                        std::size_t max_samples) const;
+
+  /// fp32 master weights on the device.
+  [[nodiscard]] pack load() const;
+
+  checkpoint source;
+  transformer_config config;
+  tokenizer tokens;
+  std::optional<chat_template> chat;
+  compute_settings compute;
+};
+
+/// The log-probabilities of all pairs, in file order, in batches of `batch` pairs.
+[[nodiscard]] pair_log_probs score_in_order(causal_lm const& model, pack const& weights, std::vector<preference_pair> const& pairs,
+                                            std::size_t batch, std::size_t micro_batch_tokens);
+
+}  // namespace kedge::llm

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/train/training_log.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include <kedge/llm/files/error.hpp>
+
+namespace kedge::llm {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+// The averaged figures of a window, in one place: what is summed, divided, saved and restored.
+constexpr std::array averaged{&step_report::loss,         &step_report::grad_norm,        &step_report::rewards_chosen,
+                              &step_report::rewards_rejected, &step_report::accuracy,     &step_report::logps_chosen,
+                              &step_report::logps_rejected};
+
+std::string number(char const* format, double value) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), format, value);
+  return text.data();
+}
+
+}  // namespace
+
+std::string clock_text(double seconds) {
+  auto const whole = static_cast<long>(std::max(0.0, seconds) + 0.5);
+  std::array<char, 32> text{};
+  if (whole >= 3600)
+    std::snprintf(text.data(), text.size(), "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
+  else
+    std::snprintf(text.data(), text.size(), "%02ld:%02ld", whole / 60, whole % 60);
+  return text.data();
+}
+
+training_log::training_log(std::filesystem::path const& file, std::size_t logging_steps, std::size_t all_steps, bool quiet)
+    : path_(file),
+      file_(file, std::ios::app),
+      logging_steps_(std::max<std::size_t>(1, logging_steps)),
+      all_steps_(all_steps),
+      quiet_(quiet),
+      terminal_(isatty(STDERR_FILENO) != 0) {
+  if (!file_) throw error(file.string() + ": can't be written; choose an --output_dir where you may write");
+}
+
+void training_log::step(step_report const& report) {
+  ++global_step_;
+  ++in_window_;
+  pairs_ += report.pairs;
+  tokens_ += report.tokens;
+  padded_like_tokens_ += report.padded_like_tokens;
+  for (auto const member : averaged) window_.*member += report.*member;
+  if (global_step_ % logging_steps_ == 0 || report.step == report.steps) write_window(report);
+  if (terminal_ && !quiet_) draw(report);
+}
+
+void training_log::write_window(step_report const& last) {
+  for (auto const member : averaged) window_.*member /= static_cast<double>(in_window_);
+  record({{"step", global_step_},
+          {"epoch", last.epoch},
+          {"round", last.round},
+          {"loss", window_.loss},
+          {"grad_norm", window_.grad_norm},
+          {"learning_rate", last.learning_rate},
+          {"rewards/chosen", window_.rewards_chosen},
+          {"rewards/rejected", window_.rewards_rejected},
+          {"rewards/margins", window_.rewards_chosen - window_.rewards_rejected},
+          {"rewards/accuracies", window_.accuracy},
+          {"logps/chosen", window_.logps_chosen},
+          {"logps/rejected", window_.logps_rejected},
+          {"num_tokens", padded_like_tokens_}});
+  if (!terminal_ && !quiet_)
+    say("step " + std::to_string(global_step_) + "/" + std::to_string(all_steps_) + "  round " + std::to_string(last.round) +
+        number("  loss %.4f", window_.loss) + number("  margin %.4f", window_.rewards_chosen - window_.rewards_rejected) +
+        number("  accuracy %.2f", window_.accuracy) + number("  grad norm %.3g", window_.grad_norm) +
+        number("  lr %.2e", last.learning_rate));
+  window_ = {};
+  in_window_ = 0;
+}
+
+void training_log::draw(step_report const& last) {
+  double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+  double const done = static_cast<double>(global_step_) / static_cast<double>(std::max<std::size_t>(1, all_steps_));
+  double const per_step = seconds / static_cast<double>(global_step_ - steps_at_start_);
+  constexpr std::size_t width = 24;
+  auto const filled = std::min(width, static_cast<std::size_t>(done * width));
+  std::string bar;
+  for (std::size_t i = 0; i < width; ++i) bar += i < filled ? "█" : "░";
+  std::fprintf(stderr, "\r\033[K%s %zu/%zu  round %zu  loss %.4f  margin %.3f  %s left", bar.c_str(), global_step_, all_steps_, last.round,
+               last.loss, last.rewards_chosen - last.rewards_rejected,
+               clock_text(per_step * static_cast<double>(all_steps_ - global_step_)).c_str());
+  std::fflush(stderr);
+  bar_drawn_ = true;
+}
+
+void training_log::clear_bar() {
+  if (bar_drawn_) std::fputs("\r\033[K", stderr);
+  bar_drawn_ = false;
+}
+
+void training_log::record(json const& line) {
+  file_ << line.dump() << '\n' << std::flush;
+  if (!file_) throw error(path_.string() + ": can't be written; is the disk full?");
+}
+
+void training_log::say(std::string const& sentence) {
+  if (quiet_) return;
+  clear_bar();
+  std::fprintf(stderr, "%s\n", sentence.c_str());
+}
+
+void training_log::finish() { clear_bar(); }
+
+json training_log::save() {
+  json sums = json::array();
+  for (auto const member : averaged) sums.push_back(window_.*member);
+  return {{"global_step", global_step_}, {"pairs", pairs_},           {"tokens", tokens_},
+          {"num_tokens", padded_like_tokens_}, {"in_window", in_window_}, {"window", sums},
+          {"file_size", static_cast<std::uint64_t>(file_.tellp())}};
+}
+
+void training_log::restore(json const& saved) {
+  global_step_ = steps_at_start_ = saved.at("global_step").get<std::size_t>();
+  pairs_ = saved.at("pairs").get<std::size_t>();
+  tokens_ = saved.at("tokens").get<std::size_t>();
+  padded_like_tokens_ = saved.at("num_tokens").get<std::size_t>();
+  in_window_ = saved.at("in_window").get<std::size_t>();
+  for (std::size_t i = 0; i < averaged.size(); ++i) window_.*averaged[i] = saved.at("window").at(i).get<double>();
+  auto const size = saved.at("file_size").get<std::uint64_t>();
+  if (std::filesystem::file_size(path_) >= size) {
+    file_.close();
+    std::filesystem::resize_file(path_, size);
+    file_.open(path_, std::ios::app);
+  }
+}
+
+}  // namespace kedge::llm
