@@ -13,9 +13,12 @@ namespace kedge::detail {
 inline std::vector<std::size_t> ascending_order(std::vector<double> const& values) {
   std::vector<std::size_t> order(values.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) {
+  // Ties are broken here: the stable_sort of libstdc++ 12 calls a function that it declares deprecated, which Clang reports
+  // in whatever includes this header.
+  std::sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) {
     bool const nan_i = values[i] != values[i], nan_j = values[j] != values[j];
-    return nan_i || nan_j ? !nan_i && nan_j : values[i] < values[j];
+    if (nan_i != nan_j) return nan_j;
+    return values[i] < values[j] || (!(values[j] < values[i]) && i < j);
   });
   return order;
 }
