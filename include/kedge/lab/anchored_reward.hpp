@@ -57,7 +57,7 @@ class anchored_reward {
   double low = 0, high = 1;
   auto tilted = [&](double gamma) { return anchored_optimum(anchor, reward, 1 / gamma); };
   while (kl(tilted(high), anchor) < budget && high < 1e8) high *= 2;
-  for (int i = 0; i < 200; ++i) {
+  for (int i = 0; i < 60; ++i) {
     double const middle = (low + high) / 2;
     (kl(tilted(middle), anchor) < budget ? low : high) = middle;
   }

@@ -112,8 +112,9 @@ template <pair_loss Loss>
   };
   status ended = status::diverged;
   for (int iteration = 0; iteration < 100; ++iteration) {
-    vector const step = newton::step_of(at_margin, counts, h, ridge);
+    vector step = newton::step_of(at_margin, counts, h, ridge);
     if (step.empty()) break;
+    step = centered(step);
     double largest = 0, size = 1;
     for (std::size_t i = 0; i < n; ++i) {
       largest = std::max(largest, std::abs(step[i]));

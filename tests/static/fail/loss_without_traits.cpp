@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// build error: Loss::shift_invariant
+// build error: no matching function for call to .*preference_loss
 #include <kedge/kedge.hpp>
 
 struct half_a_loss {
