@@ -5,7 +5,7 @@
 The tables hold what the reference implementation (tokenizers 0.23.3) answers, not what the newest Unicode
 says: its regular expressions follow Unicode 16, its normal forms Unicode 9. Canonical pairs and combining
 classes, which never change once assigned, come from Python's unicodedata and are kept only where the
-reference agrees that the character has them.
+reference agrees that the character has them. Upper case, which only chat templates use, is that of Python 3.11.
 
     pip install tokenizers==0.23.3 && python make_unicode_tables.py
 """
@@ -65,10 +65,22 @@ def category_tables(stream):
     emit(stream, "word_ranges", "std::uint32_t", ranges(members(r"\w")))
     emit(stream, "han_ranges", "std::uint32_t", ranges(members(r"\p{Han}")))
     lower = normalizers.Lowercase()
-    mapping = {c: lower.normalize_str(chr(c)) for c in SCALARS}
-    runs = []  # first, last, stride, target of first
-    for c, text in mapping.items():
-        if text == chr(c) or len(text) != 1:
+    special = case_runs(stream, "lower", lambda c: lower.normalize_str(chr(c)))
+    assert [c for c, text in special] == [0x130]
+    special = case_runs(stream, "upper", lambda c: chr(c).upper())
+    emit(stream, "upper_special", "std::uint32_t",
+         [x for c, text in special for x in [c, *map(ord, text), *[0] * (3 - len(text))]])
+
+
+def case_runs(stream, name, change):
+    """Writes first, last, stride, target of first; returns what becomes several characters."""
+    runs, special = [], []
+    for c in SCALARS:
+        text = change(c)
+        if text == chr(c):
+            continue
+        if len(text) != 1:
+            special.append((c, text))
             continue
         target = ord(text)
         if runs and target - c == runs[-1][3] - runs[-1][0]:
@@ -78,8 +90,8 @@ def category_tables(stream):
                 run[1], run[2] = c, gap
                 continue
         runs.append([c, c, 1, target])
-    emit(stream, "lower_runs", "std::uint32_t", [x for run in runs for x in run])
-    assert [c for c, text in mapping.items() if len(text) != 1] == [0x130]
+    emit(stream, f"{name}_runs", "std::uint32_t", [x for run in runs for x in run])
+    return special
 
 
 def normalization_tables(stream):

@@ -143,12 +143,16 @@ bool is_numeric(char32_t c) noexcept {
   return k >= category::Nd && k <= category::No;
 }
 
-char32_t simple_lower(char32_t c) noexcept {
+namespace {
+
+/// Looks `c` up in runs of first, last, stride, target of first.
+template <std::size_t N>
+char32_t change_case(std::uint32_t const (&runs)[N], char32_t c) noexcept {
   std::size_t low = 0;
-  std::size_t high = std::size(lower_runs) / 4;
-  while (low < high) {  // first, last, stride, lower case of first
+  std::size_t high = N / 4;
+  while (low < high) {
     std::size_t const middle = (low + high) / 2;
-    std::uint32_t const* const run = lower_runs + 4 * middle;
+    std::uint32_t const* const run = runs + 4 * middle;
     if (c > run[1]) {
       low = middle + 1;
     } else if (c < run[0]) {
@@ -158,6 +162,19 @@ char32_t simple_lower(char32_t c) noexcept {
     }
   }
   return c;
+}
+
+}  // namespace
+
+char32_t simple_lower(char32_t c) noexcept { return change_case(lower_runs, c); }
+
+void append_upper(std::string& out, char32_t value) {
+  for (std::size_t i = 0; i < std::size(upper_special) && value >= 0x80; i += 4) {
+    if (upper_special[i] != value) continue;
+    for (std::size_t k = 1; k < 4 && upper_special[i + k] != 0; ++k) append(out, upper_special[i + k]);
+    return;
+  }
+  append(out, change_case(upper_runs, value));
 }
 
 void append_lower(std::string& out, char32_t value) {

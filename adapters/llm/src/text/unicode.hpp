@@ -60,6 +60,8 @@ bool is_numeric(char32_t value) noexcept;   ///< Nd, Nl, No
 
 /// Appends the lower case of `value` (two code points for U+0130).
 void append_lower(std::string& out, char32_t value);
+/// Appends the upper case of `value` (up to three code points).
+void append_upper(std::string& out, char32_t value);
 char32_t simple_lower(char32_t value) noexcept;
 
 /// Ranges [first, last], first₀, last₀, first₁, … of what is named: a category ("Lu"), a group ("L"), "Han", "word",
