@@ -49,7 +49,8 @@ set(LibTorch_VERSION "")
 set(LibTorch_why_not "")
 
 if(NOT LIBTORCH_ROOT AND DEFINED ENV{LIBTORCH_ROOT})
-  set(LIBTORCH_ROOT "$ENV{LIBTORCH_ROOT}")
+  # Kept, because a build that configures itself anew may not have the variable in its environment.
+  set(LIBTORCH_ROOT "$ENV{LIBTORCH_ROOT}" CACHE PATH "An unpacked libtorch, or .../site-packages/torch")
 endif()
 if(LIBTORCH_ROOT)
   set(LibTorch_candidates "${LIBTORCH_ROOT}")
