@@ -137,7 +137,7 @@ value evaluator::eval(expression const& e) {
     case kind::tuple: {
       std::vector<value> items;
       for (auto const& operand : e.operands) items.push_back(eval(*operand));
-      return value::of_list(std::move(items), e.what == kind::tuple);
+      return value::of_list(std::move(items), e.what == kind::tuple ? list_kind::tuple : list_kind::list);
     }
     case kind::dictionary: return eval_dictionary(e);
     case kind::attribute: return attribute(eval(*e.operands[0]), e.name);
@@ -157,6 +157,10 @@ value evaluator::eval(expression const& e) {
       value const input = eval(*e.operands[0]);
       return test(e.name, input, eval_arguments(e.arguments));
     }
+    case kind::conditional:
+      if (eval(*e.operands[1]).truth()) return eval(*e.operands[0]);
+      if (e.operands[2]) return eval(*e.operands[2]);
+      return undefined{"the inline if-expression evaluated to false and no else section was defined"};
     default: return eval_operator(e);
   }
 }
@@ -272,7 +276,7 @@ value evaluator::item(value const& of, value const& key) {
   if (of.is_undefined()) throw fault(of.as_undefined().what + ", so it has no item " + key.repr());
   if (of.is_dictionary())
     if (value const* const found = of.as_dictionary().find(key)) return *found;
-  if ((of.is_list() || of.is_string()) && (key.is_integer() || key.is_bool())) {
+  if ((of.is_indexed() || of.is_string()) && (key.is_integer() || key.is_bool())) {
     auto const size = static_cast<std::int64_t>(of.length());
     std::int64_t i = key.to_integer("[]");
     if (i < 0) i += size;
@@ -293,7 +297,7 @@ value evaluator::item(value const& of, value const& key) {
 value evaluator::eval_slice(expression const& e) {
   value const of = eval(*e.operands[0]);
   if (of.is_undefined()) throw fault(of.as_undefined().what + ", so it can't be sliced");
-  if (!of.is_list() && !of.is_string()) return undefined{"'" + of.type_name() + "' object can't be sliced"};
+  if (!of.is_indexed() && !of.is_string()) return undefined{"'" + of.type_name() + "' object can't be sliced"};
   auto const bound = [&](std::size_t i) -> value { return e.operands[i] ? eval(*e.operands[i]) : value(nullptr); };
   value const first = bound(1);
   value const last = bound(2);
@@ -315,7 +319,7 @@ value evaluator::eval_slice(expression const& e) {
   std::int64_t const magnitude = std::min(step > 0 ? step : step == INT64_MIN ? INT64_MAX : -step, size + 1);
   for (std::int64_t i = begin; step > 0 ? i < end : i > end; i += step > 0 ? magnitude : -magnitude)
     items.push_back(elements[static_cast<std::size_t>(i)]);
-  if (of.is_list()) return value::of_list(std::move(items), of.is_tuple());
+  if (of.is_list()) return value::of_list(std::move(items), of.kind());
   std::string text;
   for (value const& v : items) text += v.as_string();
   return text;
@@ -478,7 +482,7 @@ value evaluator::call_macro(macro_syntax const& macro, scope* closure, arguments
     if (macro.catches_dictionary) scope_->set("kwargs", extra);
     if (macro.catches_list) {
       auto const taken = static_cast<std::ptrdiff_t>(std::min(macro.parameters.size(), a.positional.size()));
-      scope_->set("varargs", value::of_list({a.positional.begin() + taken, a.positional.end()}, true));
+      scope_->set("varargs", value::of_list({a.positional.begin() + taken, a.positional.end()}, list_kind::tuple));
     }
     for (std::size_t i = 0; i < macro.parameters.size(); ++i) {
       parameter const& p = macro.parameters[i];

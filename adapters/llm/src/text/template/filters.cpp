@@ -35,6 +35,9 @@ value sort_key(evaluator& e, value const& v, value const& attribute, bool case_s
   return !case_sensitive && key.is_string() ? value(to_lower(key.as_string())) : key;
 }
 
+/// `out` marked as `input` is.
+value like(value const& input, value const& out) { return input.is_markup() ? out.as_markup() : out; }
+
 std::vector<value> elements(evaluator& e, value const& v) {
   auto out = v.elements();
   e.charge(out.size());
@@ -67,10 +70,10 @@ value f_batch(evaluator& e, value const& v, args a) {
     while (fill != nullptr && !fill->is_none() && group.size() < static_cast<std::size_t>(count)) group.push_back(*fill);
     out.push_back(value::of_list(std::move(group)));
   }
-  return value::of_list(std::move(out));
+  return value::of_list(std::move(out), list_kind::generator);
 }
 
-value f_capitalize(evaluator&, value const& v, args) { return capitalized(v.str()); }
+value f_capitalize(evaluator&, value const& v, args) { return like(v, capitalized(v.str())); }
 
 value f_default(evaluator&, value const& v, args a) {
   bool const falsy = a.get(1, "boolean", false).truth();
@@ -91,7 +94,7 @@ value f_dictsort(evaluator& e, value const& v, args a) {
     return reverse ? order > 0 : order < 0;
   });
   std::vector<value> out;
-  for (auto& [k, item] : items) out.push_back(value::of_list({k, item}, true));
+  for (auto& [k, item] : items) out.push_back(value::of_list({k, item}, list_kind::tuple));
   return value::of_list(std::move(out));
 }
 
@@ -101,6 +104,7 @@ value f_first(evaluator& e, value const& v, args) {
 }
 
 value f_last(evaluator& e, value const& v, args) {
+  if (v.is_list() && v.kind() == list_kind::generator) throw fault("'generator' object is not reversible");
   auto const all = elements(e, v);
   return all.empty() ? value(undefined{"No last item, sequence was empty."}) : all.back();
 }
@@ -113,8 +117,9 @@ value f_float(evaluator&, value const& v, args a) {
 }
 
 value f_format(evaluator& e, value const& v, args a) {
+  if (v.is_markup()) throw fault("the filter 'format' on a text marked safe is not supported");
   if (!a.named.empty()) throw fault("format with named arguments is not supported");
-  return percent_format(e, v.str(), value::of_list(a.positional, true));
+  return percent_format(e, v.str(), value::of_list(a.positional, list_kind::tuple));
 }
 
 value f_groupby(evaluator& e, value const& v, args a) {
@@ -133,12 +138,13 @@ value f_groupby(evaluator& e, value const& v, args a) {
     value const first = key(items[i]);
     value const shown = full(items[i]);
     for (; i < items.size() && equal(key(items[i]), first); ++i) group.push_back(items[i]);
-    out.push_back(value::of_list({shown, value::of_list(std::move(group))}, true));
+    out.push_back(value::of_list({shown, value::of_list(std::move(group))}, list_kind::tuple));
   }
   return value::of_list(std::move(out));
 }
 
 value f_indent(evaluator& e, value const& v, args a) {
+  if (v.is_markup()) throw fault("the filter 'indent' on a text marked safe is not supported");
   value const width = a.get(0, "width", std::int64_t{4});
   bool const first = a.get(1, "first", false).truth();
   bool const blank = a.get(2, "blank", false).truth();
@@ -174,9 +180,9 @@ value f_int(evaluator&, value const& v, args a) {
 }
 
 value f_items(evaluator& e, value const& v, args) {
-  if (v.is_undefined()) return value::of_list({});
+  if (v.is_undefined()) return value::of_list({}, list_kind::generator);
   if (!v.is_dictionary()) throw fault("Can only get item pairs from a mapping.");
-  return e.call(find_method(v, "items"), {});
+  return value::of_list(e.call(find_method(v, "items"), {}).as_list(), list_kind::generator);
 }
 
 value f_join(evaluator& e, value const& v, args a) {
@@ -196,9 +202,9 @@ value f_join(evaluator& e, value const& v, args a) {
 
 value f_length(evaluator&, value const& v, args) { return value::of_size(v.length()); }
 value f_list(evaluator& e, value const& v, args) { return value::of_list(elements(e, v)); }
-value f_lower(evaluator&, value const& v, args) { return to_lower(v.str()); }
-value f_upper(evaluator&, value const& v, args) { return to_upper(v.str()); }
-value f_string(evaluator&, value const& v, args) { return v.str(); }
+value f_lower(evaluator&, value const& v, args) { return like(v, to_lower(v.str())); }
+value f_upper(evaluator&, value const& v, args) { return like(v, to_upper(v.str())); }
+value f_string(evaluator&, value const& v, args) { return like(v, v.str()); }
 
 arguments without_first(args a) {
   arguments out = a;
@@ -216,12 +222,12 @@ value f_map(evaluator& e, value const& v, args a) {
   }
   if (a.positional.empty() && attribute == nullptr) throw fault("map requires a filter argument");
   arguments const rest = a.positional.empty() ? arguments{} : without_first(a);
-  for (value const& item : elements(e, v)) {
+  for (value const& item : v.truth() ? elements(e, v) : std::vector<value>()) {
     value made = a.positional.empty() ? path(e, item, *attribute) : e.filter(a.positional[0].to_string("map"), item, rest);
     if (a.positional.empty() && made.is_undefined() && otherwise != nullptr) made = *otherwise;
     out.push_back(std::move(made));
   }
-  return value::of_list(std::move(out));
+  return value::of_list(std::move(out), list_kind::generator);
 }
 
 /// select, reject, selectattr, rejectattr: keeps what passes a test (or is true).
@@ -231,12 +237,12 @@ value choose(evaluator& e, value const& v, args a, bool by_attribute, bool wante
   arguments rest = a;
   rest.positional.erase(rest.positional.begin(), rest.positional.begin() + static_cast<std::ptrdiff_t>(std::min(skip + 1, a.positional.size())));
   std::vector<value> out;
-  for (value& item : elements(e, v)) {
+  for (value& item : v.truth() ? elements(e, v) : std::vector<value>()) {
     value const subject = by_attribute ? path(e, item, a.positional[0]) : item;
     bool const holds = a.positional.size() > skip ? e.test(a.positional[skip].to_string("a test's name"), subject, rest) : subject.truth();
     if (holds == wanted) out.push_back(std::move(item));
   }
-  return value::of_list(std::move(out));
+  return value::of_list(std::move(out), list_kind::generator);
 }
 value f_select(evaluator& e, value const& v, args a) { return choose(e, v, a, false, true); }
 value f_reject(evaluator& e, value const& v, args a) { return choose(e, v, a, false, false); }
@@ -265,7 +271,7 @@ value f_replace(evaluator& e, value const& v, args a) {
 value f_reverse(evaluator& e, value const& v, args) {
   auto all = elements(e, v);
   std::reverse(all.begin(), all.end());
-  if (!v.is_string()) return value::of_list(std::move(all));
+  if (!v.is_string()) return value::of_list(std::move(all), list_kind::generator);
   std::string out;
   for (value const& c : all) out += c.as_string();
   return out;
@@ -305,7 +311,7 @@ value f_slice(evaluator& e, value const& v, args a) {
     if (fill != nullptr && !fill->is_none() && i >= more) part.push_back(*fill);
     out.push_back(value::of_list(std::move(part)));
   }
-  return value::of_list(std::move(out));
+  return value::of_list(std::move(out), list_kind::generator);
 }
 
 value f_sort(evaluator& e, value const& v, args a) {
@@ -330,6 +336,7 @@ value f_sum(evaluator& e, value const& v, args a) {
 }
 
 value f_title(evaluator&, value const& v, args) {
+  if (v.is_markup()) throw fault("the filter 'title' on a text marked safe is not supported");
   std::string out;
   bool inside = false;
   for (char32_t const c : to_utf32(v.str())) {
@@ -364,10 +371,11 @@ value f_tojson(evaluator& e, value const& v, args a) {
 
 value f_trim(evaluator&, value const& v, args a) {
   value const characters = a.get(0, "chars", nullptr);
-  return strip(v.str(), characters.is_none() ? nullptr : &characters.to_string("trim"), true, true);
+  return like(v, strip(v.str(), characters.is_none() ? nullptr : &characters.to_string("trim"), true, true));
 }
 
 value f_truncate(evaluator&, value const& v, args a) {
+  if (v.is_markup()) throw fault("the filter 'truncate' on a text marked safe is not supported");
   std::u32string const text = to_utf32(v.str());
   auto const length = static_cast<std::size_t>(std::max<std::int64_t>(0, a.get(0, "length", std::int64_t{255}).to_integer("truncate")));
   bool const kill_words = a.get(1, "killwords", false).truth();
@@ -394,7 +402,7 @@ value f_unique(evaluator& e, value const& v, args a) {
     seen.push_back(std::move(key));
     out.push_back(std::move(item));
   }
-  return value::of_list(std::move(out));
+  return value::of_list(std::move(out), list_kind::generator);
 }
 
 value f_urlencode(evaluator&, value const& v, args) {
@@ -422,8 +430,10 @@ value f_wordcount(evaluator&, value const& v, args) {
   return value::of_size(words);
 }
 
-/// Marks text as safe from escaping, of which a chat template does none.
-value f_safe(evaluator&, value const& v, args) { return v.str(); }
+/// Nothing is escaped on output; the mark shows when other text is added.
+value f_safe(evaluator&, value const& v, args) { return value(v.str()).as_markup(); }
+value f_escape(evaluator& e, value const& v, args) { return v.is_markup() ? v : value(e.checked(escaped(v.str()))).as_markup(); }
+value f_forceescape(evaluator& e, value const& v, args) { return value(e.checked(escaped(v.str()))).as_markup(); }
 
 }  // namespace
 
@@ -436,7 +446,8 @@ filter_function find_filter(std::string_view name) {
       {"last", f_last},         {"length", f_length},     {"list", f_list},             {"lower", f_lower},
       {"map", f_map},           {"max", f_max},           {"min", f_min},               {"reject", f_reject},
       {"rejectattr", f_rejectattr}, {"replace", f_replace}, {"reverse", f_reverse},     {"round", f_round},
-      {"safe", f_safe},         {"select", f_select},     {"selectattr", f_selectattr}, {"slice", f_slice},
+      {"safe", f_safe},         {"escape", f_escape},     {"e", f_escape},
+      {"forceescape", f_forceescape},         {"select", f_select},     {"selectattr", f_selectattr}, {"slice", f_slice},
       {"sort", f_sort},         {"string", f_string},     {"sum", f_sum},               {"title", f_title},
       {"tojson", f_tojson},     {"trim", f_trim},         {"truncate", f_truncate},     {"unique", f_unique},
       {"upper", f_upper},       {"urlencode", f_urlencode}, {"wordcount", f_wordcount}};

@@ -24,7 +24,7 @@ value g_range(evaluator& e, args a) {
     if (__builtin_add_overflow(i, step, &i)) break;
   }
   e.charge(out.size());
-  return value::of_list(std::move(out));
+  return value::of_list(std::move(out), list_kind::range);
 }
 
 std::shared_ptr<dictionary> make_dictionary(args a, std::string_view who) {

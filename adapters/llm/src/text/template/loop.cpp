@@ -23,7 +23,7 @@ value loop_object::attribute(std::string const& name) const {
     }, held_);
   if (name == "changed")
     return make_builtin("changed", [self](evaluator&, arguments const& a) -> value {
-      value now = value::of_list(a.positional, true);
+      value now = value::of_list(a.positional, list_kind::tuple);
       bool const changed = !self->has_changed_ || !equal(now, self->last_changed_);
       self->last_changed_ = std::move(now);
       self->has_changed_ = true;

@@ -83,8 +83,8 @@ value parted(std::string const& s, args a, bool from_right) {
   if (separator.empty()) throw fault("empty separator");
   std::size_t const at = from_right ? s.rfind(separator) : s.find(separator);
   if (at == std::string::npos)
-    return from_right ? value::of_list({"", "", s}, true) : value::of_list({s, "", ""}, true);
-  return value::of_list({s.substr(0, at), separator, s.substr(at + separator.size())}, true);
+    return from_right ? value::of_list({"", "", s}, list_kind::tuple) : value::of_list({s, "", ""}, list_kind::tuple);
+  return value::of_list({s.substr(0, at), separator, s.substr(at + separator.size())}, list_kind::tuple);
 }
 value s_partition(evaluator&, std::string const& s, args a) { return parted(s, a, false); }
 value s_rpartition(evaluator&, std::string const& s, args a) { return parted(s, a, true); }
@@ -234,8 +234,8 @@ value dictionary_method(value const& of, std::string const& name) {
       a.check("items", 0);
       std::vector<value> out;
       e.charge(of.length());
-      for (auto const& [key, v] : of.as_dictionary().items) out.push_back(value::of_list({key, v}, true));
-      return value::of_list(std::move(out));
+      for (auto const& [key, v] : of.as_dictionary().items) out.push_back(value::of_list({key, v}, list_kind::tuple));
+      return value::of_list(std::move(out), list_kind::view);
     }, held);
   if (name == "keys" || name == "values")
     return make_builtin(name, [of, keys = name == "keys"](evaluator& e, args a) {
@@ -243,7 +243,7 @@ value dictionary_method(value const& of, std::string const& name) {
       std::vector<value> out;
       e.charge(of.length());
       for (auto const& [key, v] : of.as_dictionary().items) out.push_back(keys ? key : v);
-      return value::of_list(std::move(out));
+      return value::of_list(std::move(out), list_kind::view);
     }, held);
   if (name == "get")
     return make_builtin(name, [of](evaluator&, args a) {
@@ -272,7 +272,7 @@ value list_method(value const& of, std::string const& name) {
       return value::of_size(static_cast<std::size_t>(
           std::count_if(of.as_list().begin(), of.as_list().end(), [&wanted](value const& v) { return equal(v, wanted); })));
     }, held);
-  if (name == "copy" && !of.is_tuple()) return make_builtin(name, [of](evaluator&, args) { return value::of_list(of.as_list()); }, held);
+  if (name == "copy" && of.kind() == list_kind::list) return make_builtin(name, [of](evaluator&, args) { return value::of_list(of.as_list()); }, held);
   return {};
 }
 
@@ -280,7 +280,7 @@ bool changes(value const& of, std::string_view name) {
   static constexpr std::string_view of_lists[] = {"append", "extend", "insert", "pop", "remove", "reverse", "sort", "clear"};
   static constexpr std::string_view of_dictionaries[] = {"clear", "pop", "popitem", "setdefault", "update"};
   auto const among = [name](auto const& names) { return std::find(std::begin(names), std::end(names), name) != std::end(names); };
-  return of.is_dictionary() ? among(of_dictionaries) : of.is_list() && !of.is_tuple() && among(of_lists);
+  return of.is_dictionary() ? among(of_dictionaries) : of.is_list() && of.kind() == list_kind::list && among(of_lists);
 }
 
 }  // namespace
@@ -289,14 +289,24 @@ value find_method(value const& of, std::string const& name) {
   if (of.is_string()) {
     auto const found = string_methods().find(name);
     if (found == string_methods().end()) return {};
-    return make_builtin(name, [text = of, run = found->second](evaluator& e, args a) { return run(e, text.as_string(), a); });
+    if (!of.is_markup())
+      return make_builtin(name, [text = of, run = found->second](evaluator& e, args a) { return run(e, text.as_string(), a); });
+    for (std::string_view const escapes : {"replace", "join", "format", "ljust", "rjust", "center"})
+      if (name == escapes) throw fault("the method '" + name + "' on a text marked safe is not supported");
+    return make_builtin(name, [text = of, run = found->second](evaluator& e, args a) {
+      value const out = run(e, text.as_string(), a);
+      if (!out.is_list()) return out.as_markup();
+      std::vector<value> items;
+      for (value const& v : out.as_list()) items.push_back(v.as_markup());
+      return value::of_list(std::move(items), out.kind());
+    });
   }
   if (changes(of, name))
     return make_builtin(name, [name, type = of.type_name()](evaluator&, args) -> value {
       throw fault("access to attribute '" + name + "' of '" + type + "' object is unsafe: a template must not change its input");
     });
   if (of.is_dictionary()) return dictionary_method(of, name);
-  if (of.is_list()) return list_method(of, name);
+  if (of.is_indexed()) return list_method(of, name);
   return {};
 }
 

@@ -61,13 +61,18 @@ value binary_operation(evaluator& e, std::string_view op, value const& a, value 
     if (a.is_float() || b.is_float()) return float_operation(op, a.to_double(op), b.to_double(op));
     return integer_operation(op, a.to_integer(op), b.to_integer(op));
   }
+  if (op == "%" && a.is_markup()) throw fault("% on a text marked safe is not supported");
   if (op == "%" && a.is_string()) return percent_format(e, a.as_string(), b);
+  if (op == "+" && a.is_string() && b.is_string() && (a.is_markup() || b.is_markup())) {
+    auto const safe = [](value const& v) { return v.is_markup() ? v.as_string() : escaped(v.as_string()); };
+    return value(e.checked(safe(a) + safe(b))).as_markup();
+  }
   if (op == "+" && a.is_string() && b.is_string()) return e.checked(a.as_string() + b.as_string());
-  if (op == "+" && a.is_list() && b.is_list() && a.is_tuple() == b.is_tuple()) {
+  if (op == "+" && a.is_list() && b.is_list() && a.kind() == b.kind() && (a.is_tuple() || a.kind() == list_kind::list)) {
     auto items = a.as_list();
     items.insert(items.end(), b.as_list().begin(), b.as_list().end());
     e.charge(items.size());
-    return value::of_list(std::move(items), a.is_tuple());
+    return value::of_list(std::move(items), a.kind());
   }
   if (op == "*") {
     value const& times = a.is_number() ? a : b;
@@ -75,13 +80,13 @@ value binary_operation(evaluator& e, std::string_view op, value const& a, value 
     if (!(times.is_integer() || times.is_bool())) no_operation(op, a, b);
     std::int64_t const n = times.to_integer(op);
     if (what.is_string()) return repeated(e, what.as_string(), n);
-    if (what.is_list()) {
+    if (what.is_list() && (what.is_tuple() || what.kind() == list_kind::list)) {
       std::vector<value> items;
       for (std::int64_t i = 0; i < n; ++i) {
         e.charge(what.as_list().size() + 1);
         items.insert(items.end(), what.as_list().begin(), what.as_list().end());
       }
-      return value::of_list(std::move(items), what.is_tuple());
+      return value::of_list(std::move(items), what.kind());
     }
   }
   no_operation(op, a, b);

@@ -28,7 +28,8 @@ bool t_float(evaluator&, value const& v, args) { return v.is_float(); }
 bool t_boolean(evaluator&, value const& v, args) { return v.is_bool(); }
 bool t_true(evaluator&, value const& v, args) { return v.is_bool() && v.as_bool(); }
 bool t_false(evaluator&, value const& v, args) { return v.is_bool() && !v.as_bool(); }
-bool t_sequence(evaluator&, value const& v, args) { return v.is_list() || v.is_string() || v.is_dictionary() || v.is_undefined(); }
+bool t_iterable(evaluator&, value const& v, args) { return v.is_list() || v.is_string() || v.is_dictionary() || v.is_undefined(); }
+bool t_sequence(evaluator&, value const& v, args) { return v.is_indexed() || v.is_string() || v.is_dictionary() || v.is_undefined(); }
 bool t_callable(evaluator&, value const& v, args) { return v.is_object() && v.as_object().callable(); }
 bool t_odd(evaluator&, value const& v, args) { return modulo(v.to_integer("odd"), 2) == 1; }
 bool t_even(evaluator&, value const& v, args) { return modulo(v.to_integer("even"), 2) == 0; }
@@ -54,7 +55,7 @@ test_function find_test(std::string_view name) {
   static std::unordered_map<std::string_view, test_function> const tests = {
       {"defined", t_defined}, {"undefined", t_undefined}, {"none", t_none},         {"string", t_string},   {"mapping", t_mapping},
       {"number", t_number},   {"integer", t_integer},     {"float", t_float},       {"boolean", t_boolean}, {"true", t_true},
-      {"false", t_false},     {"sequence", t_sequence},   {"iterable", t_sequence}, {"callable", t_callable}, {"odd", t_odd},
+      {"false", t_false},     {"sequence", t_sequence},   {"iterable", t_iterable}, {"callable", t_callable}, {"odd", t_odd},
       {"even", t_even},       {"divisibleby", t_divisible}, {"eq", t_eq},           {"equalto", t_eq},      {"==", t_eq},
       {"ne", t_ne},           {"!=", t_ne},               {"lt", t_lt},             {"lessthan", t_lt},     {"<", t_lt},
       {"le", t_le},           {"<=", t_le},               {"gt", t_gt},             {"greaterthan", t_gt},  {">", t_gt},

@@ -4,6 +4,7 @@
 #include <algorithm>     // any_of
 #include <charconv>      // to_chars
 #include <cmath>         // isnan, isinf
+#include <utility>       // exchange
 
 #include "../unicode.hpp"
 
@@ -107,7 +108,7 @@ class json_writer {
       out += v.str();
     } else if (v.is_string()) {
       json_string(out, v.as_string(), style_.ensure_ascii);
-    } else if (v.is_list()) {
+    } else if (v.is_list() && (v.kind() == list_kind::list || v.is_tuple())) {
       write_list(v.as_list());
     } else if (v.is_dictionary()) {
       write_dictionary(v.as_dictionary());
@@ -234,13 +235,13 @@ void dictionary::set(value key, value v) {
   items.emplace_back(std::move(key), std::move(v));
 }
 
-value value::of_list(std::vector<value> items, bool tuple) {
+value value::of_list(std::vector<value> items, list_kind kind) {
   auto out = std::make_shared<list>();
   int inner = 0;
   for (value const& v : items) inner = std::max(inner, depth_of(v));
   out->depth = deeper(inner);
   out->items = std::move(items);
-  out->tuple = tuple;
+  out->kind = kind;
   return out;
 }
 
@@ -266,7 +267,7 @@ bool value::truth() const {
   if (is_integer()) return std::get<std::int64_t>(data_) != 0;
   if (is_float()) return std::get<double>(data_) != 0;
   if (is_string()) return !as_string().empty();
-  if (is_list()) return !as_list().empty();
+  if (is_list()) return kind() == list_kind::generator || !as_list().empty();
   if (is_dictionary()) return !as_dictionary().items.empty();
   return is_object();
 }
@@ -288,8 +289,13 @@ std::string value::repr() const {
   if (is_string()) return string_repr(as_string());
   if (is_list()) {
     std::string const inner = join_reprs(as_list());
-    if (!is_tuple()) return "[" + inner + "]";
-    return as_list().size() == 1 ? "(" + inner + ",)" : "(" + inner + ")";
+    switch (kind()) {
+      case list_kind::list: return "[" + inner + "]";
+      case list_kind::tuple: return as_list().size() == 1 ? "(" + inner + ",)" : "(" + inner + ")";
+      case list_kind::view: throw fault("a dictionary's items, keys or values have no text; use the filter 'list'");
+      case list_kind::generator: throw fault("a generator has no text; use the filter 'list' or 'join'");
+      case list_kind::range: throw fault("a range has no text; use the filter 'list'");
+    }
   }
   if (is_dictionary()) {
     std::string out = "{";
@@ -306,7 +312,10 @@ std::string value::type_name() const {
   if (is_integer()) return "int";
   if (is_float()) return "float";
   if (is_string()) return "str";
-  if (is_list()) return is_tuple() ? "tuple" : "list";
+  if (is_list()) {
+    static constexpr char const* names[] = {"list", "tuple", "generator", "dict_items", "range"};
+    return names[static_cast<std::size_t>(kind())];
+  }
   if (is_dictionary()) return "dict";
   return std::string(as_object().kind());
 }
@@ -321,7 +330,11 @@ bool value::same_as(value const& other) const {
 
 std::vector<value> value::elements() const {
   std::vector<value> out;
-  if (is_list()) return as_list();
+  if (is_list()) {
+    list& all = *std::get<std::shared_ptr<list>>(data_);
+    if (all.kind == list_kind::generator && std::exchange(all.used, true)) return out;
+    return all.items;
+  }
   if (is_undefined()) return out;
   if (is_dictionary()) {
     for (auto const& [key, v] : as_dictionary().items) out.push_back(key);
@@ -336,7 +349,7 @@ std::vector<value> value::elements() const {
 }
 
 std::size_t value::length() const {
-  if (is_list()) return as_list().size();
+  if (is_list() && kind() != list_kind::generator) return as_list().size();
   if (is_dictionary()) return as_dictionary().items.size();
   if (is_undefined()) return 0;
   if (is_string()) {
@@ -355,8 +368,9 @@ bool equal(value const& a, value const& b) {
   if (a.is_string() && b.is_string()) return a.as_string() == b.as_string();
   if (a.is_none() || b.is_none()) return a.is_none() && b.is_none();
   if (a.is_undefined() || b.is_undefined()) return a.is_undefined() && b.is_undefined();
+  if (a.is_list() && b.is_list() && a.kind() == list_kind::generator) return a.same_as(b);
   if (a.is_list() && b.is_list())
-    return a.is_tuple() == b.is_tuple() && a.as_list().size() == b.as_list().size() &&
+    return a.kind() == b.kind() && a.as_list().size() == b.as_list().size() &&
            std::equal(a.as_list().begin(), a.as_list().end(), b.as_list().begin(), equal);
   if (a.is_dictionary() && b.is_dictionary()) {
     if (a.length() != b.length()) return false;
@@ -375,7 +389,7 @@ int compare(value const& a, value const& b) {
     return sign(a.to_integer("<"), b.to_integer("<"));
   }
   if (a.is_string() && b.is_string()) return sign(a.as_string(), b.as_string());  // UTF-8 sorts as its code points do
-  if (a.is_list() && b.is_list() && a.is_tuple() == b.is_tuple()) {
+  if (a.is_list() && b.is_list() && a.kind() == b.kind() && (a.is_tuple() || a.kind() == list_kind::list)) {
     for (std::size_t i = 0; i < a.as_list().size() && i < b.as_list().size(); ++i)
       if (!equal(a.as_list()[i], b.as_list()[i])) return compare(a.as_list()[i], b.as_list()[i]);
     return sign(a.as_list().size(), b.as_list().size());
@@ -434,6 +448,21 @@ std::string to_json(value const& v, json_style const& style) {
   json_writer writer(style);
   writer.write(v);
   return std::move(writer.out);
+}
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (char const c : text) {
+    switch (c) {
+      case '&': out += "&amp;"; break;
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '\'': out += "&#39;"; break;
+      case '"': out += "&#34;"; break;
+      default: out += c;
+    }
+  }
+  return out;
 }
 
 std::string float_repr(double d) {

@@ -59,9 +59,13 @@ struct undefined {
   std::string what;  ///< how the template spelled it
 };
 
+/// What Python makes of it: a generator is empty after its first use; a view (dict.items() and such) has no indices.
+enum class list_kind { list, tuple, generator, view, range };
+
 struct list {
   std::vector<value> items;
-  bool tuple = false;
+  list_kind kind = list_kind::list;
+  bool used = false;  ///< a generator that was looped over
   int depth = 1;
 };
 
@@ -89,7 +93,7 @@ class value {
   value(std::shared_ptr<list> l) : data_(std::move(l)) {}
   value(std::shared_ptr<dictionary> d) : data_(std::move(d)) {}
   value(std::shared_ptr<object> o) : data_(std::move(o)) {}
-  static value of_list(std::vector<value> items, bool tuple = false);
+  static value of_list(std::vector<value> items, list_kind kind = list_kind::list);
   static value of_size(std::size_t n) { return static_cast<std::int64_t>(n); }
 
   [[nodiscard]] bool is_undefined() const { return std::holds_alternative<undefined>(data_); }
@@ -103,11 +107,23 @@ class value {
   [[nodiscard]] bool is_dictionary() const { return std::holds_alternative<std::shared_ptr<dictionary>>(data_); }
   [[nodiscard]] bool is_object() const { return std::holds_alternative<std::shared_ptr<object>>(data_); }
 
+  /// A string marked safe from escaping (by `safe` or `escape`): what is added to it gets escaped, as markupsafe does.
+  [[nodiscard]] bool is_markup() const { return is_string() && markup_; }
+  [[nodiscard]] value as_markup() const {
+    value out = *this;
+    out.markup_ = is_string();
+    return out;
+  }
+
   [[nodiscard]] bool as_bool() const { return std::get<bool>(data_); }
   [[nodiscard]] std::string const& as_string() const { return *std::get<text>(data_); }
   [[nodiscard]] std::vector<value> const& as_list() const { return std::get<std::shared_ptr<list>>(data_)->items; }
   [[nodiscard]] int list_depth() const { return std::get<std::shared_ptr<list>>(data_)->depth; }
-  [[nodiscard]] bool is_tuple() const { return is_list() && std::get<std::shared_ptr<list>>(data_)->tuple; }
+  /// The kind of a list.
+  [[nodiscard]] list_kind kind() const { return std::get<std::shared_ptr<list>>(data_)->kind; }
+  [[nodiscard]] bool is_tuple() const { return is_list() && kind() == list_kind::tuple; }
+  /// A list, tuple or range: something with indices.
+  [[nodiscard]] bool is_indexed() const { return is_list() && kind() != list_kind::generator && kind() != list_kind::view; }
   [[nodiscard]] dictionary const& as_dictionary() const { return *std::get<std::shared_ptr<dictionary>>(data_); }
   [[nodiscard]] object& as_object() const { return *std::get<std::shared_ptr<object>>(data_); }
   [[nodiscard]] std::shared_ptr<object> const& object_pointer() const { return std::get<std::shared_ptr<object>>(data_); }
@@ -137,6 +153,7 @@ class value {
   std::variant<undefined, std::nullptr_t, bool, std::int64_t, double, text, std::shared_ptr<list>, std::shared_ptr<dictionary>,
                std::shared_ptr<object>>
       data_;
+  bool markup_ = false;
 };
 
 /// Levels of lists, dictionaries and objects in `v`, 0 for a scalar. Values deeper than a limit are refused where they are
@@ -163,6 +180,9 @@ struct json_style {
 };
 /// As Python's json.dumps. throws fault for what JSON can't say
 std::string to_json(value const& v, json_style const& style);
+
+/// & < > ' " as HTML entities.
+std::string escaped(std::string_view text);
 
 /// Python's repr of a float.
 std::string float_repr(double d);
