@@ -226,7 +226,7 @@ std::vector<experiment> fit_experiments() {
       {"finite-sample", "N pairs a round: what noise does",
        "Fitted to N sampled pairs a round, the error of the result falls like 1/sqrt N. With noise, momentum has T sum w^2 / (sum w)^2 times "
        "the variance of its null baseline.",
-       {alpha, {"beta", "2", "weight of the KL term"}, {"arms", "5", "arms"}, rounds, {"repetitions", "200", "runs a point"}, seed},
+       {alpha, {"beta", "2", "weight of the KL term"}, {"arms", "5", "arms"}, rounds, {"repetitions", "100", "runs a point"}, seed},
        finite_sample},
   };
 }

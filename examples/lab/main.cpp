@@ -81,18 +81,32 @@ int run_one(std::vector<std::string> const& words) {
   return done.result.holds() ? 0 : 1;
 }
 
-void write_whole(std::string const& path, std::string const& content) {
-  std::string const pending = path + ".part";
-  std::ofstream file(pending, std::ios::binary);
-  file << content;
-  file.close();
-  std::error_code error;
-  if (file) std::filesystem::rename(pending, path, error);
-  if (!file || error) {
-    std::filesystem::remove(pending, error);
-    throw std::runtime_error("cannot write " + path + "; choose a file in a folder that exists and has room");
+/// A file that appears whole or not at all; opened at once, so that a place where it cannot be is known before the work.
+class pending_file {
+ public:
+  explicit pending_file(std::string path) : path_(std::move(path)), pending_(path_ + ".part"), file_(pending_, std::ios::binary) {
+    if (!file_) refuse();
   }
-}
+  pending_file(pending_file const&) = delete;
+  ~pending_file() {
+    std::error_code ignored;
+    std::filesystem::remove(pending_, ignored);
+  }
+  void write(std::string const& content) {
+    file_ << content;
+    file_.close();
+    std::error_code error;
+    if (file_) std::filesystem::rename(pending_, path_, error);
+    if (!file_ || error) refuse();
+  }
+
+ private:
+  [[noreturn]] void refuse() const {
+    throw std::runtime_error("cannot write " + path_ + "; choose a file in a folder that exists and has room");
+  }
+  std::string path_, pending_;
+  std::ofstream file_;
+};
 
 int report(std::vector<std::string> const& words) {
   std::string output;
@@ -105,6 +119,7 @@ int report(std::vector<std::string> const& words) {
       throw usage_error("report: unexpected '" + words[i] + "'; it takes --output FILE.html");
   }
   if (output.empty()) throw usage_error("report: say where to with --output FILE.html");
+  pending_file page(output);
   std::vector<finished> all;
   bool holds = true;
   for (experiment const& e : experiments()) {
@@ -113,7 +128,7 @@ int report(std::vector<std::string> const& words) {
     std::printf("%-20s %s  %.1f s\n", e.name.c_str(), all.back().result.holds() ? "holds" : "FAILS", all.back().seconds);
     std::fflush(stdout);
   }
-  write_whole(output, to_html(all));
+  page.write(to_html(all));
   std::printf("wrote %s\n", output.c_str());
   return holds ? 0 : 1;
 }

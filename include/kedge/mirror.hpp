@@ -78,4 +78,7 @@ class mirror_problem {
   std::size_t sampled_ = 0;  // round + 1 of now_
 };
 
+template <class Rewards, tensor P>
+mirror_problem(Rewards, P, mirror_step) -> mirror_problem<P, Rewards>;
+
 }  // namespace kedge

@@ -125,6 +125,9 @@ struct extrapolated_weights {
   }
 };
 
+template <momentum M>
+extrapolated_weights(M) -> extrapolated_weights<M>;
+
 /// APO, exact at sequence level for shift-invariant losses: the reference is (1+α) log π̂_t − α log π̂_{t−1}, unnormalised.
 /// The start is the extrapolated weights, the nearest point that has parameters.       docs/math.md (6), (11)
 template <momentum M>
@@ -141,5 +144,8 @@ struct extrapolated_log_probs {
     detail::throw_ahead(momentum, s);
   }
 };
+
+template <momentum M>
+extrapolated_log_probs(M) -> extrapolated_log_probs<M>;
 
 }  // namespace kedge
