@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Whole runs on a tiny checkpoint: against TRL, against each other, and through every way of stopping and going on.
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/train/scoring.hpp>
+#include <kedge/llm/train/settings.hpp>
+
+#include "support/catch.hpp"
+
+using namespace kedge::llm;
+using json = nlohmann::ordered_json;
+namespace fs = std::filesystem;
+
+namespace {
+
+fs::path const tiny = fs::path(KEDGE_TESTS_DIR) / "golden/tiny";
+
+/// A folder of its own that goes away with the test.
+class scratch {
+ public:
+  scratch() {
+    std::string name = (fs::temp_directory_path() / "kedge-training-XXXXXX").string();
+    path_ = mkdtemp(name.data());
+  }
+  ~scratch() { fs::remove_all(path_); }
+  scratch(scratch const&) = delete;
+  scratch& operator=(scratch const&) = delete;
+  [[nodiscard]] fs::path operator/(std::string const& name) const { return path_ / name; }
+
+ private:
+  fs::path path_;
+};
+
+training_settings settings_for(fs::path const& output, std::string const& model = "tied") {
+  training_settings s;
+  s.model = tiny / model;
+  s.output_dir = output;
+  s.dataset = {tiny / "pairs.jsonl"};
+  s.compute.dtype = "float32";
+  s.learning_rate = 1e-3;
+  s.per_device_train_batch_size = 4;
+  s.max_steps = 4;
+  s.logging_steps = 1;
+  s.save_steps = 0;
+  s.shuffle = false;
+  s.lr_scheduler_type = "constant";
+  s.quiet = true;
+  return s;
+}
+
+std::string content(fs::path const& file) {
+  std::ifstream in(file, std::ios::binary);
+  REQUIRE(in);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::vector<json> lines(fs::path const& file) {
+  std::vector<json> all;
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) all.push_back(json::parse(line));
+  return all;
+}
+
+std::string weights_of(fs::path const& run) { return content(run / "model.safetensors"); }
+
+std::string trained(training_settings const& settings, round_settings const& rounds = {}) {
+  train_preferences(settings, rounds);
+  return weights_of(settings.output_dir);
+}
+
+void apply(json const& given, training_settings& s) {
+  s.per_device_train_batch_size = given.at("per_device_train_batch_size").get<std::size_t>();
+  s.gradient_accumulation_steps = given.value("gradient_accumulation_steps", std::size_t{1});
+  s.learning_rate = given.at("learning_rate").get<double>();
+  s.lr_scheduler_type = given.at("lr_scheduler_type").get<std::string>();
+  s.max_steps = given.at("max_steps").get<std::size_t>();
+  double const warmup = given.value("warmup_steps", 0.0);
+  (warmup < 1 ? s.warmup_ratio : s.learning_rate) = warmup < 1 ? warmup : s.learning_rate;
+  if (warmup >= 1) s.warmup_steps = static_cast<std::size_t>(warmup);
+  s.weight_decay = given.value("weight_decay", 0.0);
+  s.max_grad_norm = given.value("max_grad_norm", 1.0);
+  s.loss.beta = given.value("beta", 0.1);
+  s.max_length = given.value("max_length", std::size_t{1024});
+}
+
+}  // namespace
+
+TEST_CASE("every run of TRL is reproduced step by step", "[training]") {
+  json const golden = json::parse(content(tiny / "trl.json"));
+  scratch const folder;
+  for (auto const& [name, run] : golden.at("runs").items()) {
+    INFO(name);
+    training_settings s = settings_for(folder / name, run.at("model").get<std::string>());
+    s.dataset = {tiny / run.at("dataset").get<std::string>()};
+    apply(run.at("settings"), s);
+    train_preferences(s, {});
+    auto const steps = lines(s.output_dir / "metrics.jsonl");
+    REQUIRE(steps.size() == run.at("steps").size());
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      json const& expected = run["steps"][i];
+      auto difference = [&](char const* key) { return std::abs(steps[i].at(key).get<double>() - expected.at(key).get<double>()); };
+      CHECK(difference("loss") < 1e-4);
+      CHECK(difference("grad_norm") < 0.01 * expected.at("grad_norm").get<double>());
+      CHECK(difference("learning_rate") < 1e-9);
+      CHECK(difference("rewards/margins") < 1e-3);
+      CHECK(difference("logps/chosen") < 1e-2);
+      CHECK(difference("logps/rejected") < 1e-2);
+      CHECK(steps[i].at("num_tokens") == expected.at("num_tokens"));
+    }
+  }
+}
+
+TEST_CASE("before the first step the loss is ln 2 and every margin is exactly 0", "[training]") {
+  scratch const folder;
+  for (std::string const dtype : {"float32", "bfloat16"}) {
+    training_settings s = settings_for(folder / dtype);
+    s.compute.dtype = dtype;
+    s.shuffle = true;
+    s.eval_dataset = tiny / "pairs.jsonl";
+    s.max_steps = 1;
+    training_result const result = train_preferences(s, {});
+    json const first = lines(s.output_dir / "metrics.jsonl").at(1);
+    CHECK(std::abs(first.at("loss").get<double>() - std::log(2.0)) < 1e-12);
+    CHECK(first.at("rewards/margins") == 0.0);
+    CHECK(result.evaluations.front().margin == 0.0);
+    CHECK(result.evaluations.back().round == 1);
+  }
+}
+
+TEST_CASE("one chunk of sdpo and one round of apo are dpo bit for bit", "[training]") {
+  scratch const folder;
+  std::string const dpo = trained(settings_for(folder / "dpo"));
+  CHECK(trained(settings_for(folder / "sdpo"), {.method = "sdpo", .chunks = 1}) == dpo);
+  CHECK(trained(settings_for(folder / "apo"), {.method = "apo", .chunks = 1, .momentum = "constant", .alpha = 0.5}) == dpo);
+}
+
+TEST_CASE("apo with alpha 0 is iterative dpo bit for bit, with alpha above 0 it is not", "[training]") {
+  scratch const folder;
+  std::string const iterative = trained(settings_for(folder / "sdpo"), {.method = "sdpo", .chunks = 3});
+  round_settings apo{.method = "apo", .chunks = 3, .momentum = "constant", .alpha = 0};
+  CHECK(trained(settings_for(folder / "zero"), apo) == iterative);
+  apo.extrapolate = "log-probs";
+  CHECK(trained(settings_for(folder / "zero-log-probs"), apo) == iterative);
+  apo.alpha = 0.5;
+  std::string const log_probs = trained(settings_for(folder / "log-probs"), apo);
+  apo.extrapolate = "weights";
+  std::string const weights = trained(settings_for(folder / "weights"), apo);
+  CHECK(log_probs != iterative);
+  CHECK(weights != iterative);
+  CHECK(weights != log_probs);
+}
+
+TEST_CASE("after a hand-off the loss starts at ln 2 again", "[training]") {
+  scratch const folder;
+  training_settings s = settings_for(folder / "run");
+  s.max_steps = 3;
+  train_preferences(s, {.method = "sdpo", .chunks = 2, .order = "random"});
+  auto const steps = lines(s.output_dir / "metrics.jsonl");
+  REQUIRE(steps.size() == 6);
+  CHECK(std::abs(steps[3].at("loss").get<double>() - std::log(2.0)) < 1e-12);
+  CHECK(steps[3].at("round") == 2);
+}
+
+TEST_CASE("accumulation 1 times 8 is 8 times 1", "[training]") {
+  scratch const folder;
+  training_settings whole = settings_for(folder / "whole"), cut = settings_for(folder / "cut");
+  whole.compute.dtype = cut.compute.dtype = "float64";
+  whole.per_device_train_batch_size = 8;
+  cut.per_device_train_batch_size = 1;
+  cut.gradient_accumulation_steps = 8;
+  cut.compute.micro_batch_tokens = 1;
+  train_preferences(whole, {});
+  train_preferences(cut, {});
+  auto const a = lines(whole.output_dir / "metrics.jsonl"), b = lines(cut.output_dir / "metrics.jsonl");
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    CHECK(std::abs(a[i].at("loss").get<double>() - b[i].at("loss").get<double>()) < 1e-9);
+    CHECK(std::abs(a[i].at("grad_norm").get<double>() - b[i].at("grad_norm").get<double>()) < 1e-7);
+  }
+}
+
+TEST_CASE("a run that stopped after any step goes on to the same bits", "[training]") {
+  scratch const folder;
+  for (std::string const extrapolate : {"weights", "log-probs"})
+    for (std::string const dtype : {"float32", "bfloat16"}) {
+      INFO(extrapolate << " " << dtype);
+      round_settings const rounds{.method = "apo", .chunks = 3, .momentum = "constant", .alpha = 0.5, .extrapolate = extrapolate};
+      training_settings s = settings_for(folder / (extrapolate + dtype));
+      s.compute.dtype = dtype;
+      s.max_steps = 2;
+      s.shuffle = true;
+      s.save_steps = 1;
+      s.logging_steps = 3;
+      s.eval_dataset = tiny / "pairs.jsonl";
+      std::string const expected = trained(s, rounds);
+      std::string const metrics = content(s.output_dir / "metrics.jsonl");
+      for (int step = 1; step <= 6; ++step) {
+        training_settings again = s;
+        again.resume_from_checkpoint = (s.output_dir / "checkpoints" / ("step-" + std::to_string(step))).string();
+        CHECK(trained(again, rounds) == expected);
+        CHECK(content(s.output_dir / "metrics.jsonl") == metrics);
+      }
+    }
+}
+
+TEST_CASE("a resume with other settings is refused and names the setting", "[training]") {
+  scratch const folder;
+  training_settings s = settings_for(folder / "run");
+  s.save_steps = 1;
+  train_preferences(s, {});
+  s.resume_from_checkpoint = "latest";
+  s.loss.beta = 0.2;
+  CHECK_THROWS_WITH(train_preferences(s, {}), kedge::testing::contains("beta = 0.1"));
+}
+
+TEST_CASE("difficulty orders the rounds", "[training]") {
+  scratch const folder;
+  training_settings s = settings_for(folder / "margin");
+  CHECK(trained(s, {.method = "sdpo", .chunks = 2, .order = "easy-to-hard", .difficulty = "logp-margin"}) !=
+        trained(settings_for(folder / "reverse"), {.method = "sdpo", .chunks = 2, .order = "hard-to-easy", .difficulty = "logp-margin"}));
+  CHECK_THROWS_WITH(train_preferences(settings_for(folder / "scores"), {.method = "sdpo", .chunks = 2, .order = "easy-to-hard"}),
+                    kedge::testing::contains("score_chosen"));
+}
+
+TEST_CASE("what can't be trained is refused in one line and leaves nothing behind", "[training]") {
+  scratch const folder;
+  auto refusal = [&](training_settings const& s, round_settings const& r = {}) {
+    try {
+      train_preferences(s, r);
+    } catch (std::exception const& e) {
+      CHECK(std::string(e.what()).find('\n') == std::string::npos);
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  using kedge::testing::contains;
+  training_settings s = settings_for(folder / "out");
+  s.model = tiny / "missing";
+  CHECK_THAT(refusal(s), contains("missing"));
+  s = settings_for(folder / "out");
+  s.dataset = {tiny / "missing.jsonl"};
+  CHECK_THAT(refusal(s), contains("missing.jsonl"));
+  s = settings_for(folder / "out");
+  s.max_length = 4;
+  CHECK_THAT(refusal(s), contains("max_length"));
+  s = settings_for(folder / "out");
+  s.loss.loss_type = {"sigmoidal"};
+  CHECK_THAT(refusal(s), contains("sigmoidal"));
+  CHECK_THAT(refusal(settings_for(folder / "out"), {.method = "sdpo", .chunks = 1000}), contains("1000"));
+  CHECK_FALSE(fs::exists(folder / "out" / "config.json"));
+  s = settings_for(folder / "diverging");
+  s.learning_rate = 1e30;
+  s.max_grad_norm = 0;
+  CHECK_THAT(refusal(s), contains("NaN"));
+  CHECK_FALSE(fs::exists(folder / "diverging" / "model.safetensors"));
+  train_preferences(settings_for(folder / "taken"), {});
+  CHECK_THAT(refusal(settings_for(folder / "taken")), contains("already holds"));
+}
