@@ -223,7 +223,9 @@ json space_decoder(bool strip) {
 void put_surroundings(gguf_file const& file, std::string_view architecture, bool byte_level_words, json& out) {
   std::string const mark{space_mark};
   if (byte_level_words) {
-    out["normalizer"] = nullptr;
+    // Qwen's own tokenizer composes characters first; so does transformers for a folder, though not for a GGUF file.
+    bool const qwen = split_of(file.string("tokenizer.ggml.pre").value_or("")) == qwen2_split;
+    out["normalizer"] = qwen ? json{{"type", "NFC"}} : json(nullptr);
     out["pre_tokenizer"] = byte_level_pre_tokenizer(file);
     out["decoder"] = byte_level(true, true);
   } else if (architecture.starts_with("gemma")) {

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small GGUF files, and what the package `gguf` and transformers make of them.
+
+    python tests/golden/make_gguf.py
+
+Versions: requirements.txt. The files land in tests/golden/gguf:
+
+blocks.gguf           two rows of random blocks of every storage type that kedge decodes
+blocks.safetensors    the same tensors as gguf.dequantize gives them
+FAMILY.gguf           a random model of two layers with a small vocabulary
+FAMILY.json           what transformers makes of it (gguf_file=…): config, special tokens, token ids of some texts, and of every tensor
+                      in float32 the shape and the FNV-1a hash (64 bits) of its bytes
+"""
+
+import json
+from pathlib import Path
+from unicodedata import normalize
+
+import numpy as np
+import torch
+from gguf import GGMLQuantizationType as Type
+from gguf import GGUFWriter, dequantize, quantize
+from gguf.constants import GGML_QUANT_SIZES
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+HERE = Path(__file__).parent / "gguf"
+BLOCKS = "F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K".split()
+SCALES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q2_K": [80, 82], "Q3_K": [108],
+          "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}  # where the binary16 numbers of a block lie
+CORPUS = [
+    "The boat lay still while the anchor went ahead. We hauled until the chain was short, and carried it on again.",
+    "Which of the two answers is better? The first answer is kind and clear, the second is not.",
+    "  Two spaces, 12 or 345 numbers, tabs\tand lines\n\nof code: x = {'a': 1};  Don't they're I'll",
+]
+TEXTS = CORPUS + ["", " ", "   ", "a  1", "é 日本 🙂 \u200d e\u0301", "<s>the</s> <unk>", "<|im_start|>user\nhi<|im_end|>\n",
+                  "<think>so</think>", "HELLO, the\r\nboat's 12345 anchors", "▁the ▁"]
+HIDDEN, INNER, LAYERS = 32, 64, 2
+SHAPES = {"qwen3": (2, 1, 128)}  # heads, key heads, head size; transformers takes 128 for granted in Qwen 3
+
+
+def blocks(random):
+    writer = GGUFWriter(HERE / "blocks.gguf", "llama")
+    expected = {}
+    for name in BLOCKS:
+        kind = Type[name]
+        elements, size = GGML_QUANT_SIZES[kind]
+        if name in SCALES:
+            count = 512 // elements
+            raw = random.integers(0, 256, (2, count, size), dtype=np.uint8)
+            for at in SCALES[name]:  # finite numbers only, subnormal ones and both zeros among them
+                halves = random.integers(0, 0x7C00, (2, count)).astype(np.uint16) | (random.integers(0, 2, (2, count)) << 15).astype(np.uint16)
+                halves[0, :2] = 0x8000, 0x0001
+                raw[:, :, at : at + 2] = halves[..., None].view(np.uint8)
+            raw = raw.reshape(2, count * size)
+        else:
+            values = random.standard_normal((2, 256)).astype(np.float32)
+            raw = quantize(values, kind) if name != "F32" else values
+        writer.add_tensor(name, raw, raw_dtype=kind)
+        expected[name] = dequantize(raw, kind).astype(np.float32)
+    finish(writer)
+    save_file(expected, HERE / "blocks.safetensors")
+
+
+def finish(writer):
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def byte_level_vocabulary(writer, pre):
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer.train_from_iterator(CORPUS * 3, trainers.BpeTrainer(
+        vocab_size=320, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    tokens = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get) + ["<think>", "</think>"]
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if t in special else 4 if "think>" in t else 1 for t in tokens])
+    writer.add_token_merges([" ".join(m) for m in merges])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_pad_token_id(2)
+    return len(tokens)
+
+
+def sentencepiece_vocabulary(writer, random, spaces):
+    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)]
+    types = [2, 3, 3] + [6] * 256
+    words = sorted({c for text in CORPUS for c in text.replace(" ", "▁")} - {"\n", "\t"})
+    for text in CORPUS:
+        for word in text.split():
+            words += ["▁" + word[:n] for n in range(1, len(word))] + [word[n : n + 2] for n in range(len(word) - 1)]
+    words = list(dict.fromkeys(words))[:140] + (["  ", "   "] if spaces else [])
+    tokens += words
+    types += [1] * len(words)
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * 259 + [float(-s) for s in random.permutation(len(words)) // 2])
+    writer.add_token_types(types)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_pad_token_id(2)
+    return len(tokens)
+
+
+def model(family, random, vocabulary):
+    heads, keys, head = SHAPES.get(family, (4, 2, 8))
+    writer = GGUFWriter(HERE / f"{family}.gguf", family)
+    size = vocabulary(writer)
+    writer.add_name(f"tiny {family}")
+    writer.add_block_count(LAYERS)
+    writer.add_context_length(256)
+    writer.add_embedding_length(HIDDEN)
+    writer.add_feed_forward_length(INNER)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(keys)
+    writer.add_rope_freq_base(50000.0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_chat_template("{% for m in messages %}{{ m['content'] }}{% endfor %}")
+    if family == "llama":
+        writer.add_vocab_size(size)
+        writer.add_rope_dimension_count(head)
+        writer.add_add_bos_token(True)
+    elif family != "phi3":
+        writer.add_key_length(head)
+    if family.startswith("gemma"):
+        writer.add_sliding_window(32)
+
+    def put(name, shape, kind="F32"):
+        values = random.standard_normal(shape).astype(np.float32)
+        writer.add_tensor(name, quantize(values, Type[kind]) if kind != "F32" else values, raw_dtype=Type[kind])
+
+    put("token_embd.weight", (size, HIDDEN), "Q8_0")
+    put("output_norm.weight", HIDDEN)
+    if family in ("llama", "phi3"):
+        put("output.weight", (size, HIDDEN), "F16")
+    if family == "llama":
+        put("rope_freqs.weight", head // 2)
+    for n in range(LAYERS):
+        put(f"blk.{n}.attn_norm.weight", HIDDEN)
+        put(f"blk.{n}.ffn_norm.weight", HIDDEN)
+        if family == "phi3":
+            put(f"blk.{n}.attn_qkv.weight", ((heads + 2 * keys) * head, HIDDEN), "Q5_0")
+            put(f"blk.{n}.ffn_up.weight", (2 * INNER, HIDDEN), "Q4_1")
+        else:
+            put(f"blk.{n}.attn_q.weight", (heads * head, HIDDEN), "Q4_1")
+            put(f"blk.{n}.attn_k.weight", (keys * head, HIDDEN), "Q4_0")
+            put(f"blk.{n}.attn_v.weight", (keys * head, HIDDEN), "BF16")
+            put(f"blk.{n}.ffn_gate.weight", (INNER, HIDDEN), "Q5_1")
+            put(f"blk.{n}.ffn_up.weight", (INNER, HIDDEN), "Q8_0")
+        put(f"blk.{n}.attn_output.weight", (HIDDEN, heads * head), "F16")
+        put(f"blk.{n}.ffn_down.weight", (HIDDEN, INNER), "Q4_1")
+        if family == "qwen2":
+            for part, rows in (("q", heads * head), ("k", keys * head), ("v", keys * head)):
+                put(f"blk.{n}.attn_{part}.bias", rows)
+        if family in ("qwen3", "gemma3"):
+            put(f"blk.{n}.attn_q_norm.weight", head)
+            put(f"blk.{n}.attn_k_norm.weight", head)
+        if family in ("gemma2", "gemma3"):
+            put(f"blk.{n}.post_attention_norm.weight", HIDDEN)
+            put(f"blk.{n}.post_ffw_norm.weight", HIDDEN)
+    finish(writer)
+
+
+def fnv1a(data):
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return f"{value:016x}"
+
+
+def ids_of(tokenizer, text):
+    return {"ids": tokenizer(text)["input_ids"], "plain": tokenizer(text, add_special_tokens=False)["input_ids"]}
+
+
+def expect(family):
+    loaded = AutoModelForCausalLM.from_pretrained(HERE, gguf_file=f"{family}.gguf", dtype=torch.float32)
+    tied = loaded.config.tie_word_embeddings
+    tensors = {name: t for name, t in loaded.state_dict().items() if not (tied and name == "lm_head.weight")}
+    tokenizer = AutoTokenizer.from_pretrained(HERE, gguf_file=f"{family}.gguf")
+    golden = {
+        "config": loaded.config.to_diff_dict() | {"vocab_size": loaded.config.vocab_size},
+        "special_tokens": {k: str(v) for k, v in tokenizer.special_tokens_map.items() if k in ("bos_token", "eos_token", "pad_token", "unk_token")},
+        "tensors": {name: {"shape": list(t.shape), "hash": fnv1a(t.contiguous().numpy().tobytes())} for name, t in tensors.items()},
+        # Qwen 2's own tokenizer composes characters first; the conversion from GGUF leaves that out.
+        "texts": [{"text": t, **ids_of(tokenizer, normalize("NFC", t) if family == "qwen2" else t)} for t in TEXTS],
+    }
+    golden["config"].pop("quantization_config", None)
+    (HERE / f"{family}.json").write_text(json.dumps(golden, ensure_ascii=False, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    HERE.mkdir(exist_ok=True)
+    generator = np.random.default_rng(7)
+    blocks(generator)
+    model("llama", generator, lambda w: sentencepiece_vocabulary(w, generator, False))
+    model("qwen2", generator, lambda w: byte_level_vocabulary(w, "qwen2"))
+    model("qwen3", generator, lambda w: byte_level_vocabulary(w, "smollm"))
+    model("gemma2", generator, lambda w: sentencepiece_vocabulary(w, generator, True))
+    model("gemma3", generator, lambda w: sentencepiece_vocabulary(w, generator, True))
+    model("phi3", generator, lambda w: sentencepiece_vocabulary(w, generator, False))
+    for name in ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3"):
+        expect(name)
