@@ -90,6 +90,7 @@ void apply(json const& given, training_settings& s) {
   s.max_grad_norm = given.value("max_grad_norm", 1.0);
   s.loss.beta = given.value("beta", 0.1);
   s.max_length = given.value("max_length", std::size_t{1024});
+  s.skip_bad_lines = true;  // TRL drops pairs whose prompt fills max_length
 }
 
 }  // namespace
