@@ -100,6 +100,12 @@ if(wanted)
 endif()
 kedge_choice(BENCH KEDGE_BUILD_BENCH "benchmarks" "${no_benchmark}")
 
+kedge_wanted(KEDGE_BUILD_DOCS wanted)
+if(wanted)
+  kedge_look_for(Doxygen doxygen no_doxygen)
+endif()
+kedge_choice(DOCS KEDGE_BUILD_DOCS "reference, target kedge_docs" "${no_doxygen}")
+
 function(kedge_summary)
   get_property(lines GLOBAL PROPERTY KEDGE_SUMMARY)
   if(PROJECT_IS_TOP_LEVEL)

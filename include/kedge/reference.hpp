@@ -20,6 +20,7 @@ struct pair_log_probs {
   bool operator==(pair_log_probs const&) const = default;
 };
 
+/// Both halves at once, as one tensor of 2n numbers.
 template <>
 struct tensor_traits<pair_log_probs> {
   static pair_log_probs deep_copy(pair_log_probs const& x) { return x; }

@@ -20,6 +20,7 @@ struct inpo {
   }
 };
 
+/// λ of log π_ref and of log π_t in INPO's effective reference; their sum is one.
 struct inpo_weights {
   double reference, last;
 };

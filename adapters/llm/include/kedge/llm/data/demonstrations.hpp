@@ -28,6 +28,7 @@ struct demonstration {
 std::vector<demonstration> read_demonstrations(std::filesystem::path const& path, bool skip_bad_lines,
                                                std::size_t* skipped = nullptr);
 
+/// A demonstration as tokens.
 struct demonstration_ids {
   std::vector<std::int32_t> tokens;
   std::size_t learned_from = 0;  ///< index of the first token that enters the loss

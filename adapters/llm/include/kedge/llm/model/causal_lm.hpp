@@ -46,6 +46,7 @@ class causal_lm {
     std::unique_ptr<tape> tape_;
   };
 
+  /// What forward gives: the log-probabilities, and how to turn a cotangent of them into gradients.
   struct forward_result {
     std::vector<double> logp;  ///< [sequences] Σ over completion tokens, nats
     pullback_type pullback;

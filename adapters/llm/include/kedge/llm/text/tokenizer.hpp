@@ -24,7 +24,7 @@ class tokenizer {
   /// cost    linear in the vocabulary
   static tokenizer from_json(nlohmann::ordered_json const& tokenizer_json);
 
-  /// Ids of a text. `add_special_tokens` frames it as the post-processor says (Llama's leading <s>, for example); special
+  /// Ids of a text. `add_special_tokens` frames it as the post-processor says (Llama's leading `<s>`, for example); special
   /// tokens spelled out in the text are recognised either way.
   /// throws  kedge::llm::error if the text is not valid UTF-8
   /// cost    O(n log n) in the worst case, linear in practice; no allocation per word once warm

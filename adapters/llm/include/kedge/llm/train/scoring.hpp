@@ -9,6 +9,7 @@
 
 namespace kedge::llm {
 
+/// What `kedge score` is asked: which model, which pairs, in what arithmetic.
 struct score_settings {
   std::filesystem::path model, dataset;
   device_settings compute;
