@@ -16,7 +16,9 @@ vector log_softmax(vector const& logits) {
   return logits.array() - (largest + std::log((logits.array() - largest).exp().sum()));
 }
 
-vector spaced_reward(benchmark::State const& state) { return vector::LinSpaced(static_cast<Eigen::Index>(state.range(0)), 0, 1); }
+vector spaced_reward(benchmark::State const& state) {
+  return vector::LinSpaced(static_cast<Eigen::Index>(state.range(0)), 0, 1);
+}
 
 struct bandit {
   vector reward;

@@ -58,15 +58,20 @@ outcome worst_case(arguments const& a) {
   double const constant = sharp_gap_bound(p, 1);
   auto bound = [&](double c) { return by_round(rounds, [&](std::size_t t) { return c * b / steps(a, t); }); };
   result.series = {{"gap", gaps}, {"scaled_gap", scaled}, {"sharp_bound", bound(constant)}};
-  result.near("largest distance of gap C_t / beta from W_0, over rounds", 0, [&] {
-    double worst = 0;
-    for (double const value : scaled) worst = std::max(worst, std::abs(value - constant));
-    return worst;
-  }(), 1e-12 * constant * static_cast<double>(rounds));
+  result.near(
+      "largest distance of gap C_t / beta from W_0, over rounds", 0,
+      [&] {
+        double worst = 0;
+        for (double const value : scaled) worst = std::max(worst, std::abs(value - constant));
+        return worst;
+      }(),
+      1e-12 * constant * static_cast<double>(rounds));
   for (auto const& [k, w] : {std::pair{3.0, .4630555134}, {10.0, 1.1010029973}, {100.0, 2.6286495970}})
     result.near("W_0((1-p)/(e p)) for " + text(k) + " arms", w, sharp_gap_bound(1 / k, 1), 5e-11);
-  result.above("paper's constant at p = 0.40 minus the true one (it holds)", 0, paper_gap_bound(.4, 1) - sharp_gap_bound(.4, 1));
-  result.below("paper's constant at p = 0.42 minus the true one (it fails)", 0, paper_gap_bound(.42, 1) - sharp_gap_bound(.42, 1));
+  result.above("paper's constant at p = 0.40 minus the true one (it holds)", 0,
+               paper_gap_bound(.4, 1) - sharp_gap_bound(.4, 1));
+  result.below("paper's constant at p = 0.42 minus the true one (it fails)", 0,
+               paper_gap_bound(.42, 1) - sharp_gap_bound(.42, 1));
   plot constants{"Constant c in gap = c beta / C_t, by the reference's probability p of the best arm", "p", "c", false, false};
   vector ps, sharp, paper;
   for (double q = 0.05; q < 0.6; q += 0.005) {
@@ -113,9 +118,11 @@ outcome two_arm(arguments const& a) {
   vector const fast = trajectory(nesterov{{3}}, bandit, vector(2 * contexts, 0.0), rounds, gap);
   p.curves.push_back({"alpha_t = t/(t+3), Nesterov", fast});
   p.curves.push_back({"exact, Nesterov",
-                      by_round(rounds, [&](std::size_t t) { return problem.exact_gap(nesterov_steps(3, t) / b); }), line::exact});
+                      by_round(rounds, [&](std::size_t t) { return problem.exact_gap(nesterov_steps(3, t) / b); }),
+                      line::exact});
   result.plots = {p};
-  if (contexts >= 100) result.near("largest relative error of gap against the closed form", 0, largest_relative_error(gaps, exact), 1e-9);
+  if (contexts >= 100)
+    result.near("largest relative error of gap against the closed form", 0, largest_relative_error(gaps, exact), 1e-9);
   if (contexts >= 100 && rounds >= 1000 && b == 1 && a.number("gap-min") == 1e-6) {
     result.near("gap at t = 10, alpha = 0", 5.0168017951e-3, plain[9], 5e-14);
     result.near("gap at t = 100, alpha = 0", 5.0168046914e-4, plain[99], 5e-15);
@@ -125,7 +132,8 @@ outcome two_arm(arguments const& a) {
     result.near("gap(alpha = 0) / gap(alpha = 0.3) at t = 1000", 1.42840, plain[999] / third[999], 5e-6);
     result.near("Nesterov's gap at t = 1000", 3.635e-7, fast[999], 5e-11);
   }
-  result.notes = {"Constant momentum changes the constant by 1/(1 - alpha), not the exponent; Nesterov's schedule doubles the exponent."};
+  result.notes = {
+      "Constant momentum changes the constant by 1/(1 - alpha), not the exponent; Nesterov's schedule doubles the exponent."};
   return result;
 }
 
@@ -170,7 +178,8 @@ outcome minimal_gap(arguments const& a) {
   result.below("largest tv / bound", 1 + 1e-12, largest);
   for (auto const& [other, slope] : {std::pair{0.0, -0.2}, {0.3, -0.285714}, {0.6, -0.5}}) {
     vector const five = minimal_gap_reward(10, 0.2);
-    vector const ys = constant_series(other, 1, five, 150, [&](vector const& logits) { return miss_probability(logits, five); });
+    vector const ys =
+        constant_series(other, 1, five, 150, [&](vector const& logits) { return miss_probability(logits, five); });
     result.near("slope per round for gap 0.2, beta 1, alpha " + text(other), slope, fit_exponential(ys, 100, 150).slope, 1e-5);
     p.curves.push_back({"gap 0.2, 10 arms, alpha = " + text(other), ys});
   }
@@ -195,12 +204,20 @@ outcome random_bandit(arguments const& a) {
     result.fitted = "gap ~ t^slope, t = 10 … 60";
     result.below("slope on t = 10 … 60 (a rate of 1/t would give -1)", -1.5, result.fit.slope);
   }
-  p.curves = {{"measured: slope " + text(result.fit.slope), mean},
-              {"t^-2 from t = 10", by_round(rounds, [&](std::size_t t) { return mean[std::min<std::size_t>(9, rounds - 1)] * 100 / static_cast<double>(t * t); }), line::bound},
-              {"t^-1 from t = 10", by_round(rounds, [&](std::size_t t) { return mean[std::min<std::size_t>(9, rounds - 1)] * 10 / static_cast<double>(t); }), line::bound}};
+  p.curves = {
+      {"measured: slope " + text(result.fit.slope), mean},
+      {"t^-2 from t = 10",
+       by_round(rounds,
+                [&](std::size_t t) { return mean[std::min<std::size_t>(9, rounds - 1)] * 100 / static_cast<double>(t * t); }),
+       line::bound},
+      {"t^-1 from t = 10",
+       by_round(rounds,
+                [&](std::size_t t) { return mean[std::min<std::size_t>(9, rounds - 1)] * 10 / static_cast<double>(t); }),
+       line::bound}};
   result.plots = {p};
-  result.notes = {"The paper's 1/t is a worst case over rewards for each t. Bandits drawn at random have few near-ties: the gap falls "
-                  "like t^-2, then exponentially."};
+  result.notes = {
+      "The paper's 1/t is a worst case over rewards for each t. Bandits drawn at random have few near-ties: the gap falls "
+      "like t^-2, then exponentially."};
   return result;
 }
 
@@ -232,7 +249,8 @@ outcome null_baseline(arguments const& a) {
     plain_gammas.push_back(static_cast<double>(t) / b);
   }
   plot by_rounds{"Mean reward by round", "round t", "mean reward", false, false};
-  by_rounds.curves = {{"APO", accelerated}, {"iterative DPO, same beta", plain}, {"iterative DPO, beta_eq", matched, line::exact}};
+  by_rounds.curves = {
+      {"APO", accelerated}, {"iterative DPO, same beta", plain}, {"iterative DPO, beta_eq", matched, line::exact}};
   plot by_gamma{"The same against C_t / beta: one curve", "C_t / beta", "mean reward", false, false};
   by_gamma.curves = {{"APO", accelerated, line::measured, gammas}, {"iterative DPO", plain, line::exact, plain_gammas}};
   result.plots = {by_rounds, by_gamma};
@@ -244,30 +262,57 @@ outcome null_baseline(arguments const& a) {
 std::vector<experiment> bandit_experiments() {
   option const arms{"arms", "10", "arms of a bandit"}, seed{"seed", "7", "of the random numbers"};
   return {
-      {"worst-case", "The worst case: gap = W_0 beta / C_t",
-       "For every round there is a reward on which the gap is exactly W_0((1-p)/(e p)) beta / C_t, with Lambert's W_0 and C_t the "
+      {"worst-case",
+       "The worst case: gap = W_0 beta / C_t",
+       "For every round there is a reward on which the gap is exactly W_0((1-p)/(e p)) beta / C_t, with Lambert's W_0 and C_t "
+       "the "
        "accumulated steps. The paper's constant log((1-p)/p) is larger, but fails for p > 0.409.",
-       {alpha, beta, momentum_option, arms, {"rounds", "60", "rounds"}}, worst_case},
-      {"two-arm", "Slope -1 over many decades; what momentum changes",
-       "Averaged over contexts with log-uniform gaps the reward gap is a closed form that falls like 1/t. Constant momentum divides it by "
+       {alpha, beta, momentum_option, arms, {"rounds", "60", "rounds"}},
+       worst_case},
+      {"two-arm",
+       "Slope -1 over many decades; what momentum changes",
+       "Averaged over contexts with log-uniform gaps the reward gap is a closed form that falls like 1/t. Constant momentum "
+       "divides it by "
        "1/(1 - alpha); only a growing momentum such as Nesterov's changes the slope, to -2.",
-       {alpha, beta, momentum_option, {"contexts", "2000", "contexts"}, {"gap-min", "1e-6", "smallest gap"}, {"rounds", "1000", "rounds"}},
+       {alpha,
+        beta,
+        momentum_option,
+        {"contexts", "2000", "contexts"},
+        {"gap-min", "1e-6", "smallest gap"},
+        {"rounds", "1000", "rounds"}},
        two_arm},
-      {"spaced-rewards", "Evenly spaced rewards: gap close to beta / C_t",
-       "With many arms of evenly spaced rewards the constant is one: the gap is close to beta / C_t until it resolves single arms.",
-       {alpha, beta, momentum_option, {"arms", "513", "arms"}, {"rounds", "300", "rounds"}}, spaced_rewards},
-      {"minimal-gap", "A minimal gap: exponential convergence",
-       "If the best arm is better than all others by a fixed gap, the total variation from it falls by gap / (beta (1 - alpha)) nats a round, "
+      {"spaced-rewards",
+       "Evenly spaced rewards: gap close to beta / C_t",
+       "With many arms of evenly spaced rewards the constant is one: the gap is close to beta / C_t until it resolves single "
+       "arms.",
+       {alpha, beta, momentum_option, {"arms", "513", "arms"}, {"rounds", "300", "rounds"}},
+       spaced_rewards},
+      {"minimal-gap",
+       "A minimal gap: exponential convergence",
+       "If the best arm is better than all others by a fixed gap, the total variation from it falls by gap / (beta (1 - "
+       "alpha)) nats a round, "
        "twice what Pinsker's inequality gives.",
-       {alpha, beta, momentum_option, arms, {"gap", "0.2", "best minus second reward"}, {"rounds", "150", "rounds"}}, minimal_gap},
-      {"random-bandit", "Random bandits fall faster than 1/t",
-       "Rewards drawn uniformly show slope -2 and then exponential decay: a random bandit is the wrong place to look for the rate 1/t.",
-       {{"alpha", "0", "momentum of momentum=constant"}, beta, momentum_option, arms, {"contexts", "64", "bandits"}, {"rounds", "60", "rounds"}, seed},
+       {alpha, beta, momentum_option, arms, {"gap", "0.2", "best minus second reward"}, {"rounds", "150", "rounds"}},
+       minimal_gap},
+      {"random-bandit",
+       "Random bandits fall faster than 1/t",
+       "Rewards drawn uniformly show slope -2 and then exponential decay: a random bandit is the wrong place to look for the "
+       "rate 1/t.",
+       {{"alpha", "0", "momentum of momentum=constant"},
+        beta,
+        momentum_option,
+        arms,
+        {"contexts", "64", "bandits"},
+        {"rounds", "60", "rounds"},
+        seed},
        random_bandit},
-      {"null-baseline", "APO is iterative DPO with another beta",
-       "Under exact Bradley-Terry dynamics the result of APO after T rounds is that of plain iterative DPO with beta_eq = beta T / C_T, to "
+      {"null-baseline",
+       "APO is iterative DPO with another beta",
+       "Under exact Bradley-Terry dynamics the result of APO after T rounds is that of plain iterative DPO with beta_eq = beta "
+       "T / C_T, to "
        "rounding. Whoever compares APO with DPO at equal beta compares two step sizes.",
-       {alpha, beta, momentum_option, arms, {"rounds", "10", "rounds"}, seed}, null_baseline},
+       {alpha, beta, momentum_option, arms, {"rounds", "10", "rounds"}, seed},
+       null_baseline},
   };
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <map>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -101,7 +102,7 @@ struct experiment {
 
 /// All experiments, in the order of the report.
 [[nodiscard]] std::vector<experiment> const& experiments();
-std::vector<experiment> bandit_experiments(), game_experiments(), fit_experiments(), paper_experiments();
+std::vector<experiment> bandit_experiments(), game_experiments(), fit_experiments(), sdpo_experiments(), salsa_experiments();
 
 /// measure(θ̂_t) for t = 1 … rounds of the loop.
 template <class Schedule, class Problem, class Measure>
@@ -132,6 +133,15 @@ auto with_momentum(arguments const& a, F const& f) {
 /// C_t of the options' momentum.
 inline double steps(arguments const& a, std::size_t t) {
   return with_momentum(a, [t](auto const& rule) { return kedge::accumulated_steps(rule, t); });
+}
+
+/// n independent draws from N(0, scale²).
+template <class Generator>
+vector normal_vector(std::size_t n, double scale, Generator& generator) {
+  std::normal_distribution<double> normal(0, scale);
+  vector x(n);
+  for (double& value : x) value = normal(generator);
+  return x;
 }
 
 inline std::string text(double x) {

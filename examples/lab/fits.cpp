@@ -44,7 +44,8 @@ outcome samplers(arguments const& a) {
   sampled_dpo algorithm({0, 1.0 / 3, 1}, .1, pair_sampler::mix_policy);
   for (std::size_t t = 0; t < 5; ++t) {
     if (t < 4)
-      result.near("mix_policy after " + std::to_string(t) + " steps, beta = 0.1", anchors[t], algorithm.error(), 1e-5 * anchors[t] * (t == 3 ? 10 : 1));
+      result.near("mix_policy after " + std::to_string(t) + " steps, beta = 0.1", anchors[t], algorithm.error(),
+                  1e-5 * anchors[t] * (t == 3 ? 10 : 1));
     else
       result.below("mix_policy after 4 steps, beta = 0.1 (6.7e-16: rounding)", 2e-15, algorithm.error());
     algorithm.step();
@@ -63,7 +64,9 @@ struct tree_problem {
   vector const& source(State const&) const {
     return reward;
   }
-  [[nodiscard]] static vector log_probs(vector const& theta) { return two_token_policy{theta[0], theta[1], theta[2]}.log_probs(); }
+  [[nodiscard]] static vector log_probs(vector const& theta) {
+    return two_token_policy{theta[0], theta[1], theta[2]}.log_probs();
+  }
   [[nodiscard]] vector score(vector const& theta, vector const&) const { return log_probs(theta); }
   status solve(vector& theta, vector const& r, vector const& reference, std::size_t) const {
     vector target = reference;
@@ -158,7 +161,9 @@ double sampled_error(Schedule const& schedule, double beta, double steps, std::s
   for (double& value : exact) value *= steps / beta;
   double sum = 0;
   for (std::size_t repetition = 0; repetition < repetitions; ++repetition) {
-    auto collect = [&](vector const& logits, std::size_t) { return sampled_comparisons(softmax(logits), game, pairs, generator); };
+    auto collect = [&](vector const& logits, std::size_t) {
+      return sampled_comparisons(softmax(logits), game, pairs, generator);
+    };
     fitted_bandit problem(dpo{beta}, collect, 1e-6);
     run_state s(vector(reward.size(), 0.0));
     if (kedge::run(s, schedule, problem, rounds) != status::done) return std::nan("");
@@ -177,8 +182,8 @@ outcome finite_sample(arguments const& a) {
   double const noisy = variance_of_result(constant{rule}, beta, rounds, draws, seed);
   double const null = variance_of_result(hand_off{}, effective_beta(beta, rule, rounds), rounds, draws, seed + 1);
   double const factor = variance_factor(rule, rounds);
-  result.near("variance of APO's result over its null baseline's, noisy rewards (within 4 standard errors)", factor, noisy / null,
-              4 * factor * std::sqrt(4 / static_cast<double>(draws)));
+  result.near("variance of APO's result over its null baseline's, noisy rewards (within 4 standard errors)", factor,
+              noisy / null, 4 * factor * std::sqrt(4 / static_cast<double>(draws)));
   vector const reward = spaced_reward(a.count("arms"));
   vector sizes, accelerated, matched, reference;
   double const steps = accumulated_steps(rule, rounds);
@@ -200,33 +205,48 @@ outcome finite_sample(arguments const& a) {
   result.fit = fit_line(log_sizes, log_errors);
   result.fitted = "error ~ N^slope, N pairs per round";
   result.near("slope of the error in N (1/sqrt N: statistics)", -0.5, result.fit.slope, 0.03);
-  plot p{"Root mean square error of the log-policy after " + std::to_string(rounds) + " rounds of sampled DPO", "pairs per round N",
-         "error, nats"};
+  plot p{"Root mean square error of the log-policy after " + std::to_string(rounds) + " rounds of sampled DPO",
+         "pairs per round N", "error, nats"};
   p.curves = {{"APO: slope " + text(result.fit.slope), accelerated, line::measured, sizes},
               {"null baseline, beta_eq", matched, line::measured, sizes},
               {"N^-1/2", reference, line::exact, sizes}};
   result.plots = {p};
-  result.notes = {"With finitely many pairs momentum is slightly noisier than its null baseline at equal end point; what it saves is "
-                  "gradient steps. The factor T sum w^2 / (sum w)^2 is exact where noise is independent of the policy."};
+  result.notes = {
+      "With finitely many pairs momentum is slightly noisier than its null baseline at equal end point; what it saves is "
+      "gradient steps. The factor T sum w^2 / (sum w)^2 is exact where noise is independent of the policy."};
   return result;
 }
 
 }  // namespace
 
 std::vector<experiment> fit_experiments() {
-  option const alpha{"alpha", "0.3", "constant momentum"}, rounds{"rounds", "3", "rounds"}, seed{"seed", "7", "of the random numbers"};
+  option const alpha{"alpha", "0.3", "constant momentum"}, rounds{"rounds", "3", "rounds"},
+      seed{"seed", "7", "of the random numbers"};
   return {
-      {"samplers", "What pairs are drawn from decides the rate",
-       "Online DPO by exact gradient steps: uniform pairs converge linearly, pairs mixed with tilts of the policy quadratically.",
-       {{"beta", "0.1", "weight of the KL term"}, {"rounds", "9", "steps, the start included"}}, samplers},
-      {"token-vs-sequence", "Extrapolated weights are not the extrapolated policy",
-       "An autoregressive model normalises every token: extrapolating its weights differs from the paper's update of whole sequences. The "
+      {"samplers",
+       "What pairs are drawn from decides the rate",
+       "Online DPO by exact gradient steps: uniform pairs converge linearly, pairs mixed with tilts of the policy "
+       "quadratically.",
+       {{"beta", "0.1", "weight of the KL term"}, {"rounds", "9", "steps, the start included"}},
+       samplers},
+      {"token-vs-sequence",
+       "Extrapolated weights are not the extrapolated policy",
+       "An autoregressive model normalises every token: extrapolating its weights differs from the paper's update of whole "
+       "sequences. The "
        "effective reference (1 + alpha) log p - alpha log p' is exact for losses of the margin, and follows C_t to rounding.",
-       {alpha, {"beta", "1", "weight of the KL term"}, {"rounds", "12", "rounds"}}, token_vs_sequence},
-      {"finite-sample", "N pairs a round: what noise does",
-       "Fitted to N sampled pairs a round, the error of the result falls like 1/sqrt N. With noise, momentum has T sum w^2 / (sum w)^2 times "
+       {alpha, {"beta", "1", "weight of the KL term"}, {"rounds", "12", "rounds"}},
+       token_vs_sequence},
+      {"finite-sample",
+       "N pairs a round: what noise does",
+       "Fitted to N sampled pairs a round, the error of the result falls like 1/sqrt N. With noise, momentum has T sum w^2 / "
+       "(sum w)^2 times "
        "the variance of its null baseline.",
-       {alpha, {"beta", "2", "weight of the KL term"}, {"arms", "5", "arms"}, rounds, {"repetitions", "100", "runs a point"}, seed},
+       {alpha,
+        {"beta", "2", "weight of the KL term"},
+        {"arms", "5", "arms"},
+        rounds,
+        {"repetitions", "100", "runs a point"},
+        seed},
        finite_sample},
   };
 }

@@ -16,11 +16,10 @@ double largest(vector const& values, std::size_t from, std::size_t to) {
 
 vector missed(double alpha, double beta, std::size_t rounds) {
   mirror_problem<vector, preference_game> problem(dominant_arm_game(), vector(4, 0.0), {.eta = 1 / beta});
-  return trajectory(constant{{alpha}}, problem, vector(4, 0.0), rounds,
-                    [](vector const& logits) {
-                      vector const p = softmax(logits);
-                      return p[1] + p[2] + p[3];
-                    });
+  return trajectory(constant{{alpha}}, problem, vector(4, 0.0), rounds, [](vector const& logits) {
+    vector const p = softmax(logits);
+    return p[1] + p[2] + p[3];
+  });
 }
 
 outcome dominant_arm(arguments const& a) {
@@ -86,11 +85,10 @@ outcome cyclic(arguments const& a) {
   for (method const& m : methods) {
     vector const gaps = duality_gaps(m, rounds);
     if (m.name == momentum) result.series.insert(result.series.begin(), {"duality_gap", gaps});
-    p.curves.push_back({m.name == "constant" || m.name == "functional" ? m.name + ", alpha = " + text(alpha) : m.name, running_max(gaps)});
+    p.curves.push_back(
+        {m.name == "constant" || m.name == "functional" ? m.name + ", alpha = " + text(alpha) : m.name, running_max(gaps)});
   }
-  auto late = [&](double other, mirror_step step) {
-    return largest(duality_gaps({"", other, step}, 2000), 1801, 2000);
-  };
+  auto late = [&](double other, mirror_step step) { return largest(duality_gaps({"", other, step}, 2000), 1801, 2000); };
   result.near("largest gap of rounds 1801 … 2000, alpha = 0, beta = 5", .570, late(0, {.eta = .2}), 5e-4);
   result.near("the same, alpha = 0.3", .772, late(.3, {.eta = .2}), 5e-4);
   result.near("the same, alpha = 0.6", .800, late(.6, {.eta = .2}), 5e-4);
@@ -98,8 +96,11 @@ outcome cyclic(arguments const& a) {
   result.near("the same, extragradient with KL weight 0.05 (the bias of its equilibrium)", .0259,
               late(0, {.eta = .2, .magnet = .05, .extragradient = true}), 5e-5);
   result.plots = {p};
-  result.notes = {"Three arms that beat each other in a cycle have the uniform policy as only equilibrium. Plain iterations spiral away from "
-                  "it, momentum makes them spiral faster, optimism (OMWU, ONPO) spirals in. Where preferences may be cyclic, use optimism."};
+  result.notes = {
+      "Three arms that beat each other in a cycle have the uniform policy as only equilibrium. Plain iterations spiral away "
+      "from "
+      "it, momentum makes them spiral faster, optimism (OMWU, ONPO) spirals in. Where preferences may be cyclic, use "
+      "optimism."};
   return result;
 }
 
@@ -108,14 +109,22 @@ outcome cyclic(arguments const& a) {
 std::vector<experiment> game_experiments() {
   option const beta{"beta", "5", "1/beta is the step size"}, alpha{"alpha", "0.3", "constant momentum"};
   return {
-      {"dominant-arm", "General preferences with a dominant arm: momentum helps",
-       "One arm beats every other with probability 0.8, the others beat each other in a cycle. Exact rounds converge exponentially, at the "
+      {"dominant-arm",
+       "General preferences with a dominant arm: momentum helps",
+       "One arm beats every other with probability 0.8, the others beat each other in a cycle. Exact rounds converge "
+       "exponentially, at the "
        "rate 0.3 / (beta (1 - alpha)).",
-       {alpha, beta, {"rounds", "200", "rounds"}}, dominant_arm},
-      {"rock-paper-scissors", "Cyclic preferences: momentum diverges, optimism converges",
-       "Without a dominant arm the theory of momentum does not apply, and it fails visibly: the duality gap grows with alpha. Optimism, which "
+       {alpha, beta, {"rounds", "200", "rounds"}},
+       dominant_arm},
+      {"rock-paper-scissors",
+       "Cyclic preferences: momentum diverges, optimism converges",
+       "Without a dominant arm the theory of momentum does not apply, and it fails visibly: the duality gap grows with alpha. "
+       "Optimism, which "
        "extrapolates the reward and not the policy, converges.",
-       {{"momentum", "constant", "none, constant, optimism, extragradient or functional"}, alpha, beta, {"rounds", "2000", "rounds"}},
+       {{"momentum", "constant", "none, constant, optimism, extragradient or functional"},
+        alpha,
+        beta,
+        {"rounds", "2000", "rounds"}},
        cyclic},
   };
 }

@@ -13,7 +13,8 @@ namespace kedge_lab {
 std::vector<experiment> const& experiments() {
   static std::vector<experiment> const all = [] {
     std::vector<experiment> found;
-    for (auto const& family : {bandit_experiments(), game_experiments(), fit_experiments(), paper_experiments()})
+    for (auto const& family :
+         {bandit_experiments(), game_experiments(), fit_experiments(), sdpo_experiments(), salsa_experiments()})
       found.insert(found.end(), family.begin(), family.end());
     return found;
   }();
@@ -84,7 +85,8 @@ int run_one(std::vector<std::string> const& words) {
 /// A file that appears whole or not at all; opened at once, so that a place where it cannot be is known before the work.
 class pending_file {
  public:
-  explicit pending_file(std::string path) : path_(std::move(path)), pending_(path_ + ".part"), file_(pending_, std::ios::binary) {
+  explicit pending_file(std::string path)
+      : path_(std::move(path)), pending_(path_ + ".part"), file_(pending_, std::ios::binary) {
     if (!file_) refuse();
   }
   pending_file(pending_file const&) = delete;
@@ -148,7 +150,8 @@ int main(int count, char** texts) {
     if (command == "--version") return std::puts("kedge-lab " KEDGE_VERSION_STRING) < 0;
     if (command == "--help" || command == "-h" || command == "help") return std::fputs(usage, stdout) < 0;
     if (command.empty()) throw usage_error(std::string("name a command\n") + usage);
-    throw usage_error("unknown command '" + command + (words.empty() ? "'" : " " + words[0] + " …'") + "; known are list, run, report");
+    throw usage_error("unknown command '" + command + (words.empty() ? "'" : " " + words[0] + " …'") +
+                      "; known are list, run, report");
   } catch (usage_error const& wrong) {
     std::cerr << "kedge-lab: " << wrong.what() << "\n";
     return 2;

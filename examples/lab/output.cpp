@@ -6,7 +6,9 @@
 namespace kedge_lab {
 namespace {
 
-std::string number(double x) { return std::isfinite(x) ? kedge::detail::text(x) : "null"; }
+std::string number(double x) {
+  return std::isfinite(x) ? kedge::detail::text(x) : "null";
+}
 
 std::string quoted(std::string const& s) {
   std::string out = "\"";
@@ -64,16 +66,18 @@ std::string arguments::word(std::string const& name, std::vector<std::string> co
 
 std::string to_json(experiment const& e, arguments const& a, outcome const& r) {
   std::string out = "{\"experiment\": " + quoted(e.name) + ", \"settings\": {";
-  out += joined(a.all(), [](auto const& o) { return quoted(o.first) + ": " + (is_number(o.second) ? o.second : quoted(o.second)); });
+  out += joined(a.all(),
+                [](auto const& o) { return quoted(o.first) + ": " + (is_number(o.second) ? o.second : quoted(o.second)); });
   out += "}, \"series\": {";
   out += joined(r.series, [](auto const& s) {
     return quoted(s.first) + ": [" + joined(s.second, [](double x) { return number(x); }) + "]";
   });
-  out += "}, \"fit\": {\"of\": " + quoted(r.fitted) + ", \"slope\": " + number(r.fit.slope) + ", \"stderr\": " + number(r.fit.stderr_slope);
+  out += "}, \"fit\": {\"of\": " + quoted(r.fitted) + ", \"slope\": " + number(r.fit.slope) +
+         ", \"stderr\": " + number(r.fit.stderr_slope);
   out += "}, \"expected\": {";
   out += joined(r.checks, [](check const& c) {
-    return quoted(c.what) + ": {\"expected\": " + number(c.expected) + ", \"measured\": " + number(c.measured) + ", \"relation\": " +
-           quoted(c.relation) + ", \"holds\": " + (c.holds ? "true" : "false") + "}";
+    return quoted(c.what) + ": {\"expected\": " + number(c.expected) + ", \"measured\": " + number(c.measured) +
+           ", \"relation\": " + quoted(c.relation) + ", \"holds\": " + (c.holds ? "true" : "false") + "}";
   });
   return out + "}, \"notes\": [" + joined(r.notes, quoted) + "], \"holds\": " + (r.holds() ? "true" : "false") + "}\n";
 }
@@ -87,11 +91,11 @@ std::string to_text(experiment const& e, arguments const& a, outcome const& r) {
       out += " t=" + std::to_string(t) + " " + text(values[t - 1]);
     out += "\n";
   }
-  if (!r.fitted.empty())
-    out += "fit       " + r.fitted + ": " + text(r.fit.slope) + " ± " + text(r.fit.stderr_slope) + "\n";
+  if (!r.fitted.empty()) out += "fit       " + r.fitted + ": " + text(r.fit.slope) + " ± " + text(r.fit.stderr_slope) + "\n";
   for (check const& c : r.checks)
     out += std::string(c.holds ? "holds     " : "FAILS     ") + c.what + ": expected " +
-           (c.relation[0] == '=' ? kedge::detail::text(c.expected) + " ± " + c.relation.substr(2) : c.relation + " " + text(c.expected)) +
+           (c.relation[0] == '=' ? kedge::detail::text(c.expected) + " ± " + c.relation.substr(2)
+                                 : c.relation + " " + text(c.expected)) +
            ", measured " + kedge::detail::text(c.measured) + "\n";
   for (std::string const& note : r.notes) out += "note      " + note + "\n";
   return out;

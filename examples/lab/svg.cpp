@@ -10,7 +10,8 @@ constexpr double width = 720, height = 400, left = 74, right = 20, top = 34, bot
 
 std::string escaped(std::string const& s) {
   std::string out;
-  for (char const c : s) out += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : c == '"' ? "&quot;" : std::string(1, c);
+  for (char const c : s)
+    out += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : c == '"' ? "&quot;" : std::string(1, c);
   return out;
 }
 
@@ -55,7 +56,8 @@ std::vector<double> ticks(axis const& a) {
     for (double const x : {1.0, 2.0, 5.0})
       for (double decade = std::floor(a.low); decade <= a.high; ++decade) {
         double const mark = x * std::pow(10, decade);
-        if (std::log10(mark) >= a.low && std::log10(mark) <= a.high && std::find(marks.begin(), marks.end(), mark) == marks.end())
+        if (std::log10(mark) >= a.low && std::log10(mark) <= a.high &&
+            std::find(marks.begin(), marks.end(), mark) == marks.end())
           marks.push_back(mark);
       }
   return marks;
@@ -95,9 +97,9 @@ std::string to_svg(plot const& p) {
   axis const xs = make_axis(p.log_x, all_x), ys = make_axis(p.log_y, all_y);
   double const plot_height = height - top - bottom, floor = top + plot_height;
   double const total = height + legend_line * static_cast<double>(p.curves.size()) + 6;
-  std::string out = "<svg viewBox=\"0 0 " + fixed(width) + " " + fixed(total) + "\" role=\"img\" aria-label=\"" + escaped(p.title) +
-                    "\"><title>" + escaped(p.title) + "</title><text class=\"heading\" x=\"" + fixed(left) + "\" y=\"18\">" +
-                    escaped(p.title) + "</text>\n";
+  std::string out = "<svg viewBox=\"0 0 " + fixed(width) + " " + fixed(total) + "\" role=\"img\" aria-label=\"" +
+                    escaped(p.title) + "\"><title>" + escaped(p.title) + "</title><text class=\"heading\" x=\"" + fixed(left) +
+                    "\" y=\"18\">" + escaped(p.title) + "</text>\n";
   for (double const mark : ticks(xs)) {
     std::string const x = fixed(left + xs.place(mark) * (width - left - right));
     out += "<line class=\"grid\" x1=\"" + x + "\" x2=\"" + x + "\" y1=\"" + fixed(top) + "\" y2=\"" + fixed(floor) +
@@ -106,17 +108,21 @@ std::string to_svg(plot const& p) {
   for (double const mark : ticks(ys)) {
     std::string const y = fixed(top + (1 - ys.place(mark)) * plot_height);
     out += "<line class=\"grid\" x1=\"" + fixed(left) + "\" x2=\"" + fixed(width - right) + "\" y1=\"" + y + "\" y2=\"" + y +
-           "\"/><text text-anchor=\"end\" dominant-baseline=\"middle\" x=\"" + fixed(left - 7) + "\" y=\"" + y + "\">" + text(mark) + "</text>";
+           "\"/><text text-anchor=\"end\" dominant-baseline=\"middle\" x=\"" + fixed(left - 7) + "\" y=\"" + y + "\">" +
+           text(mark) + "</text>";
   }
-  out += "<text text-anchor=\"middle\" x=\"" + fixed((left + width - right) / 2) + "\" y=\"" + fixed(floor + 38) + "\">" + escaped(p.x_label) +
-         "</text><text text-anchor=\"middle\" transform=\"translate(15 " + fixed(top + plot_height / 2) + ") rotate(-90)\">" + escaped(p.y_label) + "</text>\n";
+  out += "<text text-anchor=\"middle\" x=\"" + fixed((left + width - right) / 2) + "\" y=\"" + fixed(floor + 38) + "\">" +
+         escaped(p.x_label) + "</text><text text-anchor=\"middle\" transform=\"translate(15 " + fixed(top + plot_height / 2) +
+         ") rotate(-90)\">" + escaped(p.y_label) + "</text>\n";
   std::size_t color = 0;
   double legend = height + 4;
   for (curve const& c : p.curves) {
-    std::string const kind = c.style == line::measured ? "measured c" + std::to_string(color++ % 8) : c.style == line::exact ? "exact" : "bound";
-    out += "<path class=\"" + kind + "\" d=\"" + path(c, xs, ys, plot_height) + "\"/>\n<path class=\"" + kind + "\" d=\"M" + fixed(left) + " " +
-           fixed(legend) + " h34\"/><text dominant-baseline=\"middle\" x=\"" + fixed(left + 42) + "\" y=\"" + fixed(legend) + "\">" +
-           escaped(c.name) + "</text>\n";
+    std::string const kind = c.style == line::measured ? "measured c" + std::to_string(color++ % 8)
+                             : c.style == line::exact  ? "exact"
+                                                       : "bound";
+    out += "<path class=\"" + kind + "\" d=\"" + path(c, xs, ys, plot_height) + "\"/>\n<path class=\"" + kind + "\" d=\"M" +
+           fixed(left) + " " + fixed(legend) + " h34\"/><text dominant-baseline=\"middle\" x=\"" + fixed(left + 42) +
+           "\" y=\"" + fixed(legend) + "\">" + escaped(c.name) + "</text>\n";
     legend += legend_line;
   }
   return out + "</svg>\n";

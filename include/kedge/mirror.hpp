@@ -34,8 +34,8 @@ class mirror_problem {
   mirror_problem(Rewards rewards, P magnet, mirror_step step)
       : rewards_(std::move(rewards)), magnet_(std::move(magnet)), step_(step) {
     detail::require(step.eta > 0, "mirror_step: eta = ", step.eta, "; it must be positive");
-    detail::require(step.magnet >= 0 && step.eta * step.magnet <= 1, "mirror_step: magnet = ", step.magnet, " with eta = ",
-                    step.eta, "; the magnet must not be negative, nor eta times magnet above 1");
+    detail::require(step.magnet >= 0 && step.eta * step.magnet <= 1, "mirror_step: magnet = ", step.magnet,
+                    " with eta = ", step.eta, "; the magnet must not be negative, nor eta times magnet above 1");
   }
 
   /// The rewards against which the round is played.

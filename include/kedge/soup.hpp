@@ -26,8 +26,8 @@ inline void require_affine(std::span<double const> weights) {
 template <tensor T>
 [[nodiscard]] T affine_combination(std::span<double const> weights, std::span<T const* const> points) {
   detail::require(!points.empty(), "affine combination: no points; pass at least one");
-  detail::require(weights.size() == points.size(), "affine combination: ", weights.size(), " weights for ",
-                  points.size(), " points; pass one weight a point");
+  detail::require(weights.size() == points.size(), "affine combination: ", weights.size(), " weights for ", points.size(),
+                  " points; pass one weight a point");
   require_affine(weights);
   T result = deep_copy(*points[0]);
   if (points.size() == 1) return result;

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/llm/train/loss_choice.hpp>
-
 #include <cmath>
 #include <vector>
 
 #include <kedge/llm/files/error.hpp>
+#include <kedge/llm/train/loss_choice.hpp>
 
 #include "support/catch.hpp"
 
@@ -73,7 +72,8 @@ TEST_CASE("a loss says what it reads", "[llm][losses]") {
 }
 
 TEST_CASE("a wrong choice of loss is refused in one line", "[llm][losses]") {
-  CHECK_THROWS_WITH(make_loss({.loss_type = {"sigmod"}}), contains("unknown loss_type 'sigmod'; known are sigmoid, hinge, ipo"));
+  CHECK_THROWS_WITH(make_loss({.loss_type = {"sigmod"}}),
+                    contains("unknown loss_type 'sigmod'; known are sigmoid, hinge, ipo"));
   CHECK_THROWS_WITH(make_loss({.loss_type = {"sigmoid", "sft"}, .loss_weights = {1}}), contains("1 loss_weights for 2"));
   CHECK_THROWS_WITH(make_loss({.beta = 0}), "beta = 0; it must be positive");
   CHECK_THROWS_WITH(make_loss({.loss_type = {"robust"}, .label_smoothing = 0.6}), contains("label_smoothing = 0.6"));

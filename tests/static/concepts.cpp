@@ -20,8 +20,10 @@ static_assert(!policy<int, lab::vector, std::vector<lab::arm_pair>>);
 
 template <class... Loss>
 inline constexpr bool pairwise = (pair_loss<Loss> && ...) && !(batch_loss<Loss> || ...);
-static_assert(pairwise<dpo, cdpo, robust_dpo, hinge, ipo, ipo_sum, exo, nca, bco, sppo_hard, sppo, anchored_zero, anchored_down>);
-static_assert(pairwise<discopop, length_normalized_dpo, length_regularized_dpo, offset_dpo, simpo, alpha_po, orpo, cpo, slic_hf>);
+static_assert(
+    pairwise<dpo, cdpo, robust_dpo, hinge, ipo, ipo_sum, exo, nca, bco, sppo_hard, sppo, anchored_zero, anchored_down>);
+static_assert(
+    pairwise<discopop, length_normalized_dpo, length_regularized_dpo, offset_dpo, simpo, alpha_po, orpo, cpo, slic_hf>);
 static_assert(pairwise<kto, inpo, onpo, online_ipo, dno, rebel, distilled_dpo, with_divergence<forward_kl, dpo>>);
 static_assert(batch_loss<sft> && batch_loss<aot> && batch_loss<aot_unpaired> && batch_loss<alpha_dpo> && batch_loss<kto_pair>);
 static_assert(!preference_loss_type<int>);

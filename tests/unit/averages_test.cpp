@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/kedge.hpp>
-
 #include <cmath>
 #include <numbers>
 #include <vector>
+
+#include <kedge/kedge.hpp>
 
 #include "support/catch.hpp"
 
@@ -42,7 +42,8 @@ TEST_CASE("the order of a soup's points doesn't matter", "[averages]") {
 }
 
 TEST_CASE("weights that don't sum to one are refused", "[averages]") {
-  CHECK_THROWS_WITH(affine({0.5, 0.6}, {{1}, {2}}), "affine combination: weights sum to 1.1; they must sum to 1 (divide them by their sum)");
+  CHECK_THROWS_WITH(affine({0.5, 0.6}, {{1}, {2}}),
+                    "affine combination: weights sum to 1.1; they must sum to 1 (divide them by their sum)");
   CHECK_THROWS_AS(affine({0.5, std::nan("")}, {{1}, {2}}), std::invalid_argument);
   CHECK_THROWS_WITH(affine({1}, {{1}, {2}}), contains("1 weights for 2 points"));
   CHECK_THROWS_WITH(affine({}, {}), contains("no points"));

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/kedge.hpp>
-#include <kedge/lab/lab.hpp>
-
 #include <cmath>
 #include <random>
 #include <vector>
+
+#include <kedge/kedge.hpp>
+#include <kedge/lab/lab.hpp>
 
 #include "support/catch.hpp"
 
@@ -128,8 +128,8 @@ TEST_CASE("E4: random bandits fall with slope about -2, not -1", "[lab]") {
   for (int context = 0; context < 64; ++context) {
     vector const reward = random_reward(10, generator);
     exact_bandit<vector> problem(reward, 1);
-    vector const gaps = series(hand_off{}, problem, vector(10, 0.0), 60,
-                               [&](vector const& logits) { return reward_gap(logits, reward); });
+    vector const gaps =
+        series(hand_off{}, problem, vector(10, 0.0), 60, [&](vector const& logits) { return reward_gap(logits, reward); });
     axpby(1.0 / 64, gaps, 1, mean);
   }
   CHECK(fit_power(mean, 10, 60).slope < -1.6);
@@ -349,6 +349,7 @@ TEST_CASE("settings of the lab that cannot work are refused", "[lab]") {
   CHECK_THROWS_WITH(two_arm_contexts(0, 0.1), contains("no contexts"));
   CHECK_THROWS_WITH(two_arm_contexts(5, 2), contains("gap_min = 2"));
   CHECK_THROWS_WITH(preference_game({{0.5, 0.8}, {0.3, 0.5}}), contains("don't sum to one"));
-  CHECK_THROWS_WITH((mirror_problem<vector, preference_game>(rock_paper_scissors(), vector(3), {.eta = 0})), contains("eta = 0"));
+  CHECK_THROWS_WITH((mirror_problem<vector, preference_game>(rock_paper_scissors(), vector(3), {.eta = 0})),
+                    contains("eta = 0"));
   CHECK_THROWS_WITH(sampled_dpo({1}, -1, pair_sampler::uniform), contains("beta = -1"));
 }

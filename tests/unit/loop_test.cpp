@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/kedge.hpp>
-#include <kedge/lab/lab.hpp>
-
 #include <cmath>
 #include <type_traits>
 #include <vector>
+
+#include <kedge/kedge.hpp>
+#include <kedge/lab/lab.hpp>
 
 #include "support/catch.hpp"
 
@@ -32,8 +32,7 @@ struct pulled {
   }
   status solve(vector& theta, vector const& target, vector const& reference, std::size_t) {
     while (taken < steps) {
-      for (std::size_t i = 0; i < theta.size(); ++i)
-        theta[i] -= 0.3 * ((theta[i] - target[i]) + (theta[i] - reference[i]));
+      for (std::size_t i = 0; i < theta.size(); ++i) theta[i] -= 0.3 * ((theta[i] - target[i]) + (theta[i] - reference[i]));
       ++taken;
       if (stop_after != 0 && --stop_after == 0) return status::stopped;
     }

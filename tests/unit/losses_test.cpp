@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/losses.hpp>
-
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
@@ -10,6 +8,8 @@
 #include <random>
 #include <sstream>
 #include <string>
+
+#include <kedge/losses.hpp>
 
 #include "support/catch.hpp"
 
@@ -80,12 +80,17 @@ std::vector<golden_row> golden_table() {
     std::istringstream cells(line);
     std::string cell[5];
     for (std::string& text : cell) std::getline(cells, text, ',');
-    rows.push_back({cell[0], cell[1], {std::strtod(cell[2].c_str(), nullptr), std::strtod(cell[3].c_str(), nullptr), std::strtod(cell[4].c_str(), nullptr)}});
+    rows.push_back({cell[0],
+                    cell[1],
+                    {std::strtod(cell[2].c_str(), nullptr), std::strtod(cell[3].c_str(), nullptr),
+                     std::strtod(cell[4].c_str(), nullptr)}});
   }
   return rows;
 }
 
-bool close(double found, double expected) { return std::abs(found - expected) <= 1e-12 * std::max(1.0, std::abs(expected)); }
+bool close(double found, double expected) {
+  return std::abs(found - expected) <= 1e-12 * std::max(1.0, std::abs(expected));
+}
 
 // A batch with everything in it.
 struct random_batch {
@@ -106,9 +111,7 @@ struct random_batch {
       score_rejected.push_back(0.5 * uniform(generator));
     }
   }
-  operator pair_batch() const {
-    return {logp, reference, tokens_chosen, tokens_rejected, score_chosen, score_rejected};
-  }
+  operator pair_batch() const { return {logp, reference, tokens_chosen, tokens_rejected, score_chosen, score_rejected}; }
 };
 
 template <class Loss>
@@ -293,7 +296,8 @@ TEST_CASE("KTO on pairs judges each half against the mean log-ratio of the other
   auto sigma = [](double x) { return 1 / (1 + std::exp(-x)); };
   double const kl_of_b = 0.125, kl_of_a = 1.5;
   double const expected = (1 - sigma(0.1 * (1 - kl_of_b)) + 1 - sigma(0.1 * (2 - kl_of_b)) + 1 - sigma(0.1 * (kl_of_a + 0.5)) +
-                           1 - sigma(0.1 * (kl_of_a - 0.75))) / 4;
+                           1 - sigma(0.1 * (kl_of_a - 0.75))) /
+                          4;
   CHECK_THAT(found.value, WithinAbs(expected, 1e-15));
 }
 

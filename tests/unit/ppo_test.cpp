@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/ppo.hpp>
-
 #include <cmath>
 #include <vector>
+
+#include <kedge/ppo.hpp>
 
 #include "support/catch.hpp"
 

@@ -64,8 +64,8 @@ class anchored_reward {
   return expected(softmax(tilted(high)), reward);
 }
 
-/// Two KL terms cost −log Z more than one to the geometric mean: Σ w_i KL(π‖π_i) = KL(π‖π_geo) − log Z, Z = Σ_y Π π_i^{w_i} ≤ 1.
-/// Returns −log Z.
+/// Two KL terms cost −log Z more than one to the geometric mean: Σ w_i KL(π‖π_i) = KL(π‖π_geo) − log Z, Z = Σ_y Π π_i^{w_i}
+/// ≤ 1. Returns −log Z.
 [[nodiscard]] inline double disagreement_tax(std::vector<vector> const& logits, vector const& weights) {
   vector geometric(logits.at(0).size(), 0.0);
   for (std::size_t i = 0; i < logits.size(); ++i) {

@@ -8,11 +8,13 @@
 #include <kedge/lab/tabular.hpp>
 
 // Online DPO by exact gradient steps on tabular logits; what the pairs are sampled from decides the rate.
-//                                                                                              Shi et al. 2025, arXiv 2409.19605
+//                                                                                              Shi et al. 2025, arXiv
+//                                                                                              2409.19605
 
 namespace kedge::lab {
 
-/// Which pairs, as weights w(y, y′) in the gradient: both uniform; one from π^{1/2}-tilts of the reward; one from tilts of the policy.
+/// Which pairs, as weights w(y, y′) in the gradient: both uniform; one from π^{1/2}-tilts of the reward; one from tilts of the
+/// policy.
 enum class pair_sampler { uniform, mix_reward, mix_policy };
 
 /// The algorithm's state: logits relative to the reference, and the reward it should reproduce.

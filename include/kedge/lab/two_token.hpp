@@ -6,8 +6,8 @@
 
 #include <kedge/lab/tabular.hpp>
 
-// The smallest autoregressive model: two tokens of {a, b}. Extrapolating its weights extrapolates each conditional by itself and
-// normalises each, which is not the extrapolation of the sequence's probability.                    docs/math.md (11)
+// The smallest autoregressive model: two tokens of {a, b}. Extrapolating its weights extrapolates each conditional by itself
+// and normalises each, which is not the extrapolation of the sequence's probability.                    docs/math.md (11)
 
 namespace kedge::lab {
 

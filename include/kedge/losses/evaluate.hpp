@@ -22,20 +22,18 @@ struct pair_batch {
   [[nodiscard]] std::size_t size() const { return logp.size(); }
   [[nodiscard]] pair_terms operator[](std::size_t i) const {
     auto at = [i](auto const& values, double otherwise) { return values.empty() ? otherwise : values[i]; };
-    return {logp.chosen[i],           logp.rejected[i],
-            at(reference.chosen, 0),  at(reference.rejected, 0),
-            at(tokens_chosen, 1),     at(tokens_rejected, 1),
-            at(score_chosen, 0),      at(score_rejected, 0)};
+    return {logp.chosen[i],       logp.rejected[i],       at(reference.chosen, 0), at(reference.rejected, 0),
+            at(tokens_chosen, 1), at(tokens_rejected, 1), at(score_chosen, 0),     at(score_rejected, 0)};
   }
 };
 
 /// A loss of a whole batch: sorts, batch statistics, mixtures. Returns the sum of values over pairs and adds the slopes
 /// of that sum, times `scale`, to `slopes`. It sees the pairs it is given: with micro-batches, only those.
 template <class Loss>
-concept batch_loss =
-    loss_traits<Loss> && requires(Loss const& loss, pair_batch const& batch, double scale, pair_log_probs& slopes) {
-      { loss(batch, scale, slopes) } -> std::same_as<double>;
-    };
+concept batch_loss = loss_traits<Loss> &&
+    requires(Loss const& loss, pair_batch const& batch, double scale, pair_log_probs& slopes) {
+  { loss(batch, scale, slopes) } -> std::same_as<double>;
+};
 
 template <class Loss>
 concept preference_loss_type = pair_loss<Loss> || batch_loss<Loss>;

@@ -104,7 +104,10 @@ struct slic_hf {
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const short_of = delta - pair.logp_chosen + pair.logp_rejected;
     double const active = short_of > 0 ? 1 : 0;
-    return {(short_of > 0 ? short_of : short_of != short_of ? short_of : 0) - lambda * pair.logp_chosen,
+    return {(short_of > 0           ? short_of
+             : short_of != short_of ? short_of
+                                    : 0) -
+                lambda * pair.logp_chosen,
             -active - lambda, active};
   }
 };

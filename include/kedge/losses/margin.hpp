@@ -108,8 +108,7 @@ struct discopop {
     double const m = detail::sigmoid(z / tau), rest = detail::sigmoid(-z / tau);
     double const modulated_exp = std::exp(-z - detail::softplus(-z / tau));  // m e^{−z}
     double const logistic = detail::softplus(-z);
-    double const slope =
-        -rest * detail::sigmoid(-z) - modulated_exp + (rest * modulated_exp - m * rest * logistic) / tau;
+    double const slope = -rest * detail::sigmoid(-z) - modulated_exp + (rest * modulated_exp - m * rest * logistic) / tau;
     return detail::of_margin(rest * logistic + modulated_exp, beta * slope);
   }
 };

@@ -16,8 +16,7 @@ namespace kedge {
 
 /// Weighted sum of losses: RPO = dpo + α sft, MPO = 0.8 dpo + 0.2 bco + sft.
 template <preference_loss_type... Losses>
-  requires(sizeof...(Losses) > 0)
-struct mixture {
+requires(sizeof...(Losses) > 0) struct mixture {
   std::tuple<Losses...> losses;
   std::array<double, sizeof...(Losses)> weights;
 
@@ -50,6 +49,7 @@ mixture(std::tuple<Losses...>, std::array<double, sizeof...(Losses)>) -> mixture
 // A score s(x) = f′(eˣ) up to a constant takes the place of the log-ratio x when KL(π‖ρ) is replaced by the f-divergence.
 //                                                                                              Wang et al. 2024 (f-DPO)
 
+/// s(x) and s′(x).
 struct score_slope {
   double score, slope;
 };
@@ -61,9 +61,7 @@ struct forward_kl {
 
 /// log 2 + log σ(x).
 struct jensen_shannon {
-  score_slope operator()(double x) const {
-    return {0.6931471805599453 - detail::softplus(-x), detail::sigmoid(-x)};
-  }
+  score_slope operator()(double x) const { return {0.6931471805599453 - detail::softplus(-x), detail::sigmoid(-x)}; }
 };
 
 /// (e^{(α−1) x} − 1)/(α − 1), x itself at α = 1; the exponent is capped at 80.
@@ -78,8 +76,7 @@ struct alpha_divergence {
 
 /// A loss of log-ratios with another divergence: a and b are replaced by s(a) and s(b). Not shift-invariant.
 template <class Score, pair_loss Loss>
-  requires Loss::needs_reference
-struct with_divergence {
+requires Loss::needs_reference struct with_divergence {
   Score score;
   Loss loss;
   static constexpr bool shift_invariant = false, needs_reference = true, paired = Loss::paired;
@@ -111,8 +108,8 @@ with_divergence(Score, Loss) -> with_divergence<Score, Loss>;
 /// a completion that the policy itself would sample, less for one it would not.                         Zhou et al. 2024
 /// throws  std::invalid_argument if there are no tokens or the counts differ
 [[nodiscard]] inline double wpo_weight(std::span<double const> token_log_probs, std::span<double const> log_sum_squares) {
-  detail::require(!token_log_probs.empty() && token_log_probs.size() == log_sum_squares.size(), "wpo_weight: ",
-                  token_log_probs.size(), " log-probabilities and ", log_sum_squares.size(),
+  detail::require(!token_log_probs.empty() && token_log_probs.size() == log_sum_squares.size(),
+                  "wpo_weight: ", token_log_probs.size(), " log-probabilities and ", log_sum_squares.size(),
                   " log Σ π²; pass one of each a token, and at least one token");
   double sum = 0;
   for (std::size_t t = 0; t < token_log_probs.size(); ++t) sum += token_log_probs[t] - log_sum_squares[t];

@@ -15,10 +15,10 @@ struct pair_terms {
   double tokens_chosen = 1, tokens_rejected = 1;
   double score_chosen = 0, score_rejected = 0;  ///< rewards or win rates of the completions, for losses that read them
 
-  [[nodiscard]] double a() const { return logp_chosen - ref_chosen; }      ///< log-ratio of the chosen completion
-  [[nodiscard]] double b() const { return logp_rejected - ref_rejected; }  ///< log-ratio of the rejected completion
-  [[nodiscard]] double margin() const { return a() - b(); }                ///< h
-  [[nodiscard]] double mean_chosen() const { return logp_chosen / tokens_chosen; }        ///< nats a token
+  [[nodiscard]] double a() const { return logp_chosen - ref_chosen; }               ///< log-ratio of the chosen completion
+  [[nodiscard]] double b() const { return logp_rejected - ref_rejected; }           ///< log-ratio of the rejected completion
+  [[nodiscard]] double margin() const { return a() - b(); }                         ///< h
+  [[nodiscard]] double mean_chosen() const { return logp_chosen / tokens_chosen; }  ///< nats a token
   [[nodiscard]] double mean_rejected() const { return logp_rejected / tokens_rejected; }  ///< nats a token
   [[nodiscard]] double score_gap() const { return score_chosen - score_rejected; }
 };
@@ -66,10 +66,14 @@ inline double sigmoid(double x) {
 }
 
 // log(1 + eˣ), exact for every x.
-inline double softplus(double x) { return (x > 0 ? x : 0) + std::log1p(std::exp(-std::abs(x))); }
+inline double softplus(double x) {
+  return (x > 0 ? x : 0) + std::log1p(std::exp(-std::abs(x)));
+}
 
 // σ′(x) = σ(x) σ(−x), without cancellation on either side.
-inline double sigmoid_slope(double x) { return sigmoid(x) * sigmoid(-x); }
+inline double sigmoid_slope(double x) {
+  return sigmoid(x) * sigmoid(-x);
+}
 
 // log(1 − eˣ) for x < 0, exact near 0 and far from it.
 inline double log1mexp(double x) {
@@ -78,11 +82,17 @@ inline double log1mexp(double x) {
 
 // eˣ up to x = 80, as TRL caps it in single precision: what it enters stays finite.
 inline constexpr double exponent_cap = 80;
-inline double capped_exp(double x) { return std::exp(x < exponent_cap ? x : exponent_cap); }
-inline double capped_exp_slope(double x) { return x < exponent_cap ? std::exp(x) : 0; }
+inline double capped_exp(double x) {
+  return std::exp(x < exponent_cap ? x : exponent_cap);
+}
+inline double capped_exp_slope(double x) {
+  return x < exponent_cap ? std::exp(x) : 0;
+}
 
 // A loss of the margin alone: slope of chosen and rejected are opposite.
-inline pair_slopes of_margin(double value, double slope) { return {value, slope, -slope}; }
+inline pair_slopes of_margin(double value, double slope) {
+  return {value, slope, -slope};
+}
 
 inline void require_positive(double value, char const* what) {
   require(value > 0, what, " = ", value, "; it must be positive");

@@ -42,8 +42,7 @@ struct bco_shift {
   std::size_t count = 0;
   void update(pair_batch const& batch, double beta) {
     for (std::size_t i = 0; i < batch.size(); ++i)
-      for (double const ratio : {batch[i].a(), batch[i].b()})
-        mean += (beta * ratio - mean) / static_cast<double>(++count);
+      for (double const ratio : {batch[i].a(), batch[i].b()}) mean += (beta * ratio - mean) / static_cast<double>(++count);
   }
 };
 

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/llm/train/loss_choice.hpp>
-
 #include <array>
 #include <cmath>
 #include <memory>
@@ -8,6 +6,7 @@
 #include <utility>
 
 #include <kedge/llm/files/error.hpp>
+#include <kedge/llm/train/loss_choice.hpp>
 
 namespace kedge::llm {
 namespace {
@@ -50,71 +49,133 @@ struct table_row {
   maker make;
 };
 
-double smoothing(loss_settings const& s) { return s.label_smoothing.value_or(0); }
+double smoothing(loss_settings const& s) {
+  return s.label_smoothing.value_or(0);
+}
 
 std::vector<table_row> const& table() {
   using text = std::string const&;
   using settings = loss_settings const&;
   static std::vector<table_row> const rows{
       {{"sigmoid", "DPO, Rafailov et al. 2023", true}, true, [](text n, settings s) { return divergent(n, s, dpo{s.beta}); }},
-      {{"hinge", "hinge on the margin, Zhao et al. 2023", true}, true,
+      {{"hinge", "hinge on the margin, Zhao et al. 2023", true},
+       true,
        [](text n, settings s) { return divergent(n, s, hinge{s.beta}); }},
-      {{"ipo", "IPO on log-ratios averaged over tokens, Azar et al. 2023", true}, true,
+      {{"ipo", "IPO on log-ratios averaged over tokens, Azar et al. 2023", true},
+       true,
        [](text n, settings s) { return divergent(n, s, ipo{s.beta}); }},
-      {{"exo_pair", "EXO, Ji et al. 2024", true}, true,
-       [](text n, settings s) { return divergent(n, s, exo{s.beta, s.label_smoothing.value_or(1e-3)}); }},
+      {{"exo_pair", "EXO, Ji et al. 2024", true},
+       true,
+       [](text n, settings s) {
+         return divergent(n, s, exo{s.beta, s.label_smoothing.value_or(1e-3)});
+       }},
       {{"nca_pair", "NCA, Chen et al. 2024", true}, false, [](text n, settings s) { return choice(n, s.beta, nca{s.beta}); }},
-      {{"robust", "robust DPO, Chowdhury et al. 2024", true}, true,
-       [](text n, settings s) { return divergent(n, s, robust_dpo{s.beta, smoothing(s)}); }},
-      {{"bco_pair", "BCO, Jung et al. 2024", true}, false,
-       [](text n, settings s) { return choice(n, s.beta, bco{s.beta, s.bco_shift}); }},
-      {{"sppo_hard", "SPPO with hard labels, Wu et al. 2024", true}, false,
+      {{"robust", "robust DPO, Chowdhury et al. 2024", true},
+       true,
+       [](text n, settings s) {
+         return divergent(n, s, robust_dpo{s.beta, smoothing(s)});
+       }},
+      {{"bco_pair", "BCO, Jung et al. 2024", true},
+       false,
+       [](text n, settings s) {
+         return choice(n, s.beta, bco{s.beta, s.bco_shift});
+       }},
+      {{"sppo_hard", "SPPO with hard labels, Wu et al. 2024", true},
+       false,
        [](text n, settings s) { return choice(n, s.beta, sppo_hard{s.beta}); }},
-      {{"aot", "alignment by optimal transport, paired, Melnyk et al. 2024", true}, false,
-       [](text n, settings s) { return choice(n, s.beta, aot{s.beta, smoothing(s)}); }},
-      {{"aot_unpaired", "alignment by optimal transport, unpaired, Melnyk et al. 2024", true}, false,
-       [](text n, settings s) { return choice(n, s.beta, aot_unpaired{s.beta, smoothing(s)}); }},
-      {{"apo_zero", "Anchored (not accelerated) PO, zero, D'Oosterlinck et al. 2024", true}, false,
+      {{"aot", "alignment by optimal transport, paired, Melnyk et al. 2024", true},
+       false,
+       [](text n, settings s) {
+         return choice(n, s.beta, aot{s.beta, smoothing(s)});
+       }},
+      {{"aot_unpaired", "alignment by optimal transport, unpaired, Melnyk et al. 2024", true},
+       false,
+       [](text n, settings s) {
+         return choice(n, s.beta, aot_unpaired{s.beta, smoothing(s)});
+       }},
+      {{"apo_zero", "Anchored (not accelerated) PO, zero, D'Oosterlinck et al. 2024", true},
+       false,
        [](text n, settings s) { return choice(n, s.beta, anchored_zero{s.beta}); }},
-      {{"apo_down", "Anchored (not accelerated) PO, down, D'Oosterlinck et al. 2024", true}, false,
+      {{"apo_down", "Anchored (not accelerated) PO, down, D'Oosterlinck et al. 2024", true},
+       false,
        [](text n, settings s) { return choice(n, s.beta, anchored_down{s.beta}); }},
-      {{"discopop", "DiscoPOP, Lu et al. 2024", true}, true,
-       [](text n, settings s) { return divergent(n, s, discopop{s.beta, s.discopop_tau}); }},
-      {{"sft", "cross-entropy of the chosen completions", true}, true, [](text n, settings s) { return choice(n, s.beta, sft{}); }},
-      {{"sigmoid_norm", "DPO on log-ratios averaged over tokens, Lambert et al. 2024", true}, true,
+      {{"discopop", "DiscoPOP, Lu et al. 2024", true},
+       true,
+       [](text n, settings s) {
+         return divergent(n, s, discopop{s.beta, s.discopop_tau});
+       }},
+      {{"sft", "cross-entropy of the chosen completions", true},
+       true,
+       [](text n, settings s) { return choice(n, s.beta, sft{}); }},
+      {{"sigmoid_norm", "DPO on log-ratios averaged over tokens, Lambert et al. 2024", true},
+       true,
        [](text n, settings s) { return divergent(n, s, length_normalized_dpo{s.beta}); }},
-      {{"cdpo", "conservative DPO, Mitchell 2023", false}, true,
-       [](text n, settings s) { return divergent(n, s, cdpo{s.beta, smoothing(s)}); }},
-      {{"ipo_sum", "IPO on summed log-ratios, Azar et al. 2023", false}, true,
+      {{"cdpo", "conservative DPO, Mitchell 2023", false},
+       true,
+       [](text n, settings s) {
+         return divergent(n, s, cdpo{s.beta, smoothing(s)});
+       }},
+      {{"ipo_sum", "IPO on summed log-ratios, Azar et al. 2023", false},
+       true,
        [](text n, settings s) { return divergent(n, s, ipo_sum{s.beta}); }},
-      {{"sppo", "SPPO with win rates as scores, Wu et al. 2024", false}, false,
+      {{"sppo", "SPPO with win rates as scores, Wu et al. 2024", false},
+       false,
        [](text n, settings s) { return choice(n, s.beta, sppo{s.beta}); }},
-      {{"r_dpo", "DPO with a price of length, Park et al. 2024", false}, false,
-       [](text n, settings s) { return choice(n, s.beta, length_regularized_dpo{s.beta, s.rdpo_alpha}); }},
-      {{"odpo", "DPO with an offset from scores, Amini et al. 2024", false}, false,
-       [](text n, settings s) { return choice(n, s.beta, offset_dpo{s.beta, s.odpo_alpha}); }},
-      {{"simpo", "SimPO, Meng et al. 2024; --cpo_alpha 0 leaves its SFT term out", false}, false,
-       [](text n, settings s) { return with_sft(n, s, simpo{s.beta, s.simpo_gamma}, s.cpo_alpha); }},
-      {{"cpo", "CPO, Xu et al. 2024", false}, false,
-       [](text n, settings s) { return with_sft(n, s, cpo{s.beta, smoothing(s)}, s.cpo_alpha); }},
-      {{"alpha_po", "AlphaPO, Gupta et al. 2025", false}, false,
-       [](text n, settings s) { return with_sft(n, s, alpha_po{s.beta, s.simpo_gamma, s.alpha}, s.cpo_alpha); }},
-      {{"alpha_dpo", "alpha-DPO, Wu et al. 2024", false}, false,
-       [](text n, settings s) { return choice(n, s.beta, alpha_dpo{s.beta, s.simpo_gamma, s.alpha}); }},
+      {{"r_dpo", "DPO with a price of length, Park et al. 2024", false},
+       false,
+       [](text n, settings s) {
+         return choice(n, s.beta, length_regularized_dpo{s.beta, s.rdpo_alpha});
+       }},
+      {{"odpo", "DPO with an offset from scores, Amini et al. 2024", false},
+       false,
+       [](text n, settings s) {
+         return choice(n, s.beta, offset_dpo{s.beta, s.odpo_alpha});
+       }},
+      {{"simpo", "SimPO, Meng et al. 2024; --cpo_alpha 0 leaves its SFT term out", false},
+       false,
+       [](text n, settings s) {
+         return with_sft(n, s, simpo{s.beta, s.simpo_gamma}, s.cpo_alpha);
+       }},
+      {{"cpo", "CPO, Xu et al. 2024", false},
+       false,
+       [](text n, settings s) {
+         return with_sft(n, s, cpo{s.beta, smoothing(s)}, s.cpo_alpha);
+       }},
+      {{"alpha_po", "AlphaPO, Gupta et al. 2025", false},
+       false,
+       [](text n, settings s) {
+         return with_sft(n, s, alpha_po{s.beta, s.simpo_gamma, s.alpha}, s.cpo_alpha);
+       }},
+      {{"alpha_dpo", "alpha-DPO, Wu et al. 2024", false},
+       false,
+       [](text n, settings s) {
+         return choice(n, s.beta, alpha_dpo{s.beta, s.simpo_gamma, s.alpha});
+       }},
       {{"orpo", "ORPO, Hong et al. 2024", false}, false, [](text n, settings s) { return with_sft(n, s, orpo{s.beta}, 1); }},
-      {{"slic_hf", "SLiC-HF, Zhao et al. 2023", false}, false,
-       [](text n, settings s) { return choice(n, s.beta, slic_hf{s.slic_delta, s.slic_lambda}); }},
-      {{"kto_pair", "KTO on pairs, Ethayarajh et al. 2024", false}, false,
-       [](text n, settings s) { return choice(n, s.beta, kto_pair{s.beta, s.desirable_weight, s.undesirable_weight}); }},
-      {{"inpo", "INPO's regression with eta = beta, Zhang et al. 2024", false}, false,
+      {{"slic_hf", "SLiC-HF, Zhao et al. 2023", false},
+       false,
+       [](text n, settings s) {
+         return choice(n, s.beta, slic_hf{s.slic_delta, s.slic_lambda});
+       }},
+      {{"kto_pair", "KTO on pairs, Ethayarajh et al. 2024", false},
+       false,
+       [](text n, settings s) {
+         return choice(n, s.beta, kto_pair{s.beta, s.desirable_weight, s.undesirable_weight});
+       }},
+      {{"inpo", "INPO's regression with eta = beta, Zhang et al. 2024", false},
+       false,
        [](text n, settings s) { return choice(n, s.beta, inpo{s.beta}); }},
-      {{"onpo", "ONPO's regression with eta = beta, Zhang et al. 2025", false}, false,
+      {{"onpo", "ONPO's regression with eta = beta, Zhang et al. 2025", false},
+       false,
        [](text n, settings s) { return choice(n, s.beta, onpo{s.beta}); }},
-      {{"online_ipo", "online IPO with win rates as scores, Zhou et al. 2025", false}, false,
+      {{"online_ipo", "online IPO with win rates as scores, Zhou et al. 2025", false},
+       false,
        [](text n, settings s) { return choice(n, s.beta, online_ipo{s.beta}); }},
-      {{"dno", "DNO with win rates as scores and eta = beta, Rosset et al. 2024", false}, false,
+      {{"dno", "DNO with win rates as scores and eta = beta, Rosset et al. 2024", false},
+       false,
        [](text n, settings s) { return choice(n, s.beta, dno{s.beta}); }},
-      {{"rebel", "REBEL with rewards as scores and eta = 1/beta, Gao et al. 2024", false}, false,
+      {{"rebel", "REBEL with rewards as scores and eta = 1/beta, Gao et al. 2024", false},
+       false,
        [](text n, settings s) { return choice(n, s.beta, rebel{1 / s.beta}); }},
   };
   return rows;

@@ -39,8 +39,7 @@ struct xtensor_traits {
   static double dot(Tensor const& x, Tensor const& y) {
     require_same_shape(x, y, "dot");
     double sum = 0;
-    for (std::size_t i = 0; i < x.size(); ++i)
-      sum += static_cast<double>(x.data()[i]) * static_cast<double>(y.data()[i]);
+    for (std::size_t i = 0; i < x.size(); ++i) sum += static_cast<double>(x.data()[i]) * static_cast<double>(y.data()[i]);
     return sum;
   }
 
@@ -61,7 +60,6 @@ struct tensor_traits<xt::xtensor<Scalar, N, Layout, Allocator>>
     : detail::xtensor_traits<xt::xtensor<Scalar, N, Layout, Allocator>> {};
 
 template <std::floating_point Scalar, xt::layout_type Layout, class Allocator>
-struct tensor_traits<xt::xarray<Scalar, Layout, Allocator>>
-    : detail::xtensor_traits<xt::xarray<Scalar, Layout, Allocator>> {};
+struct tensor_traits<xt::xarray<Scalar, Layout, Allocator>> : detail::xtensor_traits<xt::xarray<Scalar, Layout, Allocator>> {};
 
 }  // namespace kedge
