@@ -7,7 +7,9 @@
 #include <kedge/kedge.hpp>
 
 using logits = std::vector<double>;  // one number an answer; softmax makes them a policy
-struct vote { std::size_t chosen, rejected; };
+struct vote {
+  std::size_t chosen, rejected;
+};
 
 // What the outer loop asks of a problem: the round's data, their log-probabilities, and a solver.
 struct survey {

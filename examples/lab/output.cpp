@@ -6,9 +6,7 @@
 namespace kedge_lab {
 namespace {
 
-std::string number(double x) {
-  return std::isfinite(x) ? kedge::detail::text(x) : "null";
-}
+std::string number(double x) { return std::isfinite(x) ? kedge::detail::text(x) : "null"; }
 
 std::string quoted(std::string const& s) {
   std::string out = "\"";

@@ -27,9 +27,7 @@ std::string escaped(std::string const& s) {
   return out;
 }
 
-std::string verdict(bool holds) {
-  return holds ? "<span class=\"good\">holds</span>" : "<span class=\"bad\">fails</span>";
-}
+std::string verdict(bool holds) { return holds ? "<span class=\"good\">holds</span>" : "<span class=\"bad\">fails</span>"; }
 
 std::string digits(double x) {
   char buffer[32];

@@ -14,7 +14,8 @@ namespace kedge {
 
 /// Another schedule's anchor moves only every k rounds (TR-DPO's τ). Schedule keeps its anchor: ema_anchor, soup_anchor, ….
 template <class Schedule>
-requires Schedule::keeps_anchor struct every {
+  requires Schedule::keeps_anchor
+struct every {
   std::size_t k = 1;
   Schedule schedule{};
   static constexpr bool keeps_anchor = true;

@@ -168,7 +168,7 @@ struct greedy_result {
 /// cost    n scores of points, n − 1 of means; two copies of a point
 /// throws  std::invalid_argument if there are no points
 template <tensor T, class Score>
-requires std::is_invocable_r_v<double, Score&, T const&>
+  requires std::is_invocable_r_v<double, Score&, T const&>
 [[nodiscard]] greedy_result<T> greedy_soup(std::span<T const> points, Score&& score) {
   detail::require(!points.empty(), "greedy soup: no points; pass at least one");
   std::vector<double> scores;

@@ -46,8 +46,9 @@ struct deep_copy_fn {
     return tensor_traits<T>::deep_copy(x);
   }
   template <class T>
-  requires(is_pack<std::vector<T>>) std::vector<T>
-  operator()(std::vector<T> const& x) const requires requires(deep_copy_fn f) { f(x.front()); }
+    requires(is_pack<std::vector<T>>)
+  std::vector<T> operator()(std::vector<T> const& x) const
+    requires requires(deep_copy_fn f) { f(x.front()); }
   {
     std::vector<T> copy;
     copy.reserve(x.size());
@@ -62,10 +63,9 @@ struct axpby_fn {
     tensor_traits<T>::axpby(a, x, b, y);
   }
   template <class T>
-  requires(is_pack<std::vector<T>>) void operator()(double a, std::vector<T> const& x, double b,
-                                                    std::vector<T>& y) const requires requires(axpby_fn f) {
-    f(a, x.front(), b, y.front());
-  }
+    requires(is_pack<std::vector<T>>)
+  void operator()(double a, std::vector<T> const& x, double b, std::vector<T>& y) const
+    requires requires(axpby_fn f) { f(a, x.front(), b, y.front()); }
   {
     require_same_size(x, y, "axpby");
     for (std::size_t i = 0; i < x.size(); ++i) (*this)(a, x[i], b, y[i]);
@@ -78,10 +78,9 @@ struct dot_fn {
     return tensor_traits<T>::dot(x, y);
   }
   template <class T>
-  requires(is_pack<std::vector<T>>) double operator()(std::vector<T> const& x, std::vector<T> const& y) const requires
-      requires(dot_fn f) {
-    f(x.front(), y.front());
-  }
+    requires(is_pack<std::vector<T>>)
+  double operator()(std::vector<T> const& x, std::vector<T> const& y) const
+    requires requires(dot_fn f) { f(x.front(), y.front()); }
   {
     require_same_size(x, y, "dot");
     double sum = 0;

@@ -71,8 +71,8 @@ L score_anchor(State const& s, Schedule const& schedule, Problem& problem, Data 
 /// A source whose data depend on the anchor keeps the running round's data itself: inside a round it is asked for them again.
 /// throws  what the problem throws; std::invalid_argument if anchor weights don't sum to one
 template <tensor P, tensor L, class Schedule, class Problem, class Observer = no_observer>
-requires round_problem<Problem, P, L> status run(state<P, L>& s, Schedule const& schedule, Problem& problem, std::size_t rounds,
-                                                 Observer&& observer = {}) {
+  requires round_problem<Problem, P, L>
+status run(state<P, L>& s, Schedule const& schedule, Problem& problem, std::size_t rounds, Observer&& observer = {}) {
   while (s.round < rounds) {
     if constexpr (requires { observer.should_stop(s); })
       if (!s.in_round && observer.should_stop(s)) return status::stopped;

@@ -19,17 +19,11 @@ struct kl_term {
   double value, slope;
 };
 /// d: unbiased, of either sign; the one for rewards.
-[[nodiscard]] inline kl_term kl_k1(double d) {
-  return {d, 1};
-}
+[[nodiscard]] inline kl_term kl_k1(double d) { return {d, 1}; }
 /// d²/2: biased, small variance.
-[[nodiscard]] inline kl_term kl_k2(double d) {
-  return {d * d / 2, d};
-}
+[[nodiscard]] inline kl_term kl_k2(double d) { return {d * d / 2, d}; }
 /// e^{−d} − 1 + d: unbiased and never negative.
-[[nodiscard]] inline kl_term kl_k3(double d) {
-  return {std::expm1(-d) + d, -std::expm1(-d)};
-}
+[[nodiscard]] inline kl_term kl_k3(double d) { return {std::expm1(-d) + d, -std::expm1(-d)}; }
 
 /// What generalized advantage estimation gives for the tokens of one completion.
 struct advantages {

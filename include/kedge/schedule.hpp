@@ -25,8 +25,8 @@ template <tensor P, tensor L>
 struct state {
   explicit state(P start) : theta(std::move(start)) {}
 
-  P theta;                    ///< θ̂_t between rounds, the iterate inside one
-  std::optional<P> previous;  ///< inside round t: θ̂_t; between rounds: θ̂_{t−1}. Only if the schedule looks back
+  P theta;                             ///< θ̂_t between rounds, the iterate inside one
+  std::optional<P> previous;           ///< inside round t: θ̂_t; between rounds: θ̂_{t−1}. Only if the schedule looks back
   std::vector<anchor_term<P>> anchor;  ///< log π_anchor = Σ λ_j log π_{θ_j}; empty: the point the round started from
   std::size_t round = 0;               ///< rounds completed
   std::size_t epoch = 0;               ///< how often the anchor has moved

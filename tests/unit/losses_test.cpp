@@ -88,9 +88,7 @@ std::vector<golden_row> golden_table() {
   return rows;
 }
 
-bool close(double found, double expected) {
-  return std::abs(found - expected) <= 1e-12 * std::max(1.0, std::abs(expected));
-}
+bool close(double found, double expected) { return std::abs(found - expected) <= 1e-12 * std::max(1.0, std::abs(expected)); }
 
 // A batch with everything in it.
 struct random_batch {

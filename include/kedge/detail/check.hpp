@@ -13,12 +13,8 @@ inline std::string text(std::floating_point auto number) {
   char digits[32];
   return {digits, std::to_chars(digits, digits + sizeof digits, number).ptr};
 }
-inline std::string text(std::integral auto number) {
-  return std::to_string(number);
-}
-inline std::string text(std::string part) {
-  return part;
-}
+inline std::string text(std::integral auto number) { return std::to_string(number); }
+inline std::string text(std::string part) { return part; }
 
 /// The one way to refuse bad input: says what was passed, why it cannot work and what to do.
 /// throws  std::invalid_argument

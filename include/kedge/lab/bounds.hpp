@@ -23,9 +23,7 @@ namespace kedge::lab {
 }
 
 /// C_t where momentum is taken from the extrapolated point, ExPO in every round: 1 + (1 + α)(t − 1).
-[[nodiscard]] inline double expo_steps(double alpha, std::size_t t) {
-  return 1 + (1 + alpha) * (static_cast<double>(t) - 1);
-}
+[[nodiscard]] inline double expo_steps(double alpha, std::size_t t) { return 1 + (1 + alpha) * (static_cast<double>(t) - 1); }
 
 /// How much noisier APO's result is than that of its null baseline, if each round's reward has independent noise:
 /// T Σ v_t² / (Σ v_t)², v the velocities of the rule.                                              docs/math.md (7)
@@ -60,9 +58,7 @@ template <momentum M>
 
 /// The paper's bound on the reward gap (C.8): log((1 − p)/p)/γ, p the reference's probability of the best arm. It is wrong for
 /// p > 1/(1 + e^{1/e}) = 0.40905: there it falls below the true gap, at p ≥ ½ to 0.
-[[nodiscard]] inline double paper_gap_bound(double p, double gamma) {
-  return std::log((1 - p) / p) / gamma;
-}
+[[nodiscard]] inline double paper_gap_bound(double p, double gamma) { return std::log((1 - p) / p) / gamma; }
 inline constexpr double paper_bound_holds_to = 0.4090535225455746;
 
 /// The sharp bound for every p: W₀((1 − p)/(e p))/γ, attained by a two-level reward with gap worst_gap(p, γ).
@@ -77,8 +73,6 @@ inline constexpr double paper_bound_holds_to = 0.4090535225455746;
 
 /// Bound on the total variation from the optimum under a minimal gap Δ: e^{−γΔ} (1 − p)/p, twice the exponent that
 /// Pinsker's inequality gives.
-[[nodiscard]] inline double miss_bound(double p, double gap, double gamma) {
-  return std::exp(-gamma * gap) * (1 - p) / p;
-}
+[[nodiscard]] inline double miss_bound(double p, double gap, double gamma) { return std::exp(-gamma * gap) * (1 - p) / p; }
 
 }  // namespace kedge::lab

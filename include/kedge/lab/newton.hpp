@@ -92,8 +92,9 @@ vector step_of(AtMargin const& at_margin, comparison_counts const& counts, vecto
 /// arms of vanishing weight accurate, and the mean of θ − anchor is 0 in the end.
 /// returns status::diverged where steps don't settle
 template <pair_loss Loss>
-requires(Loss::shift_invariant&& Loss::needs_reference) [[nodiscard]] status
-    fit_logits(Loss const& loss, comparison_counts const& counts, vector const& anchor, double ridge, vector& theta) {
+  requires(Loss::shift_invariant && Loss::needs_reference)
+[[nodiscard]] status fit_logits(Loss const& loss, comparison_counts const& counts, vector const& anchor, double ridge,
+                                vector& theta) {
   std::size_t const n = counts.arms;
   double const total = counts.total();
   auto at_margin = [&loss](double h) { return loss(pair_terms{.logp_chosen = h}); };

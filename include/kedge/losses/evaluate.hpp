@@ -30,10 +30,10 @@ struct pair_batch {
 /// A loss of a whole batch: sorts, batch statistics, mixtures. Returns the sum of values over pairs and adds the slopes
 /// of that sum, times `scale`, to `slopes`. It sees the pairs it is given: with micro-batches, only those.
 template <class Loss>
-concept batch_loss = loss_traits<Loss> &&
-    requires(Loss const& loss, pair_batch const& batch, double scale, pair_log_probs& slopes) {
-  { loss(batch, scale, slopes) } -> std::same_as<double>;
-};
+concept batch_loss =
+    loss_traits<Loss> && requires(Loss const& loss, pair_batch const& batch, double scale, pair_log_probs& slopes) {
+      { loss(batch, scale, slopes) } -> std::same_as<double>;
+    };
 
 template <class Loss>
 concept preference_loss_type = pair_loss<Loss> || batch_loss<Loss>;

@@ -16,7 +16,8 @@ namespace kedge {
 
 /// Weighted sum of losses: RPO = dpo + α sft, MPO = 0.8 dpo + 0.2 bco + sft.
 template <preference_loss_type... Losses>
-requires(sizeof...(Losses) > 0) struct mixture {
+  requires(sizeof...(Losses) > 0)
+struct mixture {
   std::tuple<Losses...> losses;
   std::array<double, sizeof...(Losses)> weights;
 
@@ -76,7 +77,8 @@ struct alpha_divergence {
 
 /// A loss of log-ratios with another divergence: a and b are replaced by s(a) and s(b). Not shift-invariant.
 template <class Score, pair_loss Loss>
-requires Loss::needs_reference struct with_divergence {
+  requires Loss::needs_reference
+struct with_divergence {
   Score score;
   Loss loss;
   static constexpr bool shift_invariant = false, needs_reference = true, paired = Loss::paired;

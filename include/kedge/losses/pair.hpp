@@ -66,33 +66,21 @@ inline double sigmoid(double x) {
 }
 
 // log(1 + eˣ), exact for every x.
-inline double softplus(double x) {
-  return (x > 0 ? x : 0) + std::log1p(std::exp(-std::abs(x)));
-}
+inline double softplus(double x) { return (x > 0 ? x : 0) + std::log1p(std::exp(-std::abs(x))); }
 
 // σ′(x) = σ(x) σ(−x), without cancellation on either side.
-inline double sigmoid_slope(double x) {
-  return sigmoid(x) * sigmoid(-x);
-}
+inline double sigmoid_slope(double x) { return sigmoid(x) * sigmoid(-x); }
 
 // log(1 − eˣ) for x < 0, exact near 0 and far from it.
-inline double log1mexp(double x) {
-  return x < -0.6931471805599453 ? std::log1p(-std::exp(x)) : std::log(-std::expm1(x));
-}
+inline double log1mexp(double x) { return x < -0.6931471805599453 ? std::log1p(-std::exp(x)) : std::log(-std::expm1(x)); }
 
 // eˣ up to x = 80, as TRL caps it in single precision: what it enters stays finite.
 inline constexpr double exponent_cap = 80;
-inline double capped_exp(double x) {
-  return std::exp(x < exponent_cap ? x : exponent_cap);
-}
-inline double capped_exp_slope(double x) {
-  return x < exponent_cap ? std::exp(x) : 0;
-}
+inline double capped_exp(double x) { return std::exp(x < exponent_cap ? x : exponent_cap); }
+inline double capped_exp_slope(double x) { return x < exponent_cap ? std::exp(x) : 0; }
 
 // A loss of the margin alone: slope of chosen and rejected are opposite.
-inline pair_slopes of_margin(double value, double slope) {
-  return {value, slope, -slope};
-}
+inline pair_slopes of_margin(double value, double slope) { return {value, slope, -slope}; }
 
 inline void require_positive(double value, char const* what) {
   require(value > 0, what, " = ", value, "; it must be positive");

@@ -6,6 +6,4 @@ struct half_a_loss {
   kedge::pair_slopes operator()(kedge::pair_terms const&) const { return {}; }
 };
 
-double f(kedge::pair_batch const& batch) {
-  return kedge::preference_loss(half_a_loss{}, batch).value;
-}
+double f(kedge::pair_batch const& batch) { return kedge::preference_loss(half_a_loss{}, batch).value; }

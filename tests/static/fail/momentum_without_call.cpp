@@ -4,6 +4,4 @@
 
 struct no_rule {};
 
-double f() {
-  return kedge::effective_beta(0.1, no_rule{}, 3);
-}
+double f() { return kedge::effective_beta(0.1, no_rule{}, 3); }

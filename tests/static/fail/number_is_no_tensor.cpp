@@ -2,6 +2,4 @@
 // build error: deep_copy\(x\)
 #include <kedge/kedge.hpp>
 
-void f(int& x) {
-  kedge::extrapolate_over(1, 0.3, x);
-}
+void f(int& x) { kedge::extrapolate_over(1, 0.3, x); }

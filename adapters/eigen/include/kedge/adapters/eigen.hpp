@@ -12,7 +12,7 @@ namespace kedge {
 /// Eigen's matrices, vectors and arrays of float or double that own their data; expressions, maps and blocks don't join,
 /// because they would outlive what they refer to.
 template <class T>
-requires std::derived_from<T, Eigen::PlainObjectBase<T>> && std::floating_point<typename T::Scalar>
+  requires std::derived_from<T, Eigen::PlainObjectBase<T>> && std::floating_point<typename T::Scalar>
 struct tensor_traits<T> {
   static T deep_copy(T const& x) { return x; }
 
