@@ -39,7 +39,9 @@ def seconds_by_numpy(arms):
 
 if len(sys.argv) != 2:
     sys.exit(__doc__)
-command = [sys.argv[1], "--benchmark_format=json", "--benchmark_repetitions=7", "--benchmark_filter=/(10|1000)$"]
+command = [sys.argv[1], "--benchmark_format=json", "--benchmark_repetitions=9",
+           "--benchmark_enable_random_interleaving=true", "--benchmark_min_time=0.05",
+           "--benchmark_filter=^(kedge|hand)/(10|1000)$"]
 runs = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["benchmarks"]
 times = {}
 for run in runs:
