@@ -99,8 +99,8 @@ void added_tokens::cut(std::string_view text, bool normalized, std::vector<secti
     std::size_t end = i + length;
     i = end;
     if (token.single_word) {
-      bool const left = begin > 0 && is_word(decode(text.data() + before(text, begin)).value);
-      bool const right = end < text.size() && is_word(decode(text.data() + end).value);
+      bool const left = begin > 0 && is_plain_word(decode(text.data() + before(text, begin)).value);
+      bool const right = end < text.size() && is_plain_word(decode(text.data() + end).value);
       if (left || right) continue;
     }
     while (token.strip_left && begin > done && is_white_space(decode(text.data() + before(text, begin)).value)) begin = before(text, begin);

@@ -3,7 +3,8 @@
 """Writes category_tables.inc and normalization_tables.inc beside this file.
 
 The tables hold what the reference implementation (tokenizers 0.23.3) answers, not what the newest Unicode
-says: its regular expressions follow Unicode 16, its normal forms Unicode 9. Canonical pairs and combining
+says: its regular expressions follow Unicode 16, its digits and letter case Unicode 17, its punctuation Unicode 8, its normal
+forms Unicode 9. Canonical pairs and combining
 classes, which never change once assigned, come from Python's unicodedata and are kept only where the
 reference agrees that the character has them. Upper case, which only chat templates use, is that of Python 3.11.
 
@@ -27,6 +28,15 @@ def members(expression):
             for piece, _ in split.pre_tokenize_str(block):
                 found.extend(map(ord, piece))
     return found
+
+
+def split_off(pre_tokenizer):
+    """The characters that stand alone between letters."""
+    return [c for c in SCALARS if len(pre_tokenizer.pre_tokenize_str("a" + chr(c) + "a")) == 3]
+
+
+def joined_to_a_letter(pre_tokenizer):
+    return [c for c in SCALARS if len(pre_tokenizer.pre_tokenize_str("a" + chr(c))) == 1 and not chr(c).isspace()]
 
 
 def ranges(code_points):
@@ -63,6 +73,11 @@ def category_tables(stream):
             runs.append(c * 32 + last)
     emit(stream, "category_runs", "std::uint32_t", runs)
     emit(stream, "word_ranges", "std::uint32_t", ranges(members(r"\w")))
+    emit(stream, "numeric_ranges", "std::uint32_t", ranges(split_off(pre_tokenizers.Digits(individual_digits=True))))
+    emit(stream, "punctuation_ranges", "std::uint32_t", ranges(split_off(pre_tokenizers.Punctuation("isolated"))))
+    # the words of added tokens and of the pre-tokenizer Whitespace differ by the few characters that is_plain_word names
+    other = set(joined_to_a_letter(pre_tokenizers.Whitespace()))
+    assert other ^ set(members(r"\w")) == {0xB2, 0xB3, 0xB9, 0xBC, 0xBD, 0xBE, 0x200C, 0x200D}
     emit(stream, "han_ranges", "std::uint32_t", ranges(members(r"\p{Han}")))
     lower = normalizers.Lowercase()
     special = case_runs(stream, "lower", lambda c: lower.normalize_str(chr(c)))

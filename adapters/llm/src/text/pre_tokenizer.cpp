@@ -12,6 +12,10 @@ namespace {
 constexpr std::string_view gpt2_expression =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
+/// \w+|[^\w\s]+ with the \w of is_plain_word.
+constexpr std::string_view whitespace_expression =
+    R"([[\w&&[^\u00B2\u00B3\u00B9\u00BC-\u00BE]]\u200C\u200D]+|[[^\w\s\u200C\u200D]\u00B2\u00B3\u00B9\u00BC-\u00BE]+)";
+
 /// Splits every piece by `find`, which fills t.work.stretches for one piece.
 template <class Find>
 void split_each(split_text& t, split_behavior behavior, Find find) {
@@ -175,7 +179,7 @@ std::unique_ptr<splitting_stage const> make_stage(json const& definition, std::s
                                                                                 : split_behavior_in(definition, where));
   if (type == "WhitespaceSplit") return make_split(is_white_space, split_behavior::removed);
   if (type == "Whitespace")
-    return std::make_unique<split_by_pattern const>(pattern(R"(\w+|[^\w\s]+)"), split_behavior::removed, true);
+    return std::make_unique<split_by_pattern const>(pattern(whitespace_expression), split_behavior::removed, true);
   if (type == "CharDelimiterSplit") {
     std::u32string const delimiter = to_utf32(string_in(definition, "delimiter", where));
     if (delimiter.size() != 1) fail(where + ": 'delimiter' is not one character");

@@ -12,7 +12,7 @@ namespace {
 #include "category_tables.inc"
 
 constexpr char32_t end_of_unicode = 0x110000;
-constexpr std::uint8_t word_flag = 0x80;
+constexpr std::uint8_t word_flag = 0x80, numeric_flag = 0x40, punctuation_flag = 0x20;
 constexpr std::uint8_t category_mask = 0x1F;
 
 /// One byte a code point: category and flags.
@@ -25,9 +25,17 @@ struct properties {
       std::uint32_t const last = i + 1 < n ? category_runs[i + 1] / 32 : end_of_unicode;
       std::fill(of.begin() + category_runs[i] / 32, of.begin() + last, static_cast<std::uint8_t>(category_runs[i] % 32));
     }
-    for (std::size_t i = 0; i < std::size(word_ranges); i += 2)
-      for (std::uint32_t c = word_ranges[i]; c <= word_ranges[i + 1]; ++c) of[c] = static_cast<std::uint8_t>(of[c] | word_flag);
+    mark(word_ranges, word_flag);
+    mark(numeric_ranges, numeric_flag);
+    mark(punctuation_ranges, punctuation_flag);
   }
+
+  template <std::size_t N>
+  void mark(std::uint32_t const (&ranges)[N], std::uint8_t flag) {
+    for (std::size_t i = 0; i < N; i += 2)
+      for (std::uint32_t c = ranges[i]; c <= ranges[i + 1]; ++c) of[c] = static_cast<std::uint8_t>(of[c] | flag);
+  }
+  [[nodiscard]] bool has(char32_t c, std::uint8_t flag) const { return c < end_of_unicode && (of[c] & flag) != 0; }
 };
 
 properties const& table() {
@@ -125,22 +133,18 @@ category category_of(char32_t value) noexcept {
   return value < end_of_unicode ? static_cast<category>(table().of[value] & category_mask) : category::Cn;
 }
 
-bool is_word(char32_t value) noexcept { return value < end_of_unicode && (table().of[value] & word_flag) != 0; }
+bool is_word(char32_t value) noexcept { return table().has(value, word_flag); }
+bool is_numeric(char32_t value) noexcept { return table().has(value, numeric_flag); }
+bool is_punctuation(char32_t value) noexcept { return table().has(value, punctuation_flag); }
+
+bool is_plain_word(char32_t c) noexcept {
+  bool const fraction_or_power = c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0xBC && c <= 0xBE);
+  return c == 0x200C || c == 0x200D || (is_word(c) && !fraction_or_power);
+}
 
 bool is_white_space(char32_t c) noexcept {
   return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
          c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
-}
-
-bool is_punctuation(char32_t c) noexcept {
-  if (c < 0x80) return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
-  category const k = category_of(c);
-  return k >= category::Pc && k <= category::Po;
-}
-
-bool is_numeric(char32_t c) noexcept {
-  category const k = category_of(c);
-  return k >= category::Nd && k <= category::No;
 }
 
 namespace {

@@ -54,9 +54,10 @@ std::string replace_invalid(std::string_view bytes);
 
 category category_of(char32_t value) noexcept;
 bool is_white_space(char32_t value) noexcept;
-bool is_word(char32_t value) noexcept;      ///< \w of UTS 18: alphabetic, mark, decimal digit, connector
+bool is_word(char32_t value) noexcept;        ///< \w of regular expressions
+bool is_plain_word(char32_t value) noexcept;  ///< \w as added tokens and the pre-tokenizer Whitespace see it
 bool is_punctuation(char32_t value) noexcept;
-bool is_numeric(char32_t value) noexcept;   ///< Nd, Nl, No
+bool is_numeric(char32_t value) noexcept;     ///< Nd, Nl, No
 
 /// Appends the lower case of `value` (two code points for U+0130).
 void append_lower(std::string& out, char32_t value);

@@ -138,7 +138,7 @@ value f_groupby(evaluator& e, value const& v, args a) {
     value const first = key(items[i]);
     value const shown = full(items[i]);
     for (; i < items.size() && equal(key(items[i]), first); ++i) group.push_back(items[i]);
-    out.push_back(value::of_list({shown, value::of_list(std::move(group))}, list_kind::tuple));
+    out.push_back(value::of_list({shown, value::of_list(std::move(group))}, list_kind::group));
   }
   return value::of_list(std::move(out));
 }
@@ -280,6 +280,7 @@ value f_reverse(evaluator& e, value const& v, args) {
 value f_round(evaluator&, value const& v, args a) {
   std::int64_t const precision = a.get(0, "precision", std::int64_t{0}).to_integer("round");
   std::string const method = a.get(1, "method", "common").str();
+  if (method == "common" && precision >= 0 && (v.is_integer() || v.is_bool())) return v.to_integer("round");
   double const d = v.to_double("round");
   if (precision < -300 || precision > 300) throw fault("round: the precision is out of range");
   double const scale = std::pow(10.0, static_cast<double>(precision));

@@ -306,6 +306,7 @@ value find_method(value const& of, std::string const& name) {
       throw fault("access to attribute '" + name + "' of '" + type + "' object is unsafe: a template must not change its input");
     });
   if (of.is_dictionary()) return dictionary_method(of, name);
+  if (of.is_list() && of.kind() == list_kind::group && (name == "grouper" || name == "list")) return of.as_list()[name == "grouper" ? 0 : 1];
   if (of.is_indexed()) return list_method(of, name);
   return {};
 }

@@ -291,6 +291,7 @@ std::string value::repr() const {
     std::string const inner = join_reprs(as_list());
     switch (kind()) {
       case list_kind::list: return "[" + inner + "]";
+      case list_kind::group:
       case list_kind::tuple: return as_list().size() == 1 ? "(" + inner + ",)" : "(" + inner + ")";
       case list_kind::view: throw fault("a dictionary's items, keys or values have no text; use the filter 'list'");
       case list_kind::generator: throw fault("a generator has no text; use the filter 'list' or 'join'");
@@ -313,7 +314,7 @@ std::string value::type_name() const {
   if (is_float()) return "float";
   if (is_string()) return "str";
   if (is_list()) {
-    static constexpr char const* names[] = {"list", "tuple", "generator", "dict_items", "range"};
+    static constexpr char const* names[] = {"list", "tuple", "generator", "dict_items", "range", "_GroupTuple"};
     return names[static_cast<std::size_t>(kind())];
   }
   if (is_dictionary()) return "dict";
@@ -370,7 +371,7 @@ bool equal(value const& a, value const& b) {
   if (a.is_undefined() || b.is_undefined()) return a.is_undefined() && b.is_undefined();
   if (a.is_list() && b.is_list() && a.kind() == list_kind::generator) return a.same_as(b);
   if (a.is_list() && b.is_list())
-    return a.kind() == b.kind() && a.as_list().size() == b.as_list().size() &&
+    return (a.kind() == b.kind() || (a.is_tuple() && b.is_tuple())) && a.as_list().size() == b.as_list().size() &&
            std::equal(a.as_list().begin(), a.as_list().end(), b.as_list().begin(), equal);
   if (a.is_dictionary() && b.is_dictionary()) {
     if (a.length() != b.length()) return false;

@@ -59,8 +59,9 @@ struct undefined {
   std::string what;  ///< how the template spelled it
 };
 
-/// What Python makes of it: a generator is empty after its first use; a view (dict.items() and such) has no indices.
-enum class list_kind { list, tuple, generator, view, range };
+/// What Python makes of it: a generator is empty after its first use; a view (dict.items() and such) has no indices; a
+/// group (of groupby) is a tuple with the attributes grouper and list.
+enum class list_kind { list, tuple, generator, view, range, group };
 
 struct list {
   std::vector<value> items;
@@ -121,7 +122,7 @@ class value {
   [[nodiscard]] int list_depth() const { return std::get<std::shared_ptr<list>>(data_)->depth; }
   /// The kind of a list.
   [[nodiscard]] list_kind kind() const { return std::get<std::shared_ptr<list>>(data_)->kind; }
-  [[nodiscard]] bool is_tuple() const { return is_list() && kind() == list_kind::tuple; }
+  [[nodiscard]] bool is_tuple() const { return is_list() && (kind() == list_kind::tuple || kind() == list_kind::group); }
   /// A list, tuple or range: something with indices.
   [[nodiscard]] bool is_indexed() const { return is_list() && kind() != list_kind::generator && kind() != list_kind::view; }
   [[nodiscard]] dictionary const& as_dictionary() const { return *std::get<std::shared_ptr<dictionary>>(data_); }
