@@ -6,6 +6,8 @@ order, batch, element type and threads. Measured are
   pairs/s   pairs over seconds of training, the reference pass included; loading the model, tokenising and writing it are not.
             TRL: trainer.train(), and the pass that fills its cache where the reference is computed beforehand.
             kedge: train_runtime of its report, which spans the same work
+  cpu s     processor seconds: TRL's of that span alone, kedge's of the whole process. With --threads 1, where no thread spins while it
+            waits, they compare the sides even on a busy machine
   memory    the largest resident set of the process, loading included, as the kernel reports it
   loss      of every step
   others    processor time that other programs took meanwhile, as a share of the machine: the best repetition is reported, and a
@@ -44,7 +46,7 @@ def run_trl(side, dtype, folder, pairs_file, threads):
     from transformers import AutoTokenizer, TrainerCallback
     from trl import DPOConfig, DPOTrainer
 
-    losses, reference_seconds = [], 0.0
+    losses, reference_seconds, processor_seconds = [], 0.0, 0.0
 
     class Keep(TrainerCallback):
         def on_log(self, args, state, control, logs=None, **kwargs):
@@ -53,10 +55,11 @@ def run_trl(side, dtype, folder, pairs_file, threads):
 
     class Timed(DPOTrainer):
         def _precompute_ref_logps(self, *given):
-            nonlocal reference_seconds
-            start = time.perf_counter()
+            nonlocal reference_seconds, processor_seconds
+            start, processor = time.perf_counter(), time.process_time()
             result = super()._precompute_ref_logps(*given)
             reference_seconds += time.perf_counter() - start
+            processor_seconds += time.process_time() - processor
             return result
 
     pairs = [json.loads(line) for line in pairs_file.read_text().splitlines()]
@@ -71,10 +74,16 @@ def run_trl(side, dtype, folder, pairs_file, threads):
         trainer = Timed(
             model=str(folder), args=config, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(folder), callbacks=[Keep()]
         )
-        start = time.perf_counter()
+        start, processor = time.perf_counter(), time.process_time()
         trainer.train()
-        train_seconds = time.perf_counter() - start
-    return {"seconds": train_seconds + reference_seconds, "reference_seconds": reference_seconds or None, "losses": losses}
+        seconds = time.perf_counter() - start + reference_seconds
+        processor_seconds += time.process_time() - processor
+    return {
+        "seconds": seconds,
+        "reference_seconds": reference_seconds or None,
+        "processor_seconds": processor_seconds,
+        "losses": losses,
+    }
 
 
 def run_kedge(program, dtype, model, pairs_file, threads, extra):
@@ -112,7 +121,8 @@ def worker(given):
     else:
         result = run_trl(given.worker, given.dtype, given.folder, given.pairs_file, given.threads)
         usage = resource.getrusage(resource.RUSAGE_SELF)
-    result |= {"peak_bytes": usage.ru_maxrss * 1024, "processor_seconds": usage.ru_utime + usage.ru_stime}
+    result.setdefault("processor_seconds", usage.ru_utime + usage.ru_stime)
+    result["peak_bytes"] = usage.ru_maxrss * 1024
     print("RESULT " + json.dumps(result))
 
 
@@ -151,6 +161,7 @@ def summary(runs, pairs):
                 "side": side,
                 "pairs_per_second": pairs / best["seconds"],
                 "all_pairs_per_second": [pairs / run["seconds"] for run in mine],
+                "processor_seconds": min(run["processor_seconds"] for run in mine),
                 "peak_bytes": max(run["peak_bytes"] for run in mine),
                 "others": best["others"],
                 "losses": best["losses"],
@@ -161,12 +172,12 @@ def summary(runs, pairs):
 
 def table(rows):
     base = {row["dtype"]: row for row in rows if row["side"] == "trl"}
-    yield f"{'dtype':9} {'side':10} {'pairs/s':>8} {'× trl':>6} {'memory':>8} {'% trl':>6} {'others':>6}  loss of every step"
+    yield f"{'dtype':9} {'side':10} {'pairs/s':>8} {'× trl':>6} {'cpu s':>6} {'memory':>8} {'% trl':>6} {'others':>6}  loss of every step"
     for row in rows:
         trl = base.get(row["dtype"], row)
         yield (
             f"{row['dtype']:9} {row['side']:10} {row['pairs_per_second']:8.3f} {row['pairs_per_second'] / trl['pairs_per_second']:6.2f}"
-            f" {row['peak_bytes'] / 2**30:5.2f}GiB {100 * row['peak_bytes'] / trl['peak_bytes']:6.0f} {100 * row['others']:5.0f}%  "
+            f" {row['processor_seconds']:6.1f} {row['peak_bytes'] / 2**30:5.2f}GiB {100 * row['peak_bytes'] / trl['peak_bytes']:6.0f} {100 * row['others']:5.0f}%  "
             + " ".join(f"{loss:.6f}" for loss in row["losses"])
         )
 
