@@ -38,6 +38,8 @@ void add_data_options(CLI::App& app, llm::training_settings& s) {
   app.add_option("--max_length", s.max_length, "longest prompt + completion in tokens; the end is cut; 0: no limit")->capture_default_str();
   app.add_option("--max_train_samples", s.max_train_samples, "use the first so many pairs of a file; 0: all")->capture_default_str();
   app.add_option("--max_eval_samples", s.max_eval_samples, "the same for held-out pairs")->capture_default_str();
+  app.add_option("--min_score_gap", s.min_score_gap, "keep training pairs whose scores differ at least so much; 0: all")->capture_default_str();
+  app.add_option("--eval_min_score_gap", s.eval_min_score_gap, "the same for held-out pairs")->capture_default_str();
   app.add_flag("--skip_bad_lines", s.skip_bad_lines, "go on after lines that can't be used, and count them");
   app.add_flag("--overwrite_output_dir", s.overwrite_output_dir, "replace what an earlier run left there");
 }

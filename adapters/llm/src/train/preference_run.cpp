@@ -72,7 +72,7 @@ class preference_run {
         session_(settings.model, settings.compute),
         model_(session_.config, session_.compute) {
     prepare_output();
-    if (!settings.eval_dataset.empty()) held_out_ = read(settings.eval_dataset, settings.max_eval_samples);
+    if (!settings.eval_dataset.empty()) held_out_ = read(settings.eval_dataset, settings.eval_min_score_gap, settings.max_eval_samples);
     pack theta = session_.load();
     problem_.emplace(model_, settings_, loss_, read_rounds(theta));
     state_.emplace(std::move(theta));
@@ -127,13 +127,17 @@ class preference_run {
     }
   }
 
-  [[nodiscard]] std::vector<preference_pair> read(fs::path const& file, std::size_t most) const {
-    return session_.read_pairs(file, settings_.max_length, settings_.skip_bad_lines, most);
+  [[nodiscard]] std::vector<preference_pair> read(fs::path const& file, double min_gap, std::size_t most) const {
+    std::vector<preference_pair> pairs = session_.read_pairs(file, settings_.max_length, settings_.skip_bad_lines);
+    if (min_gap > 0) pairs = keep_clear_pairs(std::move(pairs), min_gap);
+    if (most > 0 && pairs.size() > most) pairs.resize(most);
+    if (pairs.empty()) throw error(file.string() + ": no pair is left; lower the score gap asked for");
+    return pairs;
   }
 
   [[nodiscard]] std::vector<std::vector<preference_pair>> read_rounds(pack const& theta) const {
     std::vector<std::vector<preference_pair>> rounds;
-    for (fs::path const& file : settings_.dataset) rounds.push_back(read(file, settings_.max_train_samples));
+    for (fs::path const& file : settings_.dataset) rounds.push_back(read(file, settings_.min_score_gap, settings_.max_train_samples));
     if (round_settings_.chunks > 0) {
       difficulty_score easiness = score_gaps;
       if (round_settings_.difficulty == "logp-margin")
@@ -168,7 +172,7 @@ class preference_run {
             {"batch", settings_.per_device_train_batch_size * settings_.gradient_accumulation_steps},
             {"max_length", settings_.max_length}, {"max_grad_norm", settings_.max_grad_norm},
             {"weight_decay", settings_.weight_decay}, {"seed", settings_.seed},
-            {"shuffle", settings_.shuffle},       {"dtype", std::string(at::toString(session_.compute.type))}};
+            {"shuffle", settings_.shuffle}, {"min_score_gap", settings_.min_score_gap},      {"dtype", std::string(at::toString(session_.compute.type))}};
   }
 
   void start() {
@@ -235,9 +239,7 @@ class preference_run {
               text(e.margin) + ", KL " + text(e.kl));
   }
 
-  [[nodiscard]] double effective_beta() const {
-    return with_momentum(round_settings_, [&](auto const& rule) { return kedge::effective_beta(settings_.loss.beta, rule, round_count()); });
-  }
+  [[nodiscard]] double effective_beta() const { return llm::effective_beta(round_settings_, round_count(), settings_.loss.beta); }
 
   [[noreturn]] void fail_of_divergence() const {
     std::size_t const step = problem_->inside ? problem_->inside->step + 1 : 0;
@@ -277,6 +279,10 @@ class preference_run {
 };
 
 }  // namespace
+
+double effective_beta(round_settings const& rounds, std::size_t count, double beta) {
+  return with_momentum(rounds, [&](auto const& rule) { return kedge::effective_beta(beta, rule, count); });
+}
 
 training_result train_preferences(training_settings const& settings, round_settings const& rounds) {
   check(settings, rounds);

@@ -20,6 +20,14 @@ std::vector<double> score_gaps(std::vector<preference_pair> const& pairs) {
   return gaps;
 }
 
+std::vector<preference_pair> keep_clear_pairs(std::vector<preference_pair> pairs, double least) {
+  std::vector<double> const gaps = score_gaps(pairs);
+  std::vector<preference_pair> kept;
+  for (std::size_t i = 0; i < pairs.size(); ++i)
+    if (gaps[i] >= least) kept.push_back(std::move(pairs[i]));
+  return kept;
+}
+
 std::vector<std::vector<preference_pair>> cut_into_rounds(std::vector<preference_pair> pairs, std::size_t chunks, std::string const& order,
                                                           std::uint64_t seed, difficulty_score const& easiness) {
   if (pairs.size() < chunks)

@@ -23,4 +23,7 @@ using difficulty_score = std::function<std::vector<double>(std::vector<preferenc
 /// Score gap of the data: what the judge thought. throws  error if a pair has no scores
 [[nodiscard]] std::vector<double> score_gaps(std::vector<preference_pair> const& pairs);
 
+/// The pairs whose score gap is at least `least`, in order.
+[[nodiscard]] std::vector<preference_pair> keep_clear_pairs(std::vector<preference_pair> pairs, double least);
+
 }  // namespace kedge::llm

@@ -27,7 +27,8 @@ void show_progress(std::size_t done, std::size_t all, std::chrono::steady_clock:
 std::size_t score_preferences(score_settings const& settings, std::ostream& out) {
   if (settings.batch_size == 0) throw error("--batch_size must be at least 1");
   session const session(settings.model, settings.compute);
-  std::vector<preference_pair> const pairs = session.read_pairs(settings.dataset, settings.max_length, settings.skip_bad_lines, settings.max_samples);
+  std::vector<preference_pair> pairs = session.read_pairs(settings.dataset, settings.max_length, settings.skip_bad_lines);
+  if (settings.max_samples > 0 && pairs.size() > settings.max_samples) pairs.resize(settings.max_samples);
   causal_lm const model(session.config, session.compute);
   pack const weights = model.weights_for(session.load());
   bool const bar = !settings.quiet && isatty(STDERR_FILENO) != 0;

@@ -59,11 +59,9 @@ session::session(std::filesystem::path const& path, device_settings const& devic
   if (device.threads > 0) at::set_num_threads(device.threads);
 }
 
-std::vector<preference_pair> session::read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines,
-                                                 std::size_t max_samples) const {
+std::vector<preference_pair> session::read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines) const {
   std::size_t unread = 0, unencoded = 0;
-  std::vector<preference_example> examples = read_preferences(file, skip_bad_lines, &unread);
-  if (max_samples > 0 && examples.size() > max_samples) examples.resize(max_samples);
+  std::vector<preference_example> const examples = read_preferences(file, skip_bad_lines, &unread);
   pair_encoder const encoder(tokens, chat ? &*chat : nullptr, special_tokens(source.tokenizer_config), max_length);
   std::vector<preference_pair> pairs = encode_preferences(encoder, examples, skip_bad_lines, &unencoded);
   if (unread + unencoded > 0)

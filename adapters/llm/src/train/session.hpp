@@ -23,8 +23,7 @@ class session {
 
   /// Reads and encodes preference pairs.
   /// throws  error naming file and line
-  [[nodiscard]] std::vector<preference_pair> read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines,
-                                                        std::size_t max_samples) const;
+  [[nodiscard]] std::vector<preference_pair> read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines) const;
 
   /// fp32 master weights on the device.
   [[nodiscard]] pack load() const;

@@ -40,6 +40,8 @@ struct training_settings {
   std::size_t max_length = 1024;                 ///< 0: no limit
   std::size_t max_train_samples = 0;             ///< 0: all
   std::size_t max_eval_samples = 0;
+  double min_score_gap = 0;                      ///< keep training pairs with score_chosen − score_rejected at least this; 0: all
+  double eval_min_score_gap = 0;                 ///< the same for held-out pairs
   double max_grad_norm = 1.0;
   double weight_decay = 0;
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
@@ -76,6 +78,7 @@ struct evaluation {
   std::size_t pairs = 0;
 };
 
+/// How a run ended.
 struct training_result {
   bool interrupted = false;
   std::size_t steps = 0;
@@ -89,6 +92,9 @@ struct training_result {
   std::vector<evaluation> evaluations;
   std::filesystem::path checkpoint;              ///< last one written
 };
+
+/// β of the plain iterative run that ends at the same policy as these rounds, under exact Bradley–Terry dynamics.
+[[nodiscard]] double effective_beta(round_settings const& rounds, std::size_t count, double beta);
 
 /// Trains: dpo, sdpo and apo are settings of the same rounds. Writes the model, metrics.jsonl and checkpoints to output_dir.
 /// throws  error in one line
