@@ -23,8 +23,7 @@ struct tensor_traits<at::Tensor> {
 
   static void axpby(double a, at::Tensor const& x, double b, at::Tensor& y) {
     at::NoGradGuard const no_grad;
-    detail::require(x.sizes() == y.sizes(), "axpby: tensors of ", x.numel(), " and ", y.numel(),
-                    " elements; both operands must have the same shape");
+    require_same_shape(x, y, "axpby");
     if (at::isReducedFloatingType(y.scalar_type())) {
       at::Tensor sum = x.to(at::kFloat).mul_(a);
       if (b != 0) sum.add_(y.to(at::kFloat), b);
@@ -40,7 +39,14 @@ struct tensor_traits<at::Tensor> {
 
   static double dot(at::Tensor const& x, at::Tensor const& y) {
     at::NoGradGuard const no_grad;
+    require_same_shape(x, y, "dot");
     return at::dot(x.flatten().to(at::kDouble), y.flatten().to(at::kDouble)).item<double>();
+  }
+
+ private:
+  static void require_same_shape(at::Tensor const& x, at::Tensor const& y, char const* operation) {
+    detail::require(x.sizes() == y.sizes(), operation, ": tensors of ", x.numel(), " and ", y.numel(),
+                    " elements; both operands must have the same shape");
   }
 };
 
