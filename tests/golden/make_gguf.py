@@ -112,6 +112,13 @@ def sentencepiece_vocabulary(writer, random, spaces):
     return len(tokens)
 
 
+def llama3_divisors(theta, head, factor=8.0, low=1.0, high=4.0, original=8192):
+    """What a converted Llama 3.1 carries: its frequency scaling, a divisor for each rotary frequency."""
+    wave = 2 * np.pi * theta ** (np.arange(0, head, 2) / head)
+    smooth = np.clip((original / wave - low) / (high - low), 0, 1)
+    return (1 / ((1 - smooth) / factor + smooth)).astype(np.float32)
+
+
 def model(family, random, vocabulary):
     heads, keys, head = SHAPES.get(family, (4, 2, 8))
     writer = GGUFWriter(HERE / f"{family}.gguf", family)
@@ -144,7 +151,7 @@ def model(family, random, vocabulary):
     if family in ("llama", "phi3"):
         put("output.weight", (size, HIDDEN), "F16")
     if family == "llama":
-        put("rope_freqs.weight", head // 2)
+        writer.add_tensor("rope_freqs.weight", llama3_divisors(50000.0, head), raw_dtype=Type.F32)
     for n in range(LAYERS):
         put(f"blk.{n}.attn_norm.weight", HIDDEN)
         put(f"blk.{n}.ffn_norm.weight", HIDDEN)

@@ -23,7 +23,7 @@ namespace {
 std::string const golden = KEDGE_TESTS_DIR "/golden/";
 
 /// FNV-1a with 64 bits, as the golden files have it.
-std::string hash_of(std::span<const std::byte> bytes) {
+std::string hash_of(std::span<std::byte const> bytes) {
   std::uint64_t value = 0xcbf29ce484222325U;
   for (auto const byte : bytes) value = (value ^ static_cast<std::uint64_t>(byte)) * 0x100000001b3U;
   char text[17];
@@ -37,9 +37,7 @@ std::vector<std::byte> read(checkpoint const& model, std::string const& name, dt
   return out;
 }
 
-std::span<const std::byte> view(std::string const& text) {
-  return std::as_bytes(std::span{text.data(), text.size()});
-}
+std::span<std::byte const> view(std::string const& text) { return std::as_bytes(std::span{text.data(), text.size()}); }
 
 /// A folder with two tensors in one file.
 void write_model(std::filesystem::path const& folder) {
@@ -83,9 +81,23 @@ TEST_CASE("config.json of a GGUF model agrees with transformers in every key tha
       if (wanted.contains(key) && key != "rope_parameters") CHECK(value == wanted.at(key));
     }
     CHECK(model.config.at("architectures").at(0).get<std::string>().ends_with("ForCausalLM"));
-    CHECK(model.config.at("rope_parameters").at("rope_theta") == 50000.0);
+    if (family != "gemma3") CHECK(model.config.at("rope_parameters").at("rope_theta") == 50000.0);
     CHECK(model.chat_template == "{% for m in messages %}{{ m['content'] }}{% endfor %}");
   }
+}
+
+TEST_CASE("scaled rotary frequencies of a GGUF file are found again in config.json", "[checkpoint]") {
+  auto const rope = checkpoint::open(golden + "gguf/llama.gguf").config.at("rope_parameters");
+  CHECK(rope.at("rope_type") == "llama3");
+  CHECK(rope.at("factor") == 8.0);
+  CHECK(rope.at("low_freq_factor") == 1.0);
+  CHECK(rope.at("high_freq_factor") == 4.0);
+  CHECK(rope.at("original_max_position_embeddings") == 8192);
+  CHECK(checkpoint::open(golden + "gguf/qwen2.gguf").config.at("rope_parameters").at("rope_type") == "default");
+  json const wanted = read_json_file(golden + "gguf/gemma3.json").at("config").at("rope_parameters");
+  auto const both = checkpoint::open(golden + "gguf/gemma3.gguf").config.at("rope_parameters");
+  for (auto const* kind : {"full_attention", "sliding_attention"})
+    CHECK(nlohmann::json(both.at(kind)) == nlohmann::json(wanted.at(kind)));
 }
 
 TEST_CASE("a GGUF vocabulary gives the ids and special tokens of transformers", "[checkpoint]") {
@@ -230,6 +242,11 @@ TEST_CASE("a GGUF file of something else than a model that kedge knows is refuse
   refuses(llama().key("llama.attention.head_count", 0U), "'llama.attention.head_count' is 0");
   refuses(llama().key("llama.attention.head_count", 2U), "no vocabulary size");
   auto const whole = [&] { return llama().key("llama.attention.head_count", 2U).key("llama.vocab_size", 4U); };
+  refuses(whole().key("split.count", 3U), "one of 3 parts");
+  refuses(whole().tensor("rope_freqs.weight", {4}, 0, gguf_builder::number(2.0F) + std::string(12, '\0')),
+          "not Llama 3's and not supported");
+  refuses(whole().tensor("rope_freqs.weight", {std::uint64_t{1} << 40U}, 16, eight),
+          "stored as IQ2_XXS, which is not supported");
   refuses(whole().tensor("blk.0.attn_q.weight", {2, 3}, 0, eight), "does not divide into 2 heads");
   refuses(whole().tensor("blk.0.new_thing.weight", {8}, 0, eight), "'blk.0.new_thing.weight' is not known");
   refuses(whole().tensor("blk.x.attn_q.weight", {8}, 0, eight), "is not known");

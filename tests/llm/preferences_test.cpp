@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
 #include <cstdlib>
+#include <thread>
+
+#include <sys/stat.h>
 
 #include <kedge/llm/data/demonstrations.hpp>
 #include <kedge/llm/data/jsonl.hpp>
@@ -108,6 +111,28 @@ TEST_CASE("a file is read whatever its line ends and blank lines and first bytes
   std::string const long_text(3'000'000, 'x');
   CHECK(read_text(folder, R"({"prompt": "p", "chosen": "c", "rejected": ")" + long_text + "\"}\n").front().rejected ==
         long_text);
+}
+
+TEST_CASE("compressed files are unpacked on reading", "[data]") {
+  scratch_folder const folder;
+  write_file(folder / "pairs.jsonl", messages_line + "\n" + messages_line + "\n");
+  std::string const name = (folder / "pairs.jsonl").string();
+  REQUIRE(std::system(("gzip -k '" + name + "'").c_str()) == 0);
+  CHECK(read_preferences(name + ".gz", false).size() == 2);
+  std::string packed = read_file(name + ".gz");
+  packed.resize(packed.size() - 9);
+  write_file(name + ".gz", packed);
+  CHECK_THROWS_WITH(read_preferences(name + ".gz", false), contains("cannot be unpacked by gzip"));
+}
+
+TEST_CASE("a named pipe is read to its end", "[data]") {
+  scratch_folder const folder;
+  std::string const name = (folder / "pipe").string();
+  REQUIRE(::mkfifo(name.c_str(), 0600) == 0);
+  std::thread writer([&] { write_file(name, messages_line + "\n" + messages_line + "\n"); });
+  auto const pairs = read_preferences(name, false);
+  writer.join();
+  CHECK(pairs.size() == 2);
 }
 
 TEST_CASE("scores of a line go with the pair and are NaN where there are none", "[data]") {

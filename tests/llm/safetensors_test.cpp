@@ -32,9 +32,7 @@ std::string bytes_of(safetensors_entry const& entry) {
   return {reinterpret_cast<char const*>(entry.bytes.data()), entry.bytes.size()};
 }
 
-std::span<const std::byte> view(std::string const& text) {
-  return std::as_bytes(std::span{text.data(), text.size()});
-}
+std::span<std::byte const> view(std::string const& text) { return std::as_bytes(std::span{text.data(), text.size()}); }
 
 }  // namespace
 

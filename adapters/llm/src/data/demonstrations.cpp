@@ -5,6 +5,7 @@
 #include <kedge/llm/data/jsonl.hpp>
 #include <kedge/llm/files/error.hpp>
 
+#include "fields.hpp"
 #include "parallel.hpp"
 
 namespace kedge::llm {
@@ -12,27 +13,18 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-json take(json& object, char const* key) {
-  auto const found = object.find(key);
-  check_text_or_messages(*found, key);
-  if (found->empty()) throw error(std::string{key} + " is empty");
-  json out = std::move(*found);
-  object.erase(found);
-  return out;
-}
-
 demonstration parse(json_line line) {
   demonstration out;
   json& object = line.object;
   if (object.contains("prompt") && object.contains("completion")) {
-    out.prompt = take(object, "prompt");
-    out.completion = take(object, "completion");
+    out.prompt = take_field(object, "prompt");
+    out.completion = take_field(object, "completion");
     if (out.prompt.is_string() != out.completion.is_string())
       throw error("prompt and completion have to be both texts or both lists of messages");
   } else if (object.contains("messages")) {
-    out.completion = take(object, "messages");
+    out.completion = take_field(object, "messages");
   } else if (object.contains("text")) {
-    out.completion = take(object, "text");
+    out.completion = take_field(object, "text");
   } else {
     throw error("the line has neither 'prompt' and 'completion', nor 'messages', nor 'text'");
   }

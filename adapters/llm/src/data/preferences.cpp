@@ -6,6 +6,7 @@
 #include <kedge/llm/data/preferences.hpp>
 #include <kedge/llm/files/error.hpp>
 
+#include "fields.hpp"
 #include "parallel.hpp"
 
 namespace kedge::llm {
@@ -66,24 +67,14 @@ void extract_prompt(preference_example& pair) {
   pair.rejected = tail(pair.rejected, cut);
 }
 
-json take(json& object, char const* key) {
-  auto const found = object.find(key);
-  if (found == object.end()) throw error(std::string{"the key '"} + key + "' is missing");
-  check_text_or_messages(*found, key);
-  if (found->empty()) throw error(std::string{key} + " is empty");
-  json out = std::move(*found);
-  object.erase(found);
-  return out;
-}
-
 preference_example parse(json_line line) {
   preference_example out;
   out.line = line.number;
   out.place = std::move(line.place);
   bool const has_prompt = line.object.contains("prompt");
-  out.chosen = take(line.object, "chosen");
-  out.rejected = take(line.object, "rejected");
-  if (has_prompt) out.prompt = take(line.object, "prompt");
+  out.chosen = take_field(line.object, "chosen");
+  out.rejected = take_field(line.object, "rejected");
+  if (has_prompt) out.prompt = take_field(line.object, "prompt");
   out.extra = std::move(line.object);
   bool const texts = out.chosen.is_string();
   if (out.rejected.is_string() != texts || (has_prompt && out.prompt.is_string() != texts))

@@ -5,18 +5,15 @@
 #include <kedge/llm/data/prompts.hpp>
 #include <kedge/llm/files/error.hpp>
 
+#include "fields.hpp"
+
 namespace kedge::llm {
 namespace {
 
 prompt_example parse(json_line line) {
-  auto const found = line.object.find("prompt");
-  if (found == line.object.end()) throw error("the key 'prompt' is missing");
-  check_text_or_messages(*found, "prompt");
-  if (found->empty()) throw error("prompt is empty");
   prompt_example out;
-  out.prompt = std::move(*found);
+  out.prompt = take_field(line.object, "prompt");
   out.line = line.number;
-  line.object.erase(found);
   out.extra = std::move(line.object);
   out.place = std::move(line.place);
   return out;

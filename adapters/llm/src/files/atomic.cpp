@@ -109,11 +109,9 @@ pending_file::~pending_file() {
   ::unlink(temporary_.c_str());
 }
 
-void pending_file::fail(int reason) {
-  cannot("write", final_, reason);
-}
+void pending_file::fail(int reason) { cannot("write", final_, reason); }
 
-void pending_file::write(std::span<const std::byte> bytes) {
+void pending_file::write(std::span<std::byte const> bytes) {
   constexpr std::size_t most = std::size_t{1} << 30U;  // one call writes at most about 2 GB on Linux
   while (!bytes.empty()) {
     ssize_t const written = ::write(descriptor_, bytes.data(), std::min(bytes.size(), most));
@@ -131,7 +129,7 @@ void pending_file::commit() {
   flush(final_.parent_path());
 }
 
-void write_file_atomically(path const& target, std::span<const std::byte> bytes) {
+void write_file_atomically(path const& target, std::span<std::byte const> bytes) {
   pending_file file(target);
   file.write(bytes);
   file.commit();

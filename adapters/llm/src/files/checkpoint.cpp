@@ -21,7 +21,7 @@ std::size_t stored_row(std::size_t wanted, std::size_t rows, std::size_t heads) 
   return head * head_size + 2 * (within % pairs) + within / pairs;
 }
 
-void decode(tensor_source const& source, std::span<const std::byte> in, std::span<float> out) {
+void decode(tensor_source const& source, std::span<std::byte const> in, std::span<float> out) {
   if (source.plain)
     convert(*source.plain, in, dtype::f32, std::as_writable_bytes(out));
   else
@@ -81,15 +81,9 @@ checkpoint checkpoint::open(std::filesystem::path const& folder_or_gguf) {
   return out;
 }
 
-std::vector<tensor_entry> const& checkpoint::tensors() const noexcept {
-  return storage_->entries;
-}
-bool checkpoint::contains(std::string_view name) const {
-  return storage_->index.contains(name);
-}
-std::filesystem::path const& checkpoint::path() const noexcept {
-  return storage_->path;
-}
+std::vector<tensor_entry> const& checkpoint::tensors() const noexcept { return storage_->entries; }
+bool checkpoint::contains(std::string_view name) const { return storage_->index.contains(name); }
+std::filesystem::path const& checkpoint::path() const noexcept { return storage_->path; }
 
 tensor_entry const& checkpoint::entry(std::string_view name) const {
   auto const position = storage_->index.find(name);
@@ -120,7 +114,7 @@ void checkpoint::read(std::string_view name, dtype as, std::span<std::byte> out)
   read_rows(source, single ? 1 : rows, single ? elements : elements / rows, as, out);
 }
 
-std::optional<std::span<const std::byte>> checkpoint::view(std::string_view name, dtype as) const {
+std::optional<std::span<std::byte const>> checkpoint::view(std::string_view name, dtype as) const {
   entry(name);
   tensor_source const& source = storage_->sources[storage_->index.find(name)->second];
   bool const same = source.readable && source.plain == as && source.paired_heads == 0 && source.shift == 0.0F;

@@ -18,7 +18,7 @@ namespace kedge::llm {
 
 /// Where a tensor's numbers lie and what has to be done to them to get Hugging Face's.
 struct tensor_source {
-  std::span<const std::byte> bytes;
+  std::span<std::byte const> bytes;
   std::optional<dtype> plain;     ///< the number format, where it is one of ours
   std::uint32_t gguf_type = 0;    ///< the block format otherwise
   bool readable = true;           ///< false: of a format that only has a name

@@ -41,7 +41,7 @@ description const& describe(dtype type) {
 
 /// Applies `f` to n elements. Blocks of a fixed length let the compiler vectorise at -O2; memcpy asks for no alignment.
 template <class In, class Out, class F>
-void transform(std::span<const std::byte> in, std::span<std::byte> out, F f) {
+void transform(std::span<std::byte const> in, std::span<std::byte> out, F f) {
   constexpr std::size_t block = 64;
   std::array<In, block> source{};
   std::array<Out, block> result{};
@@ -60,7 +60,7 @@ void transform(std::span<const std::byte> in, std::span<std::byte> out, F f) {
 }
 
 template <class In, class Widen>
-void convert_from(std::span<const std::byte> in, dtype to, std::span<std::byte> out, Widen widen) {
+void convert_from(std::span<std::byte const> in, dtype to, std::span<std::byte> out, Widen widen) {
   if (to == dtype::f64) return transform<In, double>(in, out, [&](In x) { return static_cast<double>(widen(x)); });
   if (to == dtype::f32) return transform<In, float>(in, out, [&](In x) { return static_cast<float>(widen(x)); });
   auto const narrow = [&](In x) {
@@ -75,15 +75,9 @@ void convert_from(std::span<const std::byte> in, dtype to, std::span<std::byte> 
 
 }  // namespace
 
-std::size_t size_of(dtype type) {
-  return describe(type).size;
-}
-std::string_view name_of(dtype type) {
-  return describe(type).name;
-}
-std::string_view torch_name_of(dtype type) {
-  return describe(type).torch_name;
-}
+std::size_t size_of(dtype type) { return describe(type).size; }
+std::string_view name_of(dtype type) { return describe(type).name; }
+std::string_view torch_name_of(dtype type) { return describe(type).torch_name; }
 
 std::optional<dtype> find_dtype(std::string_view name) {
   for (auto const& d : descriptions)
@@ -96,11 +90,9 @@ dtype dtype_from_name(std::string_view name) {
   throw error("unknown number format " + in_quotes(name) + "; known are float32, bfloat16, float16, float64 and integers");
 }
 
-bool is_floating(dtype type) {
-  return type == dtype::f64 || type == dtype::f32 || type == dtype::f16 || type == dtype::bf16;
-}
+bool is_floating(dtype type) { return type == dtype::f64 || type == dtype::f32 || type == dtype::f16 || type == dtype::bf16; }
 
-void convert(dtype from, std::span<const std::byte> in, dtype to, std::span<std::byte> out) {
+void convert(dtype from, std::span<std::byte const> in, dtype to, std::span<std::byte> out) {
   if (!is_floating(from) || !is_floating(to))
     throw error("cannot convert " + std::string{name_of(from)} + " to " + std::string{name_of(to)} +
                 "; only floating formats are converted");

@@ -71,7 +71,7 @@ class reader {
   std::size_t position() const { return at_; }
   std::size_t left() const { return bytes_.size() - at_; }
 
-  std::span<const std::byte> take(std::size_t size, char const* what) {
+  std::span<std::byte const> take(std::size_t size, char const* what) {
     if (size > left()) fail(std::string{what} + " reaches beyond the end of the file (truncated?)");
     auto const part = bytes_.subspan(at_, size);
     at_ += size;
@@ -162,7 +162,7 @@ class reader {
   }
 
   std::filesystem::path const& path_;
-  std::span<const std::byte> bytes_;
+  std::span<std::byte const> bytes_;
   std::size_t at_ = 0;
 };
 
@@ -194,21 +194,15 @@ gguf_tensor read_tensor_info(reader& in, std::uint64_t& offset) {
   return tensor;
 }
 
-std::uint64_t elements_of(gguf_tensor const& tensor) {
-  std::uint64_t n = 1;
-  for (auto const extent : tensor.shape) n *= static_cast<std::uint64_t>(extent);
-  return n;
-}
-
 /// The bytes of a tensor that starts at `begin` of the file.
-std::span<const std::byte> bytes_of(reader const& in, std::span<const std::byte> file, gguf_tensor const& tensor,
+std::span<std::byte const> bytes_of(reader const& in, std::span<std::byte const> file, gguf_tensor const& tensor,
                                     std::uint64_t begin) {
   auto const block = gguf_block_of(tensor.type);
   if (!block) {
     if (begin > file.size()) in.fail("tensor " + in_quotes(tensor.name) + " lies beyond the end of the file (truncated?)");
     return {};
   }
-  std::uint64_t const elements = elements_of(tensor);
+  std::uint64_t const elements = tensor.elements();
   auto const row = tensor.shape.empty() ? 1U : static_cast<std::uint64_t>(tensor.shape.back());
   if (row % block->elements != 0)
     in.fail("the rows of tensor " + in_quotes(tensor.name) + " are no whole blocks of " + gguf_type_name(tensor.type));
@@ -243,6 +237,12 @@ std::optional<T> optional_of(T const* value) {
 }
 
 }  // namespace
+
+std::size_t gguf_tensor::elements() const noexcept {
+  std::size_t n = 1;
+  for (auto const extent : shape) n *= static_cast<std::size_t>(extent);
+  return n;
+}
 
 std::vector<std::int64_t> gguf_array::integers() const {
   std::vector<std::int64_t> out(size);
@@ -337,8 +337,6 @@ std::optional<bool> gguf_file::boolean(std::string_view key) const {
 std::optional<std::string_view> gguf_file::string(std::string_view key) const {
   return optional_of(typed<std::string_view>(*this, key, "a text"));
 }
-gguf_array const* gguf_file::array(std::string_view key) const {
-  return typed<gguf_array>(*this, key, "a list");
-}
+gguf_array const* gguf_file::array(std::string_view key) const { return typed<gguf_array>(*this, key, "a list"); }
 
 }  // namespace kedge::llm

@@ -212,7 +212,7 @@ std::optional<gguf_block> gguf_block_of(std::uint32_t type) {
   return known == nullptr ? std::nullopt : std::optional<gguf_block>{known->block};
 }
 
-void dequantise(std::uint32_t type, std::span<const std::byte> in, std::span<float> out) {
+void dequantise(std::uint32_t type, std::span<std::byte const> in, std::span<float> out) {
   auto const* known = find_format(type);
   if (known == nullptr)
     throw error("weights stored as " + gguf_type_name(type) +

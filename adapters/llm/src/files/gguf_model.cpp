@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>    // any_of, all_of
+#include <algorithm>    // all_of, any_of, max_element
 #include <array>        // array
+#include <cmath>        // abs, pow
 #include <map>          // map
+#include <numbers>      // pi
 #include <string_view>  // string_view
+#include <vector>       // vector
 
 #include <kedge/llm/files/error.hpp>
 
@@ -63,12 +66,8 @@ std::int64_t or_else(gguf_file const& file, std::string_view key, std::int64_t f
   return file.find(key_of(file, key)) == nullptr ? fallback : required(file, key);
 }
 
-std::int64_t query_heads(gguf_file const& file) {
-  return required(file, "attention.head_count");
-}
-std::int64_t key_heads(gguf_file const& file) {
-  return or_else(file, "attention.head_count_kv", query_heads(file));
-}
+std::int64_t query_heads(gguf_file const& file) { return required(file, "attention.head_count"); }
+std::int64_t key_heads(gguf_file const& file) { return or_else(file, "attention.head_count_kv", query_heads(file)); }
 
 bool has_tensor(gguf_file const& file, std::string_view name) {
   return std::any_of(file.tensors().begin(), file.tensors().end(), [&](auto const& t) { return t.name == name; });
@@ -130,9 +129,46 @@ std::optional<gguf_name> split_name(std::string_view name) {
   return out;
 }
 
-/// rope_parameters, with the scalings that GGUF can state. theta and type come first, as transformers writes them.
+/// Llama 3's frequency scaling as config.json states it; the three constants are the same in every model that uses it.
+struct llama3_scaling {
+  double factor = 1;
+  static constexpr double low = 1, high = 4, original = 8192;
+
+  /// What a frequency is divided by: 1 for short waves, `factor` for long ones, a blend between them.
+  double operator()(double frequency) const {
+    double const wave = 2 * std::numbers::pi / frequency;
+    if (wave < original / high) return 1;
+    if (wave > original / low) return factor;
+    double const smooth = (original / wave - low) / (high - low);
+    return 1 / ((1 - smooth) / factor + smooth);
+  }
+};
+
+/// Adds Llama 3's scaling, which a GGUF file states as a divisor for each rotary frequency.
+void put_frequency_divisors(gguf_file const& file, gguf_tensor const& divisors, double theta, json& rope) {
+  if (divisors.bytes.empty())
+    fail(file, "the rotary frequencies are stored as " + gguf_type_name(divisors.type) + ", which is not supported");
+  std::vector<float> stored(divisors.elements());
+  dequantise(divisors.type, divisors.bytes, stored);
+  llama3_scaling const scaling{static_cast<double>(*std::max_element(stored.begin(), stored.end()))};
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    double const expected = scaling(std::pow(theta, -static_cast<double>(i) / static_cast<double>(stored.size())));
+    if (!(std::abs(stored[i] - expected) <= 1e-3 * expected))
+      fail(file,
+           "the rotary frequencies (tensor 'rope_freqs.weight') are scaled in a way that is not Llama 3's and not supported");
+  }
+  if (scaling.factor == 1) return;
+  rope["rope_type"] = "llama3";
+  rope["factor"] = scaling.factor;
+  rope["high_freq_factor"] = llama3_scaling::high;
+  rope["low_freq_factor"] = llama3_scaling::low;
+  rope["original_max_position_embeddings"] = static_cast<std::int64_t>(llama3_scaling::original);
+}
+
+/// rope_parameters, with the scalings that GGUF can state.
 json rope_of(gguf_file const& file) {
-  json rope = {{"rope_theta", file.real(key_of(file, "rope.freq_base")).value_or(10000.0)}, {"rope_type", "default"}};
+  double const theta = file.real(key_of(file, "rope.freq_base")).value_or(10000.0);
+  json rope = {{"rope_theta", theta}, {"rope_type", "default"}};
   auto const type = file.string(key_of(file, "rope.scaling.type")).value_or("none");
   auto const factor = file.real(key_of(file, "rope.scaling.factor"));
   if (type != "none" && factor && *factor != 1.0) {
@@ -142,7 +178,11 @@ json rope_of(gguf_file const& file) {
     if (auto const original = file.integer(key_of(file, "rope.scaling.original_context_length")))
       rope["original_max_position_embeddings"] = *original;
   }
-  return rope;
+  for (auto const& tensor : file.tensors())
+    if (tensor.name == "rope_freqs.weight") put_frequency_divisors(file, tensor, theta, rope);
+  if (*file.string("general.architecture") != "gemma3") return rope;
+  double const local = file.real(key_of(file, "rope.freq_base_swa")).value_or(10000.0);
+  return {{"full_attention", rope}, {"sliding_attention", {{"rope_theta", local}, {"rope_type", "default"}}}};
 }
 
 void put_token_ids(gguf_file const& file, json& config) {
@@ -190,7 +230,7 @@ void put_family_keys(gguf_file const& file, family const& model, json& config) {
 std::optional<gguf_spelling> spell(gguf_file const& file, gguf_tensor const& tensor) {
   family const& model = family_of(file);
   auto const name = split_name(tensor.name);
-  if (name && (name->part.starts_with("rope_freqs") || name->part.starts_with("rope_factors"))) return std::nullopt;
+  if (name && name->part == "rope_freqs") return std::nullopt;  // stated in config.json
   auto const part = name ? part_name(model, name->part) : std::string_view{};
   bool const outer = part.starts_with("model.") || part == "lm_head";
   if (part.empty() || outer != name->layer.empty())
@@ -209,6 +249,9 @@ std::optional<gguf_spelling> spell(gguf_file const& file, gguf_tensor const& ten
 
 json config_from(gguf_file const& file) {
   family const& model = family_of(file);
+  if (auto const parts = file.integer("split.count"); parts.value_or(1) > 1)
+    fail(file,
+         "the file is one of " + std::to_string(*parts) + " parts of a model; merge them first (llama-gguf-split --merge)");
   json config = json::object();
   config["architectures"] = {std::string{model.model_class}};
   config["attention_dropout"] = 0.0;

@@ -48,9 +48,7 @@ std::vector<char32_t> code_points(std::string_view text) {
 }
 
 /// GPT-2's spelling of bytes: printable Latin-1 stands for itself, the 68 other bytes for U+0100 upwards, in order.
-bool is_plain_byte(char32_t c) {
-  return (c >= 33 && c <= 126) || (c >= 161 && c <= 172) || (c >= 174 && c <= 255);
-}
+bool is_plain_byte(char32_t c) { return (c >= 33 && c <= 126) || (c >= 161 && c <= 172) || (c >= 174 && c <= 255); }
 
 bool is_byte_spelling(std::string_view token) {
   auto const points = code_points(token);
@@ -144,9 +142,8 @@ merge_list implied_merges(gguf_file const& file, vocabulary const& words, std::v
       auto const right = words.ids.find(token.substr(cut));
       if (right != words.ids.end()) found.push_back({scores[id], seen, length - seen, left->second, right->second, id});
     }
-    std::sort(found.begin() + static_cast<std::ptrdiff_t>(first), found.end(), [](auto const& a, auto const& b) {
-      return std::pair{a.left, a.right} < std::pair{b.left, b.right};
-    });
+    std::sort(found.begin() + static_cast<std::ptrdiff_t>(first), found.end(),
+              [](auto const& a, auto const& b) { return std::pair{a.left, a.right} < std::pair{b.left, b.right}; });
   }
   std::stable_sort(found.begin(), found.end(), [](auto const& a, auto const& b) {
     return std::tuple{a.score, a.left_length, a.right_length} > std::tuple{b.score, b.left_length, b.right_length};

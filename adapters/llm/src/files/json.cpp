@@ -14,9 +14,7 @@ namespace {
 using json = nlohmann::ordered_json;
 using members = std::vector<std::pair<std::string const, json>>;  // what an ordered object is underneath
 
-members& members_of(json& object) {
-  return object.get_ref<json::object_t&>();
-}
+members& members_of(json& object) { return object.get_ref<json::object_t&>(); }
 
 /// Builds the document from the parser's events. Objects are kept as plain vectors while they grow; repeated keys are
 /// looked for once, when the object is complete.

@@ -23,7 +23,7 @@ namespace {
 mapped_file::mapped_file(std::filesystem::path path) : path_(std::move(path)) {
   int const descriptor = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) fail(path_, std::strerror(errno));
-  struct stat status {};
+  struct stat status{};
   if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(descriptor);
     fail(path_, "it is not a regular file");

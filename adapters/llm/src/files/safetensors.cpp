@@ -124,7 +124,7 @@ class header_reader {
   }
 
   mapped_file const& file_;
-  std::span<const std::byte> data_;
+  std::span<std::byte const> data_;
 };
 
 }  // namespace
@@ -240,8 +240,7 @@ void write_safetensors(std::filesystem::path const& path, std::vector<tensor_to_
                        std::map<std::string, std::string> const& metadata) {
   std::vector<tensor_plan> plan;
   for (auto const& t : tensors) plan.push_back({t.name, t.type, t.shape});
-  write_safetensors(
-      path, plan, [&](std::size_t index) { return tensors[index].bytes; }, metadata);
+  write_safetensors(path, plan, [&](std::size_t index) { return tensors[index].bytes; }, metadata);
 }
 
 void write_model_safetensors(std::filesystem::path const& folder, std::vector<tensor_plan> const& plan,
@@ -260,8 +259,7 @@ void write_model_safetensors(std::filesystem::path const& folder, std::vector<te
       total += plan[index].bytes();
       parameters += plan[index].bytes() / size_of(plan[index].type);
     }
-    write_safetensors(
-        folder / name, part, [&](std::size_t i) { return bytes_of(shards[s][i]); }, torch_metadata);
+    write_safetensors(folder / name, part, [&](std::size_t i) { return bytes_of(shards[s][i]); }, torch_metadata);
   }
   json index = {{"metadata", {{"total_parameters", parameters}, {"total_size", total}}}};
   index["weight_map"] = weight_map;

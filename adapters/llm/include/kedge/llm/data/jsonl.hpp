@@ -17,8 +17,8 @@ struct json_line {
   std::string place;       ///< "'FILE':NUMBER", for messages
 };
 
-/// Reads a file of one JSON object a line, in order. Blank lines, a byte order mark and CRLF line ends are passed over; a
-/// pipe or a device (/dev/stdin) is read to its end first.
+/// Reads a file of one JSON object a line, in order. Blank lines, a byte order mark and CRLF line ends are passed over. A
+/// pipe or a device (/dev/stdin) is read to its end first; a file compressed by gzip or zstd goes through that program.
 ///
 /// `take` may throw kedge::llm::error with the reason why a line won't do; the message gets the place in front. With
 /// `skip_bad_lines` such lines, and lines that are no JSON object, are counted and left out instead.

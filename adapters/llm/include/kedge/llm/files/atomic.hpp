@@ -18,7 +18,7 @@ class pending_file {
   pending_file& operator=(pending_file const&) = delete;
   ~pending_file();
 
-  void write(std::span<const std::byte> bytes);
+  void write(std::span<std::byte const> bytes);
   void write(std::string_view text) { write(std::as_bytes(std::span{text.data(), text.size()})); }
   void commit();
 
@@ -31,7 +31,7 @@ class pending_file {
 };
 
 /// pending_file in one call.
-void write_file_atomically(std::filesystem::path const& path, std::span<const std::byte> bytes);
+void write_file_atomically(std::filesystem::path const& path, std::span<std::byte const> bytes);
 void write_file_atomically(std::filesystem::path const& path, std::string_view text);
 
 /// Copies a file through write_file_atomically.

@@ -59,7 +59,7 @@ class checkpoint {
   void read(std::string_view name, dtype as, std::span<std::byte> out) const;
 
   /// The bytes in the mapped file, where the tensor is stored as `as` in this order and aligned for it; else nothing.
-  std::optional<std::span<const std::byte>> view(std::string_view name, dtype as) const;
+  std::optional<std::span<std::byte const>> view(std::string_view name, dtype as) const;
 
   std::filesystem::path const& path() const noexcept;
 

@@ -36,7 +36,7 @@ bool is_floating(dtype type);
 /// shapes  `in` holds n elements of `from`, `out` n elements of `to`; neither needs any alignment; they may not overlap
 /// throws  kedge::llm::error if a format is not floating or the sizes do not match
 /// cost    one pass, vectorised by the compiler
-void convert(dtype from, std::span<const std::byte> in, dtype to, std::span<std::byte> out);
+void convert(dtype from, std::span<std::byte const> in, dtype to, std::span<std::byte> out);
 
 /// Upper half of an IEEE binary32, rounded to nearest even. NaN becomes a quiet NaN of the same sign.
 constexpr std::uint16_t bf16_bits(float x) noexcept {
@@ -47,9 +47,7 @@ constexpr std::uint16_t bf16_bits(float x) noexcept {
   return static_cast<std::uint16_t>((is_nan ? nan : rounded) >> 16);
 }
 
-constexpr float float_from_bf16(std::uint16_t bits) noexcept {
-  return std::bit_cast<float>(std::uint32_t{bits} << 16);
-}
+constexpr float float_from_bf16(std::uint16_t bits) noexcept { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
 
 /// IEEE binary16 of x, rounded to nearest even; overflow gives infinity, tiny values give subnormals.
 constexpr std::uint16_t f16_bits(float x) noexcept {

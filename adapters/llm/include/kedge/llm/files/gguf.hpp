@@ -9,6 +9,7 @@
 #include <string>         // string
 #include <string_view>    // string_view
 #include <unordered_map>  // unordered_map
+#include <utility>        // pair
 #include <variant>        // variant
 #include <vector>         // vector
 
@@ -21,7 +22,7 @@ namespace kedge::llm {
 struct gguf_array {
   std::uint32_t element_type = 0;  ///< GGUF's number of the element type
   std::size_t size = 0;
-  std::span<const std::byte> raw;         ///< numbers, little-endian, unaligned; empty for strings
+  std::span<std::byte const> raw;         ///< numbers, little-endian, unaligned; empty for strings
   std::vector<std::string_view> strings;  ///< views into the mapped file
 
   /// Numbers as int64 or double. throws kedge::llm::error for strings or nested arrays
@@ -37,7 +38,10 @@ struct gguf_tensor {
   std::string name;
   std::vector<std::int64_t> shape;
   std::uint32_t type = 0;            ///< ggml's number of the storage type, see gguf_type_name
-  std::span<const std::byte> bytes;  ///< empty where the type's size is unknown
+  std::span<std::byte const> bytes;  ///< empty where the type's size is unknown
+
+  /// Product of the shape.
+  std::size_t elements() const noexcept;
 };
 
 /// A GGUF file, versions 2 and 3, little-endian: metadata and tensors. The file stays mapped.
@@ -83,6 +87,6 @@ std::optional<dtype> gguf_plain_type(std::uint32_t type);
 /// Decodes whole blocks to fp32, bit for bit as the Python package `gguf` does.
 /// shapes  `in` is k blocks, `out` k · elements floats
 /// throws  kedge::llm::error for a type that gguf_block_of does not know, or sizes that do not match
-void dequantise(std::uint32_t type, std::span<const std::byte> in, std::span<float> out);
+void dequantise(std::uint32_t type, std::span<std::byte const> in, std::span<float> out);
 
 }  // namespace kedge::llm

@@ -19,7 +19,7 @@ class mapped_file {
   mapped_file& operator=(mapped_file const&) = delete;
   ~mapped_file();
 
-  std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
+  std::span<std::byte const> bytes() const noexcept { return {data_, size_}; }
   std::string_view text() const noexcept { return {reinterpret_cast<char const*>(data_), size_}; }
   std::filesystem::path const& path() const noexcept { return path_; }
 

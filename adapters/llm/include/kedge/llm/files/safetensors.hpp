@@ -23,7 +23,7 @@ struct safetensors_entry {
   std::string stored_type;    ///< "BF16", "F8_E4M3", …
   std::optional<dtype> type;  ///< the same, where kedge has the format
   std::vector<std::int64_t> shape;
-  std::span<const std::byte> bytes;  ///< in the mapped file
+  std::span<std::byte const> bytes;  ///< in the mapped file
 };
 
 /// A safetensors file, mapped. The header is held to the format's rules: at most 100 MB, JSON without repeated keys, byte
@@ -54,7 +54,7 @@ struct tensor_plan {
 };
 
 /// Gives the bytes of tensor `index` of the plan; they need to stay valid until the next call only.
-using tensor_bytes = std::function<std::span<const std::byte>(std::size_t index)>;
+using tensor_bytes = std::function<std::span<std::byte const>(std::size_t index)>;
 
 /// Writes one safetensors file, tensor by tensor, so that no more than one needs to be in memory.
 /// The data are laid out by falling element size, then name, which keeps every tensor aligned; `bytes_of` is called once
@@ -68,7 +68,7 @@ struct tensor_to_write {
   std::string name;
   dtype type = dtype::f32;
   std::vector<std::int64_t> shape;
-  std::span<const std::byte> bytes;
+  std::span<std::byte const> bytes;
 };
 
 /// The same for tensors in memory.
