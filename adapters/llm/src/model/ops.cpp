@@ -88,18 +88,22 @@ at::Tensor by_token(at::Tensor const& x) { return x.squeeze(0).transpose(0, 1); 
 
 // 0 where query i of `queries` may see key j of prompt + queries, -inf elsewhere.
 at::Tensor continuation_mask(std::int64_t prompt, std::int64_t queries, at::Tensor const& like) {
-  return at::full({queries, prompt + queries}, -INFINITY, like.options()).triu_(prompt + 1);
+  at::ScalarType const type = like.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  return at::full({queries, prompt + queries}, -INFINITY, like.options().dtype(type)).triu_(prompt + 1);
 }
 
 struct attended {
   at::Tensor output, log_sum;
 };
 
+// The fused CPU kernel's backward step is several times slower in bf16 than in fp32, which is more exact as well.
+at::Tensor wide(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
+
 // One attention call. The fused CPU kernel never holds the score matrix; elsewhere plain products give the same result.
 attended attend(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v, std::optional<at::Tensor> const& mask) {
   if (q.is_cpu()) {
-    auto [output, log_sum] = at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, !mask, mask);
-    return {output, log_sum};
+    auto [output, log_sum] = at::_scaled_dot_product_flash_attention_for_cpu(wide(q), wide(k), wide(v), 0.0, !mask, mask);
+    return {output.to(q.scalar_type()), log_sum};
   }
   std::int64_t const group = q.size(1) / k.size(1);
   at::Tensor const keys = k.repeat_interleave(group, 1), values = v.repeat_interleave(group, 1);
@@ -113,9 +117,9 @@ shared_prompt_attention::gradients attend_backward(at::Tensor const& g, at::Tens
                                                    at::Tensor const& v, attended const& kept,
                                                    std::optional<at::Tensor> const& mask) {
   if (q.is_cpu()) {
-    auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(g, q, k, v, kept.output, kept.log_sum, 0.0,
-                                                                                 !mask, mask);
-    return {dq, dk, dv};
+    auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+        wide(g), wide(q), wide(k), wide(v), wide(kept.output), kept.log_sum, 0.0, !mask, mask);
+    return {dq, dk, dv};  // copied into gradients of q's type
   }
   std::int64_t const group = q.size(1) / k.size(1);
   double const scale = 1 / std::sqrt(static_cast<double>(q.size(-1)));

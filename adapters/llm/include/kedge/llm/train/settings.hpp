@@ -16,7 +16,7 @@ struct device_settings {
   std::string dtype = "auto";       ///< auto | float32 | bfloat16 | float64
   std::string device = "cpu";       ///< cpu | cuda | cuda:N
   int threads = 0;                  ///< 0: all cores
-  std::size_t micro_batch_tokens = 1024;  ///< tokens computed at once; a memory setting that changes no result
+  std::size_t micro_batch_tokens = 512;   ///< tokens computed at once; a memory setting that changes no result
 };
 
 /// A training run on preference pairs. Names and meanings are TRL's where it has them.
