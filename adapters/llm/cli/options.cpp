@@ -22,7 +22,7 @@ void parse(CLI::App& app, arguments const& args) {
 
 void add_compute_options(CLI::App& app, llm::device_settings& c) {
   auto const group = "Computation";
-  app.add_option("--dtype", c.dtype, "auto, float32, bfloat16 or float64; auto takes bfloat16 where the processor multiplies it")->capture_default_str()->group(group);
+  app.add_option("--dtype", c.dtype, "auto, float32, bfloat16 or float64; auto takes bfloat16 where there are matrix units for it")->capture_default_str()->group(group);
   app.add_option("--device", c.device, "cpu, cuda or cuda:N")->capture_default_str()->group(group);
   app.add_option("--threads", c.threads, "0: all cores")->capture_default_str()->group(group);
   app.add_option("--micro_batch_tokens", c.micro_batch_tokens, "tokens computed at once; bounds memory, changes no result")->capture_default_str()->group(group);
