@@ -31,7 +31,7 @@ TEST_CASE("a pack of bf16 tensors is combined in fp32 and rounded once", "[confo
   CHECK(at::equal(y[0], x[0]));
 }
 
-TEST_CASE("deep_copy shares nothing, a plain copy aliases", "[conformance]") {
+TEST_CASE("deep_copy shares nothing and a plain copy aliases", "[conformance]") {
   std::vector<at::Tensor> const x{at::zeros({2})};
   std::vector<at::Tensor> const alias = x, copy = kedge::deep_copy(x);
   x[0].fill_(1);

@@ -91,7 +91,7 @@ TEST_CASE("a packed batch with shared prompts has the loss and every gradient of
   }
 }
 
-TEST_CASE("order, micro-batches and recomputation change no loss and no gradient", "[lm]") {
+TEST_CASE("order and micro-batches and recomputation change no loss and no gradient", "[lm]") {
   transformer_config const config = plain::tiny_config(true);
   pack const theta = plain::random_parameters(config, at::kDouble, 3);
   auto const pairs = plain::random_pairs(8, config.vocabulary, 4);

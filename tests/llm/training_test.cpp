@@ -144,7 +144,7 @@ TEST_CASE("one chunk of sdpo and one round of apo are dpo bit for bit", "[traini
   CHECK(trained(settings_for(folder / "apo"), {.method = "apo", .chunks = 1, .momentum = "constant", .alpha = 0.5}) == dpo);
 }
 
-TEST_CASE("apo with alpha 0 is iterative dpo bit for bit, with alpha above 0 it is not", "[training]") {
+TEST_CASE("apo with alpha 0 is iterative dpo bit for bit and with alpha above 0 it is not", "[training]") {
   scratch const folder;
   std::string const iterative = trained(settings_for(folder / "sdpo"), {.method = "sdpo", .chunks = 3});
   round_settings apo{.method = "apo", .chunks = 3, .momentum = "constant", .alpha = 0};
@@ -220,6 +220,16 @@ TEST_CASE("a resume with other settings is refused and names the setting", "[tra
   s.resume_from_checkpoint = "latest";
   s.loss.beta = 0.2;
   CHECK_THROWS_WITH(train_preferences(s, {}), kedge::testing::contains("beta = 0.1"));
+}
+
+TEST_CASE("memory is flat over 200 steps", "[training]") {
+  scratch const folder;
+  training_settings s = settings_for(folder / "few");
+  s.max_steps = 20;
+  std::size_t const few = train_preferences(s, {}).peak_memory_bytes;
+  s = settings_for(folder / "many");
+  s.max_steps = 200;
+  CHECK(train_preferences(s, {}).peak_memory_bytes < few + (4u << 20));
 }
 
 TEST_CASE("difficulty orders the rounds", "[training]") {

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The program from the outside: exit codes, one clear line for each thing that is wrong, and what an interrupt leaves.
+
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "support/catch.hpp"
+
+namespace fs = std::filesystem;
+using kedge::testing::contains;
+
+namespace {
+
+fs::path const tiny = fs::path(KEDGE_TESTS_DIR) / "golden/tiny";
+
+struct outcome {
+  int code = 0;
+  std::string text;  ///< standard output and error
+};
+
+outcome shell(std::string const& command) {
+  outcome result;
+  std::FILE* const pipe = popen((command + " 2>&1").c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  std::array<char, 4096> buffer{};
+  while (std::size_t const n = std::fread(buffer.data(), 1, buffer.size(), pipe)) result.text.append(buffer.data(), n);
+  int const status = pclose(pipe);
+  result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return result;
+}
+
+std::string quoted(fs::path const& path) { return "'" + path.string() + "'"; }
+
+outcome kedge_program(std::string const& arguments) { return shell(quoted(KEDGE_PROGRAM) + " " + arguments); }
+
+class scratch {
+ public:
+  scratch() {
+    std::string name = (fs::temp_directory_path() / "kedge-program-XXXXXX").string();
+    path_ = mkdtemp(name.data());
+  }
+  ~scratch() { fs::remove_all(path_); }
+  scratch(scratch const&) = delete;
+  scratch& operator=(scratch const&) = delete;
+  [[nodiscard]] fs::path operator/(std::string const& name) const { return path_ / name; }
+
+ private:
+  fs::path path_;
+};
+
+std::string dpo(fs::path const& output, std::string const& more) {
+  return "dpo --model_name_or_path " + quoted(tiny / "tied") + " --dataset " + quoted(tiny / "pairs.jsonl") + " --output_dir " + quoted(output) +
+         " --dtype float32 --learning_rate 1e-3 " + more;
+}
+
+void check_one_line(outcome const& result, int code, std::string const& part) {
+  INFO(result.text);
+  CHECK(result.code == code);
+  CHECK_THAT(result.text, contains(part));
+  CHECK(std::count(result.text.begin(), result.text.end(), '\n') == 1);
+}
+
+}  // namespace
+
+TEST_CASE("wrong usage exits with 2 and one line", "[program]") {
+  scratch const folder;
+  check_one_line(kedge_program("train"), 2, "train");
+  check_one_line(kedge_program("dpo"), 2, "required");
+  check_one_line(kedge_program(dpo(folder / "out", "--betta 1")), 2, "betta");
+  check_one_line(kedge_program(dpo(folder / "out", "--beta much")), 2, "beta");
+  CHECK(kedge_program("--help").code == 0);
+  CHECK_THAT(kedge_program("apo --help").text, contains("--extrapolate"));
+  CHECK_FALSE(fs::exists(folder / "out"));
+}
+
+TEST_CASE("bad input exits with 1 and one line", "[program]") {
+  scratch const folder;
+  check_one_line(kedge_program(dpo(folder / "out", "--loss_type sigmoidal")), 1, "sigmoidal");
+  check_one_line(kedge_program("score --model_name_or_path " + quoted(folder / "none") + " --dataset x"), 1, "none");
+  check_one_line(kedge_program(dpo("/proc/kedge", "--max_steps 1")), 1, "/proc/kedge");
+  std::ofstream(folder / "bad.jsonl") << "{\"prompt\": \"a\", \"chosen\": \"b\"}\n";
+  check_one_line(kedge_program("score --model_name_or_path " + quoted(tiny / "tied") + " --dataset " + quoted(folder / "bad.jsonl")), 1, "rejected");
+  check_one_line(kedge_program("tokenize --model_name_or_path " + quoted(tiny / "tied") + " --chat --input " + quoted(folder / "bad.jsonl")), 1, ":1");
+}
+
+TEST_CASE("dashes and underscores in flags are the same and a config file has the same keys", "[program]") {
+  scratch const folder;
+  std::ofstream(folder / "run.toml") << "max_steps = 3\nlogging_steps = 1\n";
+  outcome const result = kedge_program(dpo(folder / "out", "--max-steps 2 --quiet --config " + quoted(folder / "run.toml")));
+  INFO(result.text);
+  CHECK(result.code == 0);
+  std::ifstream metrics(folder / "out" / "metrics.jsonl");
+  std::size_t lines = 0;
+  for (std::string line; std::getline(metrics, line);) ++lines;
+  CHECK(lines == 2);  // the flag wins over the file's three steps, the file says that each is logged
+}
+
+TEST_CASE("an interrupted run saves and exits with 130 and goes on", "[program]") {
+  scratch const folder;
+  std::string const metrics = quoted(folder / "out" / "metrics.jsonl"), program = quoted(KEDGE_PROGRAM);
+  // Ctrl-C once the file of metrics has so many lines: the run is then inside a round.
+  auto interrupted = [&](int lines, std::string const& more) {
+    return shell(program + " " + dpo(folder / "out", "--max_steps 1000000 --logging_steps 1 --quiet " + more) + " & pid=$!; for i in $(seq 600); do [ $(cat " +
+                 metrics + " 2>/dev/null | wc -l) -ge " + std::to_string(lines) + " ] && break; sleep 0.1; done; kill -INT $pid; wait $pid");
+  };
+  auto checkpoints = [&] { return std::distance(fs::directory_iterator(folder / "out" / "checkpoints"), {}); };
+  CHECK(interrupted(2, "").code == 130);
+  CHECK(checkpoints() == 1);
+  CHECK_FALSE(fs::exists(folder / "out" / "config.json"));
+  CHECK(interrupted(400, "--resume_from_checkpoint latest").code == 130);
+  CHECK(checkpoints() == 2);
+}
