@@ -9,6 +9,7 @@
 #include <kedge/llm/data/jsonl.hpp>
 #include <kedge/llm/data/preferences.hpp>
 #include <kedge/llm/data/prompts.hpp>
+#include <kedge/llm/data/report.hpp>
 #include <kedge/llm/files/checkpoint.hpp>
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/text/chat_template.hpp>
@@ -279,6 +280,39 @@ TEST_CASE("demonstrations learn from the end of the prompt on", "[data]") {
   write_file(folder / "d.jsonl", "{\"prompt\": \"p\"}\n");
   CHECK_THROWS_WITH(read_demonstrations(folder / "d.jsonl", false),
                     contains("neither 'prompt' and 'completion', nor 'messages'"));
+}
+
+TEST_CASE("the report of a data set counts shapes and names the lines to look at", "[data]") {
+  scratch_folder const folder;
+  std::string const system = R"({"role": "system", "content": "s"}, {"role": "user", "content": "u"})";
+  std::string const turns = system + R"(, {"role": "assistant", "content": "a"}, {"role": "user", "content": "v"})";
+  std::string const answer = R"([{"role": "assistant", "content": "yes"}])";
+  auto const examples = read_text(
+      folder, messages_line + "\n" + messages_line + "\n" + R"({"prompt": "p", "chosen": "same", "rejected": "same"})" + "\n" +
+                  R"({"prompt": "p", "chosen": "x", "rejected": " \n", "score_chosen": 0, "score_rejected": 1})" + "\n" +
+                  "{\"prompt\": [" + turns + "], \"chosen\": " + answer +
+                  R"(, "rejected": [{"role": "assistant", "content": ""}]})");
+  std::vector<preference_pair> encoded(4);
+  for (std::size_t i = 0; i < 4; ++i) encoded[i].chosen.resize(i * 3);
+  encoded[2].truncated = true;
+  auto const report = report_on(examples, encoded);
+  CHECK(report.pairs == 5);
+  CHECK(report.conversations == 3);
+  CHECK(report.with_system == 1);
+  CHECK(report.several_turns == 1);
+  CHECK(report.with_scores == 3);
+  CHECK(report.prompts == 3);
+  CHECK(report.repeated == std::vector<std::size_t>{2});
+  CHECK(report.identical == std::vector<std::size_t>{3});
+  CHECK(report.empty == std::vector<std::size_t>{4, 5});
+  CHECK(report.reversed == std::vector<std::size_t>{4});
+  CHECK(report.truncated == 1);
+  CHECK(report.chosen.most == 9);
+  CHECK(report.chosen.median == 3);
+  CHECK(report.chosen.mean == 4.5);
+  CHECK(report.chosen.histogram == std::vector<std::size_t>{1, 0, 1, 1, 1});
+  CHECK(to_json(report).at("chosen").at("percentile_95") == 9);
+  CHECK(report_on(examples, {}).prompt.most == 0);
 }
 
 TEST_CASE("every mutation of a file of pairs is read or refused in one line", "[data]") {

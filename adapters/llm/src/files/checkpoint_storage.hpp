@@ -14,6 +14,8 @@
 
 #include <kedge/llm/files/checkpoint.hpp>
 
+#include "name_hash.hpp"
+
 namespace kedge::llm {
 
 /// Where a tensor's numbers lie and what has to be done to them to get Hugging Face's.
@@ -24,11 +26,6 @@ struct tensor_source {
   bool readable = true;           ///< false: of a format that only has a name
   std::int64_t paired_heads = 0;  ///< > 0: rows of each head are stored as (pair, half), wanted as (half, pair)
   float shift = 0;                ///< added in fp32
-};
-
-struct name_hash {
-  using is_transparent = void;
-  std::size_t operator()(std::string_view name) const noexcept { return std::hash<std::string_view>{}(name); }
 };
 
 struct checkpoint::storage {

@@ -4,6 +4,7 @@
 // how spaces are spelled) follows from the vocabulary's kind, as in transformers, whose ids are the standard here.
 #include <algorithm>      // all_of, sort, stable_sort
 #include <array>          // array
+#include <functional>     // equal_to
 #include <string_view>    // string_view
 #include <unordered_map>  // unordered_map
 #include <vector>         // vector
@@ -12,6 +13,7 @@
 #include <kedge/llm/files/json.hpp>
 
 #include "gguf_to_hf.hpp"
+#include "name_hash.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -23,9 +25,9 @@ constexpr std::int64_t user_defined_token = 4;
 constexpr std::string_view space_mark = "\xe2\x96\x81";  // U+2581, a space in SentencePiece
 
 struct vocabulary {
-  std::vector<std::string> tokens;                    // by id
-  std::unordered_map<std::string, std::int64_t> ids;  // a repeated token keeps its last id
-  std::vector<std::int64_t> types;                    // by id, or empty
+  std::vector<std::string> tokens;                                                // by id
+  std::unordered_map<std::string, std::int64_t, name_hash, std::equal_to<>> ids;  // a repeated token keeps its last id
+  std::vector<std::int64_t> types;                                                // by id, or empty
   bool byte_level = false;
 };
 
@@ -137,9 +139,9 @@ merge_list implied_merges(gguf_file const& file, vocabulary const& words, std::v
     for (std::size_t cut = 1; cut < token.size(); ++cut) {
       if ((static_cast<unsigned char>(token[cut]) & 0xc0U) == 0x80U) continue;
       ++seen;
-      auto const left = words.ids.find(token.substr(0, cut));
+      auto const left = words.ids.find(std::string_view{token}.substr(0, cut));
       if (left == words.ids.end()) continue;
-      auto const right = words.ids.find(token.substr(cut));
+      auto const right = words.ids.find(std::string_view{token}.substr(cut));
       if (right != words.ids.end()) found.push_back({scores[id], seen, length - seen, left->second, right->second, id});
     }
     std::sort(found.begin() + static_cast<std::ptrdiff_t>(first), found.end(),
