@@ -14,9 +14,11 @@
 #include <string>
 
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 namespace fs = std::filesystem;
 using kedge::testing::contains;
+using kedge::testing::scratch_folder;
 
 namespace {
 
@@ -42,21 +44,6 @@ std::string quoted(fs::path const& path) { return "'" + path.string() + "'"; }
 
 outcome kedge_program(std::string const& arguments) { return shell(quoted(KEDGE_PROGRAM) + " " + arguments); }
 
-class scratch {
- public:
-  scratch() {
-    std::string name = (fs::temp_directory_path() / "kedge-program-XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~scratch() { fs::remove_all(path_); }
-  scratch(scratch const&) = delete;
-  scratch& operator=(scratch const&) = delete;
-  [[nodiscard]] fs::path operator/(std::string const& name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
-
 std::string dpo(fs::path const& output, std::string const& more) {
   return "dpo --model_name_or_path " + quoted(tiny / "tied") + " --dataset " + quoted(tiny / "pairs.jsonl") + " --output_dir " + quoted(output) +
          " --dtype float32 --learning_rate 1e-3 " + more;
@@ -72,7 +59,7 @@ void check_one_line(outcome const& result, int code, std::string const& part) {
 }  // namespace
 
 TEST_CASE("wrong usage exits with 2 and one line", "[program]") {
-  scratch const folder;
+  scratch_folder const folder;
   check_one_line(kedge_program("train"), 2, "train");
   check_one_line(kedge_program("dpo"), 2, "required");
   check_one_line(kedge_program(dpo(folder / "out", "--betta 1")), 2, "betta");
@@ -83,7 +70,7 @@ TEST_CASE("wrong usage exits with 2 and one line", "[program]") {
 }
 
 TEST_CASE("bad input exits with 1 and one line", "[program]") {
-  scratch const folder;
+  scratch_folder const folder;
   check_one_line(kedge_program(dpo(folder / "out", "--loss_type sigmoidal")), 1, "sigmoidal");
   check_one_line(kedge_program("score --model_name_or_path " + quoted(folder / "none") + " --dataset x"), 1, "none");
   check_one_line(kedge_program(dpo("/proc/kedge", "--max_steps 1")), 1, "/proc/kedge");
@@ -93,7 +80,7 @@ TEST_CASE("bad input exits with 1 and one line", "[program]") {
 }
 
 TEST_CASE("dashes and underscores in flags are the same and a config file has the same keys", "[program]") {
-  scratch const folder;
+  scratch_folder const folder;
   std::ofstream(folder / "run.toml") << "max_steps = 3\nlogging_steps = 1\n";
   outcome const result = kedge_program(dpo(folder / "out", "--max-steps 2 --quiet --config " + quoted(folder / "run.toml")));
   INFO(result.text);
@@ -105,7 +92,7 @@ TEST_CASE("dashes and underscores in flags are the same and a config file has th
 }
 
 TEST_CASE("an interrupted run saves and exits with 130 and goes on", "[program]") {
-  scratch const folder;
+  scratch_folder const folder;
   std::string const metrics = quoted(folder / "out" / "metrics.jsonl"), program = quoted(KEDGE_PROGRAM);
   // Ctrl-C once the file of metrics has so many lines: the run is then inside a round.
   auto interrupted = [&](int lines, std::string const& more) {

@@ -15,30 +15,16 @@
 #include <kedge/llm/train/settings.hpp>
 
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 using namespace kedge::llm;
+using kedge::testing::scratch_folder;
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
 namespace {
 
 fs::path const tiny = fs::path(KEDGE_TESTS_DIR) / "golden/tiny";
-
-/// A folder of its own that goes away with the test.
-class scratch {
- public:
-  scratch() {
-    std::string name = (fs::temp_directory_path() / "kedge-training-XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~scratch() { fs::remove_all(path_); }
-  scratch(scratch const&) = delete;
-  scratch& operator=(scratch const&) = delete;
-  [[nodiscard]] fs::path operator/(std::string const& name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
 
 training_settings settings_for(fs::path const& output, std::string const& model = "tied") {
   training_settings s;
@@ -57,12 +43,6 @@ training_settings settings_for(fs::path const& output, std::string const& model 
   return s;
 }
 
-std::string content(fs::path const& file) {
-  std::ifstream in(file, std::ios::binary);
-  REQUIRE(in);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 std::vector<json> lines(fs::path const& file) {
   std::vector<json> all;
   std::ifstream in(file);
@@ -70,7 +50,7 @@ std::vector<json> lines(fs::path const& file) {
   return all;
 }
 
-std::string weights_of(fs::path const& run) { return content(run / "model.safetensors"); }
+std::string weights_of(fs::path const& run) { return kedge::testing::read_file(run / "model.safetensors"); }
 
 std::string trained(training_settings const& settings, round_settings const& rounds = {}) {
   train_preferences(settings, rounds);
@@ -80,7 +60,7 @@ std::string trained(training_settings const& settings, round_settings const& rou
 }  // namespace
 
 TEST_CASE("before the first step the loss is ln 2 and every margin is exactly 0", "[training]") {
-  scratch const folder;
+  scratch_folder const folder;
   for (std::string const dtype : {"float32", "bfloat16"}) {
     training_settings s = settings_for(folder / dtype);
     s.compute.dtype = dtype;
@@ -97,14 +77,14 @@ TEST_CASE("before the first step the loss is ln 2 and every margin is exactly 0"
 }
 
 TEST_CASE("one chunk of sdpo and one round of apo are dpo bit for bit", "[training]") {
-  scratch const folder;
+  scratch_folder const folder;
   std::string const dpo = trained(settings_for(folder / "dpo"));
   CHECK(trained(settings_for(folder / "sdpo"), {.method = "sdpo", .chunks = 1}) == dpo);
   CHECK(trained(settings_for(folder / "apo"), {.method = "apo", .chunks = 1, .momentum = "constant", .alpha = 0.5}) == dpo);
 }
 
 TEST_CASE("apo with alpha 0 is iterative dpo bit for bit and with alpha above 0 it is not", "[training]") {
-  scratch const folder;
+  scratch_folder const folder;
   std::string const iterative = trained(settings_for(folder / "sdpo"), {.method = "sdpo", .chunks = 3});
   round_settings apo{.method = "apo", .chunks = 3, .momentum = "constant", .alpha = 0};
   CHECK(trained(settings_for(folder / "zero"), apo) == iterative);
@@ -120,7 +100,7 @@ TEST_CASE("apo with alpha 0 is iterative dpo bit for bit and with alpha above 0 
 }
 
 TEST_CASE("after a hand-off the loss starts at ln 2 again", "[training]") {
-  scratch const folder;
+  scratch_folder const folder;
   training_settings s = settings_for(folder / "run");
   s.max_steps = 3;
   train_preferences(s, {.method = "sdpo", .chunks = 2, .order = "random"});
@@ -131,7 +111,7 @@ TEST_CASE("after a hand-off the loss starts at ln 2 again", "[training]") {
 }
 
 TEST_CASE("accumulation 1 times 8 is 8 times 1", "[training]") {
-  scratch const folder;
+  scratch_folder const folder;
   training_settings whole = settings_for(folder / "whole"), cut = settings_for(folder / "cut");
   whole.compute.dtype = cut.compute.dtype = "float64";
   whole.per_device_train_batch_size = 8;
@@ -148,7 +128,7 @@ TEST_CASE("accumulation 1 times 8 is 8 times 1", "[training]") {
 }
 
 TEST_CASE("a run that stopped after any step goes on to the same bits", "[training]") {
-  scratch const folder;
+  scratch_folder const folder;
   for (std::string const extrapolate : {"weights", "log-probs"})
     for (std::string const dtype : {"float32", "bfloat16"}) {
       INFO(extrapolate << " " << dtype);
@@ -161,18 +141,18 @@ TEST_CASE("a run that stopped after any step goes on to the same bits", "[traini
       s.logging_steps = 3;
       s.eval_dataset = tiny / "pairs.jsonl";
       std::string const expected = trained(s, rounds);
-      std::string const metrics = content(s.output_dir / "metrics.jsonl");
+      std::string const metrics = kedge::testing::read_file(s.output_dir / "metrics.jsonl");
       for (int step = 1; step <= 6; ++step) {
         training_settings again = s;
         again.resume_from_checkpoint = (s.output_dir / "checkpoints" / ("step-" + std::to_string(step))).string();
         CHECK(trained(again, rounds) == expected);
-        CHECK(content(s.output_dir / "metrics.jsonl") == metrics);
+        CHECK(kedge::testing::read_file(s.output_dir / "metrics.jsonl") == metrics);
       }
     }
 }
 
 TEST_CASE("a resume with other settings is refused and names the setting", "[training]") {
-  scratch const folder;
+  scratch_folder const folder;
   training_settings s = settings_for(folder / "run");
   s.save_steps = 1;
   train_preferences(s, {});
@@ -182,7 +162,7 @@ TEST_CASE("a resume with other settings is refused and names the setting", "[tra
 }
 
 TEST_CASE("memory is flat over 200 steps", "[training]") {
-  scratch const folder;
+  scratch_folder const folder;
   training_settings s = settings_for(folder / "few");
   s.max_steps = 20;
   std::size_t const few = train_preferences(s, {}).peak_memory_bytes;
@@ -192,7 +172,7 @@ TEST_CASE("memory is flat over 200 steps", "[training]") {
 }
 
 TEST_CASE("difficulty orders the rounds", "[training]") {
-  scratch const folder;
+  scratch_folder const folder;
   training_settings s = settings_for(folder / "margin");
   CHECK(trained(s, {.method = "sdpo", .chunks = 2, .order = "easy-to-hard", .difficulty = "logp-margin"}) !=
         trained(settings_for(folder / "reverse"), {.method = "sdpo", .chunks = 2, .order = "hard-to-easy", .difficulty = "logp-margin"}));
@@ -201,7 +181,7 @@ TEST_CASE("difficulty orders the rounds", "[training]") {
 }
 
 TEST_CASE("what can't be trained is refused in one line and leaves nothing behind", "[training]") {
-  scratch const folder;
+  scratch_folder const folder;
   auto refusal = [&](training_settings const& s, round_settings const& r = {}) {
     try {
       train_preferences(s, r);
