@@ -79,7 +79,7 @@ TEST_CASE("The template's own complaint reaches the caller", "[chat_template]") 
   CHECK_THROWS_WITH(render("a\n{{ raise_exception('roles must alternate') }}"), contains("line 2: roles must alternate"));
 }
 
-TEST_CASE("A template can't hang, fill the memory or exhaust the stack", "[chat_template]") {
+TEST_CASE("A template can't hang or fill the memory or exhaust the stack", "[chat_template]") {
   CHECK_THROWS_WITH(render("{% set a = range(100000)|list %}{% for i in range(100000) %}{% set x = a|list %}{% endfor %}"), contains("too many steps"));
   CHECK_THROWS_WITH(render("{% set ns = namespace(x='abcdefgh') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"), contains("text of more than"));
   CHECK_THROWS_WITH(render("{{ 'x' * 1000000000000 }}"), contains("too long"));

@@ -60,7 +60,7 @@ TEST_CASE("Every tokenizer gives the ids and texts of the reference on random Un
   CHECK(files == 14);
 }
 
-TEST_CASE("Merges go by rank, then from the left", "[tokenizer]") {
+TEST_CASE("Merges go by rank and then from the left", "[tokenizer]") {
   auto const t = tokenizer::from_json(byte_pairs());
   CHECK(t.encode("ababab", false) == ids{4, 3});
   CHECK(t.encode("bab", false) == ids{1, 3});
@@ -78,7 +78,7 @@ TEST_CASE("A long word merges like a short one", "[tokenizer]") {
   CHECK(odd.back() == 3);
 }
 
-TEST_CASE("Without an unknown token, what no token spells is dropped", "[tokenizer]") {
+TEST_CASE("Without an unknown token what no token spells is dropped", "[tokenizer]") {
   auto const t = tokenizer::from_json(byte_pairs());
   CHECK(t.encode("a?b", false) == ids{3});
 }
@@ -167,7 +167,7 @@ TEST_CASE("An expression that backtracks without end is stopped", "[tokenizer]")
   CHECK(t.encode("aac", false).size() == 3);
 }
 
-TEST_CASE("A split keeps, drops or joins its matches as its behavior says", "[tokenizer]") {
+TEST_CASE("A split keeps or drops or joins its matches as its behavior says", "[tokenizer]") {
   // merges can't cross pieces, so the ids tell where the text was cut: ab is 3, a and b apart are 0 and 1
   auto const encode = [](char const* behavior, bool invert) {
     json definition = byte_pairs();
