@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# cmake -DPROJECT=... -DBINARY=... -DCOMPONENTS=core,... -DARGUMENTS=... -P build_and_run.cmake: configures a consumer project in a fresh folder,
+# cmake -DPROJECT=... -DBINARY=... -DCOMPONENTS=core,... -DGENERATOR=... -DARGUMENTS=... -P build_and_run.cmake: configures a consumer project in a fresh folder,
 # builds it and runs its programs.
 function(run)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
@@ -11,7 +11,7 @@ function(run)
 endfunction()
 
 file(REMOVE_RECURSE "${BINARY}")
-run("${CMAKE_COMMAND}" -S "${PROJECT}" -B "${BINARY}" --no-warn-unused-cli "-DCOMPONENTS=${COMPONENTS}" ${ARGUMENTS})
+run("${CMAKE_COMMAND}" -S "${PROJECT}" -B "${BINARY}" -G "${GENERATOR}" --no-warn-unused-cli "-DCOMPONENTS=${COMPONENTS}" ${ARGUMENTS})
 if(output MATCHES "CMake Warning")
   message(FATAL_ERROR "configuring warns:\n${output}")
 endif()
