@@ -128,6 +128,7 @@ TEST_CASE("a GGUF file that lies is refused in one line", "[gguf]") {
           "impossible shape");
   refuses(gguf_builder{}.tensor("t", {0}, 0, numbers).file(), "impossible shape");
   refuses(gguf_builder{}.tensor("t", {1, 1, 1, 1, 1}, 0, numbers).file(), "5 dimensions");
+  refuses(gguf_builder{}.tensor("t", {std::uint64_t{1} << 40U}, 16, numbers).file(), "'t' lies beyond the end");
   refuses(gguf_builder{}.tensor("t", {31}, 8, numbers).file(), "no whole blocks of Q8_0");
   refuses(gguf_builder{}.tensor_at("t", {32}, 0, 8, numbers).file(), "impossible offset");
   refuses(gguf_builder{}.tensor_at("t", {32}, 0, ~std::uint64_t{0} - 31, numbers).file(), "impossible offset");

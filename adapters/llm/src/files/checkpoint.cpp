@@ -5,6 +5,7 @@
 #include <kedge/llm/files/checkpoint.hpp>
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/files/gguf.hpp>
+#include <kedge/llm/files/mapped_file.hpp>
 
 #include "checkpoint_storage.hpp"
 
@@ -40,6 +41,20 @@ void read_rows(tensor_source const& source, std::size_t rows, std::size_t width,
     std::size_t const from = heads == 0 ? r : stored_row(r, rows, heads);
     decode(source, source.bytes.subspan(from * in_row, in_row), buffer);
     convert(dtype::f32, std::as_bytes(std::span{buffer}), as, out.subspan(r * out_row, out_row));
+  }
+}
+
+/// Number for number, in pieces whose pages of the map are given back as soon as they are copied: reading a whole model
+/// then takes the memory of the result and little more.
+void read_plain(tensor_source const& source, dtype as, std::span<std::byte> out) {
+  constexpr std::size_t piece = std::size_t{1} << 20U;  // elements
+  std::size_t const in_size = size_of(*source.plain);
+  std::size_t const out_size = size_of(as);
+  for (std::size_t done = 0, count = 0; done * out_size < out.size(); done += count) {
+    count = std::min(piece, out.size() / out_size - done);
+    auto const in = source.bytes.subspan(done * in_size, count * in_size);
+    convert(*source.plain, in, as, out.subspan(done * out_size, count * out_size));
+    mapped_file::release(in);
   }
 }
 
@@ -107,11 +122,12 @@ void checkpoint::read(std::string_view name, dtype as, std::span<std::byte> out)
     throw error(what + " has " + std::to_string(elements) + " elements, but the buffer holds " + std::to_string(out.size()) +
                 " bytes of " + std::string{name_of(as)});
   if (elements == 0) return;
-  if (source.plain && source.paired_heads == 0 && source.shift == 0.0F) return convert(*source.plain, source.bytes, as, out);
+  if (source.plain && source.paired_heads == 0 && source.shift == 0.0F) return read_plain(source, as, out);
   std::size_t const rows = wanted.shape.empty() ? 1 : static_cast<std::size_t>(wanted.shape.front());
   // Without reordering a one-dimensional tensor is one row, not one row an element.
   bool const single = wanted.shape.size() < 2 && source.paired_heads == 0;
   read_rows(source, single ? 1 : rows, single ? elements : elements / rows, as, out);
+  mapped_file::release(source.bytes);
 }
 
 std::optional<std::span<std::byte const>> checkpoint::view(std::string_view name, dtype as) const {

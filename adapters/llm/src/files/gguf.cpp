@@ -199,7 +199,9 @@ std::span<std::byte const> bytes_of(reader const& in, std::span<std::byte const>
                                     std::uint64_t begin) {
   auto const block = gguf_block_of(tensor.type);
   if (!block) {
-    if (begin > file.size()) in.fail("tensor " + in_quotes(tensor.name) + " lies beyond the end of the file (truncated?)");
+    // Its size is not known, but no type takes less than a bit a number.
+    if (begin > file.size() || tensor.elements() / 8 > file.size() - begin)
+      in.fail("tensor " + in_quotes(tensor.name) + " lies beyond the end of the file (truncated?)");
     return {};
   }
   std::uint64_t const elements = tensor.elements();

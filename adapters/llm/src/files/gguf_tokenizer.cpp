@@ -2,10 +2,12 @@
 //
 // A GGUF file carries a vocabulary but no tokenizer.json; what surrounds the vocabulary (how text is split before merging,
 // how spaces are spelled) follows from the vocabulary's kind, as in transformers, whose ids are the standard here.
-#include <algorithm>      // all_of, sort, stable_sort
+#include <algorithm>      // all_of, any_of, sort
 #include <array>          // array
 #include <functional>     // equal_to
+#include <map>            // map
 #include <string_view>    // string_view
+#include <tuple>          // tuple
 #include <unordered_map>  // unordered_map
 #include <vector>         // vector
 
@@ -134,7 +136,6 @@ merge_list implied_merges(gguf_file const& file, vocabulary const& words, std::v
     if (words.ids.at(token) != static_cast<std::int64_t>(id)) continue;  // repeated: the last one counts
     if (token.size() > longest) fail(file, "token " + std::to_string(id) + " of the GGUF vocabulary is longer than 1024 bytes");
     std::size_t const length = code_points(token).size();
-    std::size_t const first = found.size();
     std::size_t seen = 0;
     for (std::size_t cut = 1; cut < token.size(); ++cut) {
       if ((static_cast<unsigned char>(token[cut]) & 0xc0U) == 0x80U) continue;
@@ -144,11 +145,11 @@ merge_list implied_merges(gguf_file const& file, vocabulary const& words, std::v
       auto const right = words.ids.find(std::string_view{token}.substr(cut));
       if (right != words.ids.end()) found.push_back({scores[id], seen, length - seen, left->second, right->second, id});
     }
-    std::sort(found.begin() + static_cast<std::ptrdiff_t>(first), found.end(),
-              [](auto const& a, auto const& b) { return std::pair{a.left, a.right} < std::pair{b.left, b.right}; });
   }
-  std::stable_sort(found.begin(), found.end(), [](auto const& a, auto const& b) {
-    return std::tuple{a.score, a.left_length, a.right_length} > std::tuple{b.score, b.left_length, b.right_length};
+  std::sort(found.begin(), found.end(), [](auto const& a, auto const& b) {
+    auto const rank = [](candidate const& c) { return std::tuple{c.score, c.left_length, c.right_length}; };
+    if (rank(a) != rank(b)) return rank(a) > rank(b);
+    return std::tuple{a.token, a.left, a.right} < std::tuple{b.token, b.left, b.right};
   });
   merge_list out;
   out.reserve(found.size());
@@ -263,26 +264,22 @@ special_ids read_special_ids(gguf_file const& file, vocabulary const& words) {
 }
 
 json added_tokens(vocabulary const& words, special_ids const& named) {
-  std::vector<std::pair<std::int64_t, bool>> added;  // id, special
+  std::map<std::int64_t, bool> special;  // by id; the vocabulary's own mark comes first and counts
   for (std::size_t id = 0; id < words.types.size(); ++id) {
     bool const spelled = !words.byte_level || is_byte_spelling(words.tokens[id]);
-    if (words.types[id] == control_token && spelled) added.emplace_back(words.ids.at(words.tokens[id]), true);
-    if (words.types[id] == user_defined_token) added.emplace_back(words.ids.at(words.tokens[id]), false);
+    if (words.types[id] == control_token && spelled) special.try_emplace(words.ids.at(words.tokens[id]), true);
+    if (words.types[id] == user_defined_token) special.try_emplace(words.ids.at(words.tokens[id]), false);
   }
-  for (auto const& [name, id] : named) added.emplace_back(words.ids.at(words.tokens[static_cast<std::size_t>(id)]), true);
-  std::stable_sort(added.begin(), added.end(), [](auto const& a, auto const& b) { return a.first < b.first; });
+  for (auto const& [name, id] : named) special.try_emplace(words.ids.at(words.tokens[static_cast<std::size_t>(id)]), true);
   json out = json::array();
-  for (std::size_t i = 0; i < added.size(); ++i) {
-    if (i > 0 && added[i - 1].first == added[i].first) continue;  // the vocabulary's own mark came first
-    auto const& [id, special] = added[i];
+  for (auto const& [id, is_special] : special)
     out.push_back({{"id", id},
                    {"content", words.tokens[static_cast<std::size_t>(id)]},
                    {"single_word", false},
                    {"lstrip", false},
                    {"rstrip", false},
                    {"normalized", false},
-                   {"special", special}});
-  }
+                   {"special", is_special}});
   return out;
 }
 

@@ -23,6 +23,10 @@ class mapped_file {
   std::string_view text() const noexcept { return {reinterpret_cast<char const*>(data_), size_}; }
   std::filesystem::path const& path() const noexcept { return path_; }
 
+  /// Tells the system that this part of a map is not needed for now; its memory is given back, and reading the part again
+  /// fetches it again. Safe while others read the same part.
+  static void release(std::span<std::byte const> part) noexcept;
+
  private:
   std::filesystem::path path_;
   std::byte const* data_ = nullptr;
