@@ -59,7 +59,7 @@ void read_vectors(fs::path const& file, named_vectors const& vectors) {
     for (auto const& entry : source.tensors())
       if (entry.name == name) {
         values->resize(entry.bytes.size() / sizeof(double));
-        std::memcpy(values->data(), entry.bytes.data(), entry.bytes.size());
+        if (!values->empty()) std::memcpy(values->data(), entry.bytes.data(), entry.bytes.size());  // null is no operand
       }
 }
 
