@@ -88,7 +88,7 @@ int demo(std::vector<std::string> const& args) {
                 r.result.evaluations[i]);
     }
   std::printf("\nthe models lie in %s; %.2f pairs/s with reference passes\n", paths[2].c_str(),
-              static_cast<double>(rows.front().result.pairs) / rows.front().result.train_seconds);
+              static_cast<double>(rows.front().result.examples) / rows.front().result.train_seconds);
   return 0;
 }
 

@@ -136,3 +136,94 @@ TEST_CASE("bf16 computes the fp32 result to bf16 precision", "[lm]") {
   for (std::size_t i = 0; i < g.size(); ++i)
     CHECK((g[i] - h[i]).norm().item<double>() < 0.1 * g[i].norm().item<double>());
 }
+
+namespace {
+
+// Σ_r a_r logp_r + b_r value_r, of which the pullback gives the gradient.
+double weighted(row_outputs const& out, std::vector<double> const& a, std::vector<double> const& b) {
+  double sum = 0;
+  for (std::size_t r = 0; r < a.size(); ++r) sum += a[r] * out.logp[r] + b[r] * out.value[r];
+  return sum;
+}
+
+}  // namespace
+
+TEST_CASE("log-probabilities and values of rows have the gradient that finite differences have", "[lm]") {
+  transformer_config config = plain::tiny_config(true);
+  config.scalar_head = true;
+  pack theta = plain::random_parameters(config, at::kDouble, 9);
+  auto const pairs = plain::random_pairs(2, config.vocabulary, 10);
+  causal_lm const model(config, {.type = at::kDouble, .temperature = 0.7});
+  ragged_batch const batch = pack_pairs(pairs, all_of(pairs));
+  std::vector<double> a, b;
+  for (std::size_t r = 0; r < batch.rows.size(); ++r) {
+    a.push_back(std::sin(1.0 + static_cast<double>(r)));
+    b.push_back(std::cos(2.0 * static_cast<double>(r)));
+  }
+  auto [out, pullback] = model.forward_rows(theta, batch);
+  pack gradient = zeros_like(theta, at::kDouble);
+  pullback(a, b, gradient);
+  for (std::size_t i = 0; i < theta.size(); ++i) {
+    std::int64_t const at_element = theta[i].numel() / 2;
+    double* const x = theta[i].data_ptr<double>() + at_element;
+    double const before = *x, h = 1e-6;
+    *x = before + h;
+    double const above = weighted(model.rows(theta, batch), a, b);
+    *x = before - h;
+    double const below = weighted(model.rows(theta, batch), a, b);
+    *x = before;
+    CHECK(std::abs((above - below) / (2 * h) - gradient[i].flatten()[at_element].item<double>()) < 1e-6);
+  }
+}
+
+TEST_CASE("rows add up to sequences and temperature and entropy are those of the softmax", "[lm]") {
+  transformer_config const config = plain::tiny_config(false);
+  pack const theta = plain::random_parameters(config, at::kDouble, 11);
+  auto const pairs = plain::random_pairs(3, config.vocabulary, 12);
+  ragged_batch const batch = pack_pairs(pairs, all_of(pairs));
+  causal_lm const model(config, {.type = at::kDouble});
+  auto const rows = model.forward_rows(theta, batch, /*entropies=*/true).out;
+  std::vector<double> sums(batch.sequences);
+  for (std::size_t r = 0; r < rows.logp.size(); ++r) sums[static_cast<std::size_t>(batch.sequence[r])] += rows.logp[r];
+  CHECK(sums == model.log_probs(theta, batch));
+  // All targets of one row make the whole distribution.
+  ragged_batch every;
+  std::vector<std::int32_t> const prompt{3, 1, 4};
+  for (std::int32_t token = 0; token < config.vocabulary; ++token) {
+    std::vector<std::int32_t> const completion{token};
+    std::array<std::span<std::int32_t const>, 1> const one{completion};
+    append(every, prompt, one);
+  }
+  auto const exact = model.forward_rows(theta, every, true).out;
+  causal_lm const warm(config, {.type = at::kDouble, .temperature = 2});
+  auto const warmer = warm.rows(theta, every).logp;
+  double mass = 0, entropy = 0, scale = 0;
+  for (double const logp : exact.logp) {
+    mass += std::exp(logp);
+    entropy -= std::exp(logp) * logp;
+    scale += std::exp(logp / 2);
+  }
+  CHECK(std::abs(mass - 1) < 1e-12);
+  CHECK(std::abs(entropy - exact.entropy[5]) < 1e-12);
+  CHECK(std::abs(exact.logp[7] / 2 - std::log(scale) - warmer[7]) < 1e-12);
+}
+
+TEST_CASE("the end of a sequence is read at its last token whatever shares its prompt", "[lm]") {
+  transformer_config config = plain::tiny_config(false);
+  config.lm_head = false;
+  config.scalar_head = true;
+  pack const theta = plain::random_parameters(config, at::kDouble, 13);
+  auto const pairs = plain::random_pairs(3, config.vocabulary, 14);
+  causal_lm const model(config, {.type = at::kDouble});
+  std::vector<double> const together = model.rows(theta, pack_pairs(pairs, all_of(pairs), read_at::end)).value;
+  REQUIRE(together.size() == 6);
+  for (std::size_t i = 0; i < 6; ++i) {
+    auto const& completion = i % 2 == 0 ? pairs[i / 2].chosen : pairs[i / 2].rejected;
+    std::vector<std::int32_t> whole = pairs[i / 2].prompt;
+    whole.insert(whole.end(), completion.begin(), completion.end());
+    std::array<std::span<std::int32_t const>, 1> const one{whole};
+    ragged_batch alone;
+    append(alone, {}, one, read_at::end);
+    CHECK(std::abs(model.rows(theta, alone).value[0] - together[i]) < 1e-12);
+  }
+}

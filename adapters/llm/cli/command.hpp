@@ -35,7 +35,10 @@ void parse(CLI::App& app, arguments const& args);
 /// --dtype, --device, --threads, --micro_batch_tokens.
 void add_compute_options(CLI::App& app, llm::device_settings& compute);
 
-/// The options that every training subcommand shares.
+/// The options that every training subcommand shares: model, output, optimisation, checkpoints, computation.
+void add_run_options(CLI::App& app, llm::run_settings& settings);
+
+/// The same and those of training on preference pairs.
 void add_training_options(CLI::App& app, llm::training_settings& settings);
 
 /// --chunks, --order, --difficulty.

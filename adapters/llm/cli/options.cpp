@@ -30,31 +30,34 @@ void add_compute_options(CLI::App& app, llm::device_settings& c) {
 
 namespace {
 
-void add_data_options(CLI::App& app, llm::training_settings& s) {
+void add_folder_options(CLI::App& app, llm::run_settings& s) {
   app.add_option("--model_name_or_path", s.model, "Hugging Face folder or GGUF file")->required();
   app.add_option("--output_dir", s.output_dir, "where the model, metrics.jsonl and checkpoints go")->required();
-  app.add_option("--dataset,--data", s.dataset, "JSONL of preference pairs: prompt, chosen, rejected")->required();
-  app.add_option("--eval_dataset", s.eval_dataset, "held-out pairs, evaluated before, between and after rounds");
   app.add_option("--max_length", s.max_length, "longest prompt + completion in tokens; the end is cut; 0: no limit")->capture_default_str();
-  app.add_option("--max_train_samples", s.max_train_samples, "use the first so many pairs of a file; 0: all")->capture_default_str();
-  app.add_option("--max_eval_samples", s.max_eval_samples, "the same for held-out pairs")->capture_default_str();
-  app.add_option("--min_score_gap", s.min_score_gap, "keep training pairs whose scores differ at least so much; 0: all")->capture_default_str();
-  app.add_option("--eval_min_score_gap", s.eval_min_score_gap, "the same for held-out pairs")->capture_default_str();
+  app.add_option("--max_train_samples", s.max_train_samples, "use the first so many lines of a file; 0: all")->capture_default_str();
+  app.add_option("--max_eval_samples", s.max_eval_samples, "the same for held-out data")->capture_default_str();
   app.add_flag("--skip_bad_lines", s.skip_bad_lines, "go on after lines that can't be used, and count them");
   app.add_flag("--overwrite_output_dir", s.overwrite_output_dir, "replace what an earlier run left there");
 }
 
-void add_optimizer_options(CLI::App& app, llm::training_settings& s) {
+void add_pair_options(CLI::App& app, llm::training_settings& s) {
+  app.add_option("--dataset,--data", s.dataset, "JSONL of preference pairs: prompt, chosen, rejected")->required();
+  app.add_option("--eval_dataset", s.eval_dataset, "held-out pairs, evaluated before, between and after rounds");
+  app.add_option("--min_score_gap", s.min_score_gap, "keep training pairs whose scores differ at least so much; 0: all")->capture_default_str();
+  app.add_option("--eval_min_score_gap", s.eval_min_score_gap, "the same for held-out pairs")->capture_default_str();
+}
+
+void add_optimizer_options(CLI::App& app, llm::run_settings& s) {
   auto const group = "Optimization";
   app.add_option("--learning_rate", s.learning_rate, "peak of the schedule")->capture_default_str()->group(group);
   app.add_option("--lr_scheduler_type", s.lr_scheduler_type, "linear, cosine, constant or constant_with_warmup")->capture_default_str()->group(group);
   app.add_option("--warmup_ratio", s.warmup_ratio, "share of a round's steps")->capture_default_str()->group(group);
   app.add_option("--warmup_steps", s.warmup_steps, "wins over the ratio if positive")->capture_default_str()->group(group);
-  app.add_option("--num_train_epochs", s.num_train_epochs, "passes over a round's pairs")->capture_default_str()->group(group);
+  app.add_option("--num_train_epochs", s.num_train_epochs, "passes over a round's examples")->capture_default_str()->group(group);
   app.add_option("--max_steps", s.max_steps, "steps of a round; 0: as the epochs say")->capture_default_str()->group(group);
-  app.add_option("--per_device_train_batch_size", s.per_device_train_batch_size, "pairs")->capture_default_str()->group(group);
+  app.add_option("--per_device_train_batch_size", s.per_device_train_batch_size, "examples")->capture_default_str()->group(group);
   app.add_option("--gradient_accumulation_steps", s.gradient_accumulation_steps, "batches to a step")->capture_default_str()->group(group);
-  app.add_option("--per_device_eval_batch_size", s.per_device_eval_batch_size, "pairs")->capture_default_str()->group(group);
+  app.add_option("--per_device_eval_batch_size", s.per_device_eval_batch_size, "examples")->capture_default_str()->group(group);
   app.add_option("--max_grad_norm", s.max_grad_norm, "0: no clipping")->capture_default_str()->group(group);
   app.add_option("--weight_decay", s.weight_decay, "AdamW's, of matrices")->capture_default_str()->group(group);
   app.add_option("--adam_beta1", s.adam_beta1)->capture_default_str()->group(group);
@@ -62,7 +65,7 @@ void add_optimizer_options(CLI::App& app, llm::training_settings& s) {
   app.add_option("--adam_epsilon", s.adam_epsilon)->capture_default_str()->group(group);
   app.add_option("--optim", "adamw_torch_fused, the one there is")->check(CLI::IsMember({"adamw_torch_fused", "adamw_torch"}))->group(group);
   app.add_option("--seed", s.seed, "of every shuffle")->capture_default_str()->group(group);
-  app.add_flag("--no_shuffle{false}", s.shuffle, "train on the pairs in file order")->group(group);
+  app.add_flag("--no_shuffle{false}", s.shuffle, "train on the examples in file order")->group(group);
 }
 
 void add_loss_options(CLI::App& app, llm::loss_settings& l) {
@@ -78,10 +81,11 @@ void add_loss_options(CLI::App& app, llm::loss_settings& l) {
   app.add_option("--cpo_alpha", l.cpo_alpha, "weight of the SFT term in cpo, simpo, alpha_po")->capture_default_str()->group(group);
 }
 
-void add_run_options(CLI::App& app, llm::training_settings& s) {
+void add_progress_options(CLI::App& app, llm::run_settings& s) {
   auto const group = "Run";
   app.add_option("--logging_steps", s.logging_steps, "steps averaged in one line of metrics.jsonl")->capture_default_str()->group(group);
   app.add_option("--save_steps", s.save_steps, "steps between checkpoints; 0: only when interrupted")->capture_default_str()->group(group);
+  app.add_option("--save_total_limit", s.save_total_limit, "checkpoints kept, the newest; 0: all")->capture_default_str()->group(group);
   app.add_option("--save_dtype", s.save_dtype, "of the written weights: float32, bfloat16 or float16")
       ->check(CLI::IsMember({"float32", "bfloat16", "float16"}))->capture_default_str()->group(group);
   app.add_option("--resume_from_checkpoint", s.resume_from_checkpoint, "a folder checkpoints/step-N, or latest")->group(group);
@@ -90,12 +94,17 @@ void add_run_options(CLI::App& app, llm::training_settings& s) {
 
 }  // namespace
 
-void add_training_options(CLI::App& app, llm::training_settings& s) {
-  add_data_options(app, s);
-  add_loss_options(app, s.loss);
+void add_run_options(CLI::App& app, llm::run_settings& s) {
+  add_folder_options(app, s);
   add_optimizer_options(app, s);
-  add_run_options(app, s);
+  add_progress_options(app, s);
   add_compute_options(app, s.compute);
+}
+
+void add_training_options(CLI::App& app, llm::training_settings& s) {
+  add_pair_options(app, s);
+  add_loss_options(app, s.loss);
+  add_run_options(app, s);
 }
 
 }  // namespace kedge::cli

@@ -19,8 +19,8 @@ nlohmann::ordered_json as_json(llm::training_settings const& settings, llm::trai
           {"final_loss", r.final_loss},
           {"train_runtime", r.train_seconds},
           {"reference_runtime", r.reference_seconds},
-          {"train_pairs", r.pairs},
-          {"train_pairs_per_second", static_cast<double>(r.pairs) / r.train_seconds},
+          {"train_pairs", r.examples},
+          {"train_pairs_per_second", static_cast<double>(r.examples) / r.train_seconds},
           {"train_tokens_per_second", static_cast<double>(r.tokens) / r.train_seconds},
           {"beta", settings.loss.beta},
           {"effective_beta", r.effective_beta},
@@ -38,8 +38,8 @@ int train(llm::training_settings const& settings, llm::round_settings const& rou
     std::printf("interrupted after %zu steps; checkpoint in %s\n", result.steps, result.checkpoint.string().c_str());
   else
     std::printf("%s: %zu steps, %zu pairs in %.1f s (%.2f pairs/s, reference passes %.1f s included), peak memory %.2f GB\n",
-                settings.output_dir.string().c_str(), result.steps, result.pairs, result.train_seconds,
-                static_cast<double>(result.pairs) / result.train_seconds, result.reference_seconds,
+                settings.output_dir.string().c_str(), result.steps, result.examples, result.train_seconds,
+                static_cast<double>(result.examples) / result.train_seconds, result.reference_seconds,
                 static_cast<double>(result.peak_memory_bytes) / 1e9);
   return result.interrupted ? exit_interrupted : exit_done;
 }

@@ -6,20 +6,10 @@
 
 #include "head.hpp"
 #include "ops.hpp"
+#include "slots.hpp"
 
 namespace kedge::llm {
 namespace {
-
-// Where a layer's tensors lie in a pack, from the first of the layer on.
-enum layer_slot : std::size_t { input_norm, q_proj, k_proj, v_proj, o_proj, post_norm, gate_proj, up_proj, down_proj, layer_slots };
-
-struct slots {
-  transformer_config const& config;
-  [[nodiscard]] std::size_t embedding() const { return 0; }
-  [[nodiscard]] std::size_t layer(std::int64_t i) const { return 1 + static_cast<std::size_t>(i) * layer_slots; }
-  [[nodiscard]] std::size_t final_norm() const { return layer(config.layers); }
-  [[nodiscard]] std::size_t head() const { return config.tied_embeddings ? embedding() : final_norm() + 1; }
-};
 
 struct layer_tape {
   ops::rms_norm before_attention, before_mlp;
@@ -42,6 +32,8 @@ struct causal_lm::tape {
   std::int64_t length = 0;
   ops::rms_norm final_norm;
   completion_head head;
+  scalar_head scalar;
+  std::vector<std::int64_t> sequence;  // of each row
 };
 
 causal_lm::pullback_type::pullback_type(causal_lm const& model, pack const& weights, std::unique_ptr<tape> kept)
@@ -112,12 +104,13 @@ void layer_backward(transformer_config const& c, pack const& w, std::size_t at_s
 
 }  // namespace
 
-std::vector<double> causal_lm::compute(pack const& weights, ragged_batch const& batch, tape* kept) const {
+row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, tape* kept, bool entropies) const {
   at::NoGradGuard const no_grad;
   slots const at_slot{config_};
   tape scratch;
   tape& t = kept ? *kept : scratch;
   t.prompts = batch.prompts;
+  t.sequence = batch.sequence;
   t.tokens = indices(batch.tokens, settings_.device);
   t.rows = indices(batch.rows, settings_.device);
   t.length = static_cast<std::int64_t>(batch.size());
@@ -131,31 +124,72 @@ std::vector<double> causal_lm::compute(pack const& weights, ragged_batch const& 
     x = layer_forward(config_, weights, at_slot.layer(i), x, t.rotation, layer);
   }
   t.final_norm = ops::rms_norm(x.index_select(0, t.rows), config_.rms_norm_eps);
-  t.head = completion_head(t.final_norm.output(weights[at_slot.final_norm()]), indices(batch.targets, settings_.device),
-                           indices(batch.sequence, settings_.device), batch.sequences);
-  return t.head.forward(weights[at_slot.head()], settings_.head_rows, kept ? settings_.kept_logits : 0);
+  at::Tensor const hidden = t.final_norm.output(weights[at_slot.final_norm()]);
+  row_outputs out;
+  if (config_.lm_head) {
+    t.head = completion_head(hidden, indices(batch.targets, settings_.device), settings_.temperature);
+    auto head = t.head.forward(weights[at_slot.head()], settings_.head_rows, kept ? settings_.kept_logits : 0, entropies);
+    out.logp = std::move(head.logp);
+    out.entropy = std::move(head.entropy);
+  }
+  if (config_.scalar_head) {
+    t.scalar = scalar_head(hidden);
+    out.value = t.scalar.forward(weights[at_slot.scalar_head()]);
+  }
+  return out;
 }
 
-causal_lm::forward_result causal_lm::forward(pack const& weights, ragged_batch const& batch) const {
+causal_lm::row_result causal_lm::forward_rows(pack const& weights, ragged_batch const& batch, bool entropies) const {
   auto kept = std::make_unique<tape>();
-  std::vector<double> logp = compute(weights, batch, kept.get());
-  return {std::move(logp), pullback_type(*this, weights, std::move(kept))};
+  row_outputs out = compute(weights, batch, kept.get(), entropies);
+  return {std::move(out), pullback_type(*this, weights, std::move(kept))};
+}
+
+row_outputs causal_lm::rows(pack const& weights, ragged_batch const& batch) const { return compute(weights, batch, nullptr, false); }
+
+namespace {
+
+std::vector<double> by_sequence(std::vector<double> const& rows, ragged_batch const& batch) {
+  std::vector<double> sums(batch.sequences);
+  for (std::size_t r = 0; r < rows.size(); ++r) sums[static_cast<std::size_t>(batch.sequence[r])] += rows[r];
+  return sums;
+}
+
+}  // namespace
+
+causal_lm::forward_result causal_lm::forward(pack const& weights, ragged_batch const& batch) const {
+  row_result rows = forward_rows(weights, batch);
+  return {by_sequence(rows.out.logp, batch), std::move(rows.pullback)};
 }
 
 std::vector<double> causal_lm::log_probs(pack const& weights, ragged_batch const& batch) const {
-  return compute(weights, batch, nullptr);
+  return by_sequence(rows(weights, batch).logp, batch);
 }
 
 void causal_lm::pullback_type::operator()(std::span<double const> cotangent, pack& gradient) {
+  std::vector<double> rows;
+  rows.reserve(tape_->sequence.size());
+  for (std::int64_t const sequence : tape_->sequence) rows.push_back(cotangent[static_cast<std::size_t>(sequence)]);
+  (*this)(rows, {}, gradient);
+}
+
+void causal_lm::pullback_type::operator()(std::span<double const> logp, std::span<double const> value, pack& gradient) {
   at::NoGradGuard const no_grad;
   transformer_config const& c = model_.config();
   slots const at_slot{c};
   tape& t = *tape_;
-  at::Tensor const gh = t.head.backward(cotangent, weights_[at_slot.head()], gradient[at_slot.head()]);
+  at::Tensor gh;
+  if (!logp.empty()) gh = t.head.backward(logp, weights_[at_slot.head()], gradient[at_slot.head()]);
+  if (!value.empty()) {
+    at::Tensor const g = t.scalar.backward(value, weights_[at_slot.scalar_head()], gradient[at_slot.scalar_head()]);
+    gh = gh.defined() ? gh.add_(g) : g;
+  }
+  if (!gh.defined()) return;
   at::Tensor const g_rows =
       t.final_norm.backward(gh, weights_[at_slot.final_norm()], gradient[at_slot.final_norm()]);
   at::Tensor gx = at::zeros({t.length, c.hidden}, g_rows.options()).index_add_(0, t.rows, g_rows);
   t.head = {};
+  t.scalar = {};
   t.final_norm = {};
   for (std::int64_t i = c.layers; i-- > 0;) {
     layer_backward(c, weights_, at_slot.layer(i), t.rotation, t.layers.back(), gx, gradient);

@@ -36,8 +36,8 @@ struct config_reader {
   void refuse_what_is_not_supported() const {
     if (has(config, "architectures")) {
       std::string const name = config["architectures"].empty() ? "" : config["architectures"][0].get<std::string>();
-      if (name != "LlamaForCausalLM")
-        fail("architecture " + name + " is not supported; supported: LlamaForCausalLM");
+      if (name != "LlamaForCausalLM" && name != "LlamaForSequenceClassification")
+        fail("architecture " + name + " is not supported; supported: LlamaForCausalLM, LlamaForSequenceClassification with one label");
     } else if (config.value("model_type", "") != "llama") {
       fail("model type '" + config.value("model_type", "") + "' is not supported; supported: llama");
     }
@@ -47,6 +47,14 @@ struct config_reader {
       if (flag(key)) fail(std::string(key) + " is not supported");
     if (has(config, "quantization_config"))
       fail("quantised weights are not supported in a Hugging Face folder; use the unquantised model or a GGUF file");
+  }
+
+  // A reward model: transformers counts the labels by their names, two where it says nothing.
+  [[nodiscard]] bool scores_sequences() const {
+    if (!has(config, "architectures") || config["architectures"][0] != "LlamaForSequenceClassification") return false;
+    std::size_t const labels = has(config, "id2label") ? config["id2label"].size() : static_cast<std::size_t>(positive_or("num_labels", 2));
+    if (labels != 1) fail("a classifier with " + std::to_string(labels) + " labels is no reward model; one label is needed");
+    return true;
   }
 
   [[nodiscard]] rope_settings rope() const {
@@ -86,6 +94,8 @@ transformer_config read_config(json const& config, std::string const& where) {
     c.max_positions = read.positive_or("max_position_embeddings", 2048);
     c.rms_norm_eps = read.number_or(config, "rms_norm_eps", 1e-6);
     c.tied_embeddings = read.flag("tie_word_embeddings");
+    c.scalar_head = read.scores_sequences();
+    c.lm_head = !c.scalar_head;
     c.rope = read.rope();
     if (c.heads % c.kv_heads != 0)
       read.fail("config: " + std::to_string(c.heads) + " attention heads can't share " + std::to_string(c.kv_heads) + " key-value heads evenly");
@@ -113,7 +123,8 @@ std::vector<parameter> parameters_of(transformer_config const& c) {
     all.push_back({layer + "mlp.down_proj.weight", {c.hidden, c.intermediate}});
   }
   all.push_back({"model.norm.weight", {c.hidden}});
-  if (!c.tied_embeddings) all.push_back({"lm_head.weight", {c.vocabulary, c.hidden}});
+  if (c.lm_head && !c.tied_embeddings) all.push_back({"lm_head.weight", {c.vocabulary, c.hidden}});
+  if (c.scalar_head) all.push_back({"score.weight", {1, c.hidden}});
   return all;
 }
 

@@ -6,18 +6,33 @@
 #include "ops.hpp"
 
 namespace kedge::llm {
+namespace {
 
-completion_head::completion_head(at::Tensor hidden, at::Tensor targets, at::Tensor sequence, std::size_t sequences)
-    : hidden_(std::move(hidden)), targets_(std::move(targets)), sequence_(std::move(sequence)), sequences_(sequences) {}
+at::Tensor at_least_single(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
 
-at::Tensor completion_head::logits(chunk const& part, at::Tensor const& weight) const {
-  at::Tensor const products = ops::linear(hidden_.narrow(0, part.begin, part.size), weight);
-  return products.scalar_type() == at::kDouble ? products : products.to(at::kFloat);
+std::vector<double> on_host(std::vector<at::Tensor> const& parts) {
+  if (parts.empty()) return {};
+  at::Tensor const host = at::cat(parts).squeeze(-1).to(at::kCPU, at::kDouble);
+  return {host.const_data_ptr<double>(), host.const_data_ptr<double>() + host.numel()};
 }
 
-std::vector<double> completion_head::forward(at::Tensor const& weight, std::int64_t rows, std::int64_t budget_bytes) {
+at::Tensor column(std::span<double const> values, at::Device device) {
+  return at::tensor(at::ArrayRef<double>(values.data(), values.size()), at::kDouble).to(device).unsqueeze(-1);
+}
+
+}  // namespace
+
+completion_head::completion_head(at::Tensor hidden, at::Tensor targets, double temperature)
+    : hidden_(std::move(hidden)), targets_(std::move(targets)), temperature_(temperature) {}
+
+at::Tensor completion_head::logits(chunk const& part, at::Tensor const& weight) const {
+  at::Tensor scores = at_least_single(ops::linear(hidden_.narrow(0, part.begin, part.size), weight));
+  return temperature_ == 1 ? scores : scores.div_(temperature_);
+}
+
+completion_head::output completion_head::forward(at::Tensor const& weight, std::int64_t rows, std::int64_t budget_bytes, bool entropies) {
   std::int64_t const total = hidden_.size(0);
-  std::vector<at::Tensor> log_sums, logp;
+  std::vector<at::Tensor> log_sums, logp, entropy;
   chunks_.clear();
   for (std::int64_t begin = 0; begin < total; begin += rows) {
     chunk& part = chunks_.emplace_back(chunk{begin, std::min(rows, total - begin), {}});
@@ -25,30 +40,27 @@ std::vector<double> completion_head::forward(at::Tensor const& weight, std::int6
     log_sums.push_back(at::logsumexp(scores, -1, /*keepdim=*/true));
     logp.push_back(scores.gather(-1, targets_.narrow(0, begin, part.size).unsqueeze(-1)).sub_(log_sums.back()));
     std::int64_t const bytes = scores.numel() * static_cast<std::int64_t>(weight.element_size());
-    if (bytes > budget_bytes) continue;
+    bool const keep = bytes <= budget_bytes;
+    if (!keep && !entropies) continue;
+    scores.sub_(log_sums.back());
+    at::Tensor p = entropies ? scores.exp() : scores.exp_();
+    if (entropies) entropy.push_back(scores.mul_(p).sum(-1, /*keepdim=*/true).neg_());
+    if (!keep) continue;
     budget_bytes -= bytes;
-    part.probabilities = scores.sub_(log_sums.back()).exp_().to(weight.scalar_type());
+    part.probabilities = p.to(weight.scalar_type());
   }
-  at::Tensor sums = at::zeros({static_cast<std::int64_t>(sequences_)}, hidden_.options().dtype(at::kDouble));
-  if (total > 0) {
-    log_sums_ = at::cat(log_sums);
-    sums.index_add_(0, sequence_, at::cat(logp).squeeze(-1).to(at::kDouble));
-  }
-  at::Tensor const host = sums.to(at::kCPU);
-  return {host.const_data_ptr<double>(), host.const_data_ptr<double>() + sequences_};
+  if (total > 0) log_sums_ = at::cat(log_sums);
+  return {on_host(logp), on_host(entropy)};
 }
 
 at::Tensor completion_head::backward(std::span<double const> cotangent, at::Tensor const& weight, at::Tensor& weight_gradient) {
-  at::Tensor const slopes = at::tensor(at::ArrayRef<double>(cotangent.data(), cotangent.size()), at::kDouble)
-                                .to(hidden_.device())
-                                .index_select(0, sequence_)
-                                .unsqueeze(-1);
+  at::Tensor const slopes = column(cotangent, hidden_.device()).div_(temperature_);
   at::Tensor gradient = at::empty_like(hidden_);
   for (chunk& part : chunks_) {
     at::Tensor p = part.probabilities.defined()
                        ? std::move(part.probabilities)
                        : logits(part, weight).sub_(log_sums_.narrow(0, part.begin, part.size)).exp_().to(weight.scalar_type());
-    // ∂ log softmax(s)_target / ∂s = onehot(target) − p, times the sequence's slope
+    // ∂ log softmax(s)_target / ∂s = onehot(target) − p, times the row's slope
     at::Tensor const c = slopes.narrow(0, part.begin, part.size).to(p.scalar_type());
     p.mul_(c.neg()).scatter_add_(-1, targets_.narrow(0, part.begin, part.size).unsqueeze(-1), c);
     at::Tensor out = gradient.narrow(0, part.begin, part.size);
@@ -57,6 +69,17 @@ at::Tensor completion_head::backward(std::span<double const> cotangent, at::Tens
     p.reset();
   }
   return gradient;
+}
+
+std::vector<double> scalar_head::forward(at::Tensor const& weight) const {
+  return on_host({at::mm(at_least_single(hidden_), at_least_single(weight).t())});
+}
+
+at::Tensor scalar_head::backward(std::span<double const> cotangent, at::Tensor const& weight, at::Tensor& weight_gradient) const {
+  at::Tensor const h = at_least_single(hidden_);
+  at::Tensor const g = column(cotangent, h.device()).to(h.scalar_type());
+  weight_gradient.add_(at::mm(g.t(), h));
+  return at::mm(g, at_least_single(weight)).to(hidden_.scalar_type());
 }
 
 }  // namespace kedge::llm

@@ -9,18 +9,21 @@
 
 namespace kedge::llm {
 
-/// The LM head at completion positions only, a few rows at a time: log-probability of each target, summed by sequence.
+/// The LM head at completion positions only, a few rows at a time: log-probability of each row's target.
 /// Probabilities of as many rows as the budget allows are kept for the backward pass, the others are computed again.
 class completion_head {
  public:
   completion_head() = default;
-  /// hidden: [R, H], targets and sequence: [R]
-  completion_head(at::Tensor hidden, at::Tensor targets, at::Tensor sequence, std::size_t sequences);
+  /// hidden: [R, H], targets: [R]; logits are divided by the temperature
+  completion_head(at::Tensor hidden, at::Tensor targets, double temperature);
 
-  /// logp of each sequence, summed in double.   weight: [V, H]
-  [[nodiscard]] std::vector<double> forward(at::Tensor const& weight, std::int64_t rows, std::int64_t budget_bytes);
+  struct output {
+    std::vector<double> logp, entropy;  ///< [R]; entropies of the whole distribution, in nats, where asked for
+  };
+  /// weight: [V, H]
+  [[nodiscard]] output forward(at::Tensor const& weight, std::int64_t rows, std::int64_t budget_bytes, bool entropies = false);
 
-  /// Gradient with respect to hidden; adds the weight's.   cotangent: [sequences]
+  /// Gradient with respect to hidden; adds the weight's.   cotangent: [R]
   [[nodiscard]] at::Tensor backward(std::span<double const> cotangent, at::Tensor const& weight, at::Tensor& weight_gradient);
 
  private:
@@ -30,10 +33,23 @@ class completion_head {
   };
   [[nodiscard]] at::Tensor logits(chunk const& part, at::Tensor const& weight) const;
 
-  at::Tensor hidden_, targets_, sequence_;
-  std::size_t sequences_ = 0;
+  at::Tensor hidden_, targets_;
+  double temperature_ = 1;
   at::Tensor log_sums_;  // [R, 1]
   std::vector<chunk> chunks_;
+};
+
+/// One number a row: hidden · weight.   hidden: [R, H], weight: [1, H]
+class scalar_head {
+ public:
+  scalar_head() = default;
+  explicit scalar_head(at::Tensor hidden) : hidden_(std::move(hidden)) {}
+  [[nodiscard]] std::vector<double> forward(at::Tensor const& weight) const;
+  /// Gradient with respect to hidden; adds the weight's.   cotangent: [R]
+  [[nodiscard]] at::Tensor backward(std::span<double const> cotangent, at::Tensor const& weight, at::Tensor& weight_gradient) const;
+
+ private:
+  at::Tensor hidden_;
 };
 
 }  // namespace kedge::llm

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -12,7 +11,7 @@
 #include <kedge/llm/train/settings.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
-#include "optimizer.hpp"
+#include "epochs.hpp"
 
 namespace kedge::llm {
 
@@ -22,33 +21,20 @@ using training_state = kedge::state<pack, pair_log_probs>;
 /// round, AdamW epochs over the pairs. The rounds themselves are the core's.
 class preference_problem {
  public:
-  using step_callback = std::function<bool(step_report const&)>;  ///< false: stop after this step
+  /// Gives a round's pairs, which may depend on where the round starts. Asked once a round, again after a resume inside one.
+  using pair_source = std::function<std::vector<preference_pair>(training_state const&)>;
 
-  preference_problem(causal_lm const& model, training_settings const& settings, loss_choice loss,
-                     std::vector<std::vector<preference_pair>> rounds);
+  preference_problem(causal_lm const& model, training_settings const& settings, loss_choice loss, pair_source source);
 
-  [[nodiscard]] std::vector<preference_pair> const& source(training_state const& state) const { return rounds_[state.round]; }
+  [[nodiscard]] std::vector<preference_pair> const& source(training_state const& state);
   /// Scored in the micro-batches in which the first epoch will train, so that before the first step every margin is exactly 0.
   [[nodiscard]] pair_log_probs score(pack const& theta, std::vector<preference_pair> const& pairs);
   kedge::status solve(pack& theta, std::vector<preference_pair> const& pairs, pair_log_probs const& reference, std::size_t round);
 
-  [[nodiscard]] std::size_t steps_of_round(std::size_t round) const;
-  [[nodiscard]] std::size_t all_steps() const;
-
-  /// Progress inside a round: absent between rounds. Saved with a checkpoint, set before a resume.
-  struct progress {
-    adamw optimizer;
-    std::size_t step = 0;
-  };
-  std::optional<progress> inside;
-
-  step_callback on_step = [](step_report const&) { return true; };
-  double score_seconds = 0, solve_seconds = 0;
-
-  [[nodiscard]] adamw::settings optimizer_settings() const;
+  epoch_solver solver;
+  double score_seconds = 0;
 
  private:
-  [[nodiscard]] std::vector<std::size_t> epoch_order(std::size_t round, std::size_t epoch, std::size_t pairs) const;
   [[nodiscard]] std::vector<std::span<std::size_t const>> micro_batches(std::vector<preference_pair> const& pairs,
                                                                        std::span<std::size_t const> step) const;
   step_report train_step(pack const& weights, std::vector<preference_pair> const& pairs, std::span<std::size_t const> which,
@@ -57,7 +43,9 @@ class preference_problem {
   causal_lm const& model_;
   training_settings const& settings_;
   loss_choice loss_;
-  std::vector<std::vector<preference_pair>> rounds_;
+  pair_source ask_;
+  std::vector<preference_pair> pairs_;  // of round round_
+  std::size_t round_ = static_cast<std::size_t>(-1);
 };
 
 /// Log-probabilities of chosen and rejected of the pairs `which`, one forward pass, nothing kept.

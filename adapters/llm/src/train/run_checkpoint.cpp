@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run_checkpoint.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <fstream>
 
-#include <kedge/llm/files/atomic.hpp>
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/files/safetensors.hpp>
 
@@ -17,23 +17,68 @@ namespace {
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-void write_pack(fs::path const& file, transformer_config const& config, pack const& theta) {
-  std::vector<parameter> const names = parameters_of(config);
+json read_state(fs::path const& folder) {
+  std::ifstream file(folder / "state.json");
+  if (!file) throw error(folder.string() + ": no state.json; this is not a checkpoint of a run");
+  try {
+    return json::parse(file);
+  } catch (json::exception const& e) {
+    throw error((folder / "state.json").string() + ": damaged (" + e.what() + "); use an earlier checkpoint");
+  }
+}
+
+// checkpoints/step-N and their N, the newest first.
+std::vector<std::pair<long, fs::path>> checkpoints_of(fs::path const& output_dir) {
+  std::vector<std::pair<long, fs::path>> all;
+  std::error_code ignored;
+  for (auto const& entry : fs::directory_iterator(output_dir / "checkpoints", ignored)) {
+    std::string const name = entry.path().filename().string();
+    long step = -1;
+    if (name.rfind("step-", 0) == 0) std::from_chars(name.data() + 5, name.data() + name.size(), step);
+    if (step >= 0 && fs::exists(entry.path() / "state.json", ignored)) all.emplace_back(step, entry.path());
+  }
+  std::sort(all.rbegin(), all.rend());
+  return all;
+}
+
+}  // namespace
+
+checkpoint_writer::checkpoint_writer(fs::path folder, std::vector<parameter> const& parameters)
+    : folder_(std::move(folder)), parameters_(parameters) {
+  state["format"] = 2;
+}
+
+void checkpoint_writer::add(std::string const& name, pack const& values) {
   std::vector<tensor_plan> plan;
-  for (parameter const& p : names) plan.push_back({p.name, dtype::f32, p.shape});
+  for (std::size_t i = 0; i < values.size(); ++i) plan.push_back({parameters_[i].name, dtype::f32, parameters_[i].shape});
   at::Tensor host;
-  write_safetensors(file, plan,
+  write_safetensors(folder_.path() / (name + ".safetensors"), plan,
                     [&](std::size_t i) {
-                      host = theta[i].to(at::kCPU, at::kFloat).contiguous();
+                      host = values[i].to(at::kCPU, at::kFloat).contiguous();
                       return std::span<std::byte const>(bytes_of(host));
                     },
                     {});
 }
 
-pack read_pack(fs::path const& file, transformer_config const& config, at::Device device) {
+void checkpoint_writer::add(std::string const& name, std::vector<double> const& values) { vectors_.emplace_back(name, values); }
+
+void checkpoint_writer::commit() {
+  std::vector<tensor_to_write> tensors;
+  for (auto const& [name, values] : vectors_)
+    tensors.push_back({name, dtype::f64, {static_cast<std::int64_t>(values.size())}, std::as_bytes(std::span(values))});
+  write_safetensors(folder_.path() / "numbers.safetensors", tensors, {});
+  write_file_atomically(folder_.path() / "state.json", state.dump(2) + "\n");
+  folder_.commit();
+}
+
+checkpoint_reader::checkpoint_reader(fs::path folder, std::vector<parameter> const& parameters)
+    : state(read_state(folder)), folder_(std::move(folder)), parameters_(parameters) {}
+
+pack checkpoint_reader::read_pack(std::string const& name, at::Device device) const {
+  fs::path const file = folder_ / (name + ".safetensors");
   safetensors_file const source(file);
   pack theta;
-  for (parameter const& p : parameters_of(config)) {
+  for (parameter const& p : parameters_) {
     auto const found = std::find_if(source.tensors().begin(), source.tensors().end(), [&](auto const& t) { return t.name == p.name; });
     if (found == source.tensors().end() || found->shape != p.shape || found->type != dtype::f32)
       throw error(file.string() + ": tensor " + p.name + " is missing or of another shape; the checkpoint belongs to another model");
@@ -44,100 +89,44 @@ pack read_pack(fs::path const& file, transformer_config const& config, at::Devic
   return theta;
 }
 
-using named_vectors = std::vector<std::pair<std::string, std::vector<double>*>>;
-
-void write_vectors(fs::path const& file, named_vectors const& vectors) {
-  std::vector<tensor_to_write> tensors;
-  for (auto const& [name, values] : vectors)
-    tensors.push_back({name, dtype::f64, {static_cast<std::int64_t>(values->size())}, std::as_bytes(std::span(*values))});
-  write_safetensors(file, tensors, {});
-}
-
-void read_vectors(fs::path const& file, named_vectors const& vectors) {
+std::vector<double> checkpoint_reader::read_vector(std::string const& name) const {
+  fs::path const file = folder_ / "numbers.safetensors";
   safetensors_file const source(file);
-  for (auto const& [name, values] : vectors)
-    for (auto const& entry : source.tensors())
-      if (entry.name == name) {
-        values->resize(entry.bytes.size() / sizeof(double));
-        if (!values->empty()) std::memcpy(values->data(), entry.bytes.data(), entry.bytes.size());  // null is no operand
-      }
+  for (auto const& entry : source.tensors()) {
+    if (entry.name != name) continue;
+    std::vector<double> values(entry.bytes.size() / sizeof(double));
+    if (!values.empty()) std::memcpy(values.data(), entry.bytes.data(), entry.bytes.size());  // null is no operand
+    return values;
+  }
+  throw error(file.string() + ": there is no " + name + "; the checkpoint belongs to another kind of run");
 }
 
-named_vectors vectors_of(pair_log_probs& reference, pair_log_probs& evaluation) {
-  return {{"reference.chosen", &reference.chosen},
-          {"reference.rejected", &reference.rejected},
-          {"evaluation.chosen", &evaluation.chosen},
-          {"evaluation.rejected", &evaluation.rejected}};
-}
-
-void require_same_settings(fs::path const& folder, json const& saved, json const& now) {
+void require_same_settings(checkpoint_reader const& checkpoint, json const& now) {
+  json const& saved = checkpoint.state.at("settings");
   for (auto const& [key, value] : now.items())
     if (!saved.contains(key) || saved[key] != value)
-      throw error(folder.string() + ": the checkpoint was made with " + key + " = " + (saved.contains(key) ? saved[key].dump() : "nothing") +
+      throw error(checkpoint.path().string() + ": the checkpoint was made with " + key + " = " + (saved.contains(key) ? saved[key].dump() : "nothing") +
                   ", this run has " + value.dump() + "; resume with the same settings");
 }
 
-}  // namespace
-
-fs::path save_checkpoint(fs::path const& output_dir, transformer_config const& config, run_checkpoint const& run) {
-  training_state const& s = run.state;
-  fs::path const final_path = output_dir / "checkpoints" / ("step-" + std::to_string(run.log.at("global_step").get<std::size_t>()));
-  if (fs::exists(final_path)) return final_path;
-  fs::create_directories(final_path.parent_path());
-  pending_directory folder(final_path);
-  write_pack(folder.path() / "theta.safetensors", config, s.theta);
-  if (s.previous) write_pack(folder.path() / "previous.safetensors", config, *s.previous);
-  json anchor = json::array();
-  for (std::size_t j = 0; j < s.anchor.size(); ++j) {
-    anchor.push_back(s.anchor[j].weight);
-    write_pack(folder.path() / ("anchor-" + std::to_string(j) + ".safetensors"), config, s.anchor[j].point);
-  }
-  json state{{"format", 1},          {"round", s.round}, {"epoch", s.epoch},
-             {"in_round", s.in_round}, {"anchor", anchor}, {"has_previous", s.previous.has_value()},
-             {"log", run.log},       {"settings", run.settings}, {"result", run.result}};
-  pair_log_probs reference = s.cached ? s.cached->at(s.epoch) : pair_log_probs{};
-  write_vectors(folder.path() / "references.safetensors", vectors_of(reference, run.evaluation_reference));
-  if (run.problem.inside) {
-    state["step"] = run.problem.inside->step;
-    state["optimizer_steps"] = run.problem.inside->optimizer.steps;
-    write_pack(folder.path() / "first-moment.safetensors", config, run.problem.inside->optimizer.first);
-    write_pack(folder.path() / "second-moment.safetensors", config, run.problem.inside->optimizer.second);
-  }
-  write_file_atomically(folder.path() / "state.json", state.dump(2) + "\n");
-  folder.commit();
-  return final_path;
+void save(checkpoint_writer& to, epoch_solver const& solver) {
+  to.state["solver_seconds"] = solver.seconds;
+  if (!solver.inside) return;
+  to.state["step"] = solver.inside->step;
+  to.state["optimizer_steps"] = solver.inside->optimizer.steps;
+  to.add("first-moment", solver.inside->optimizer.first);
+  to.add("second-moment", solver.inside->optimizer.second);
 }
 
-void load_checkpoint(fs::path const& folder, transformer_config const& config, run_checkpoint& run) {
-  std::ifstream file(folder / "state.json");
-  if (!file) throw error(folder.string() + ": no state.json; this is not a checkpoint of a run");
-  json state;
-  try {
-    state = json::parse(file);
-    require_same_settings(folder, state.at("settings"), run.settings);
-    training_state& s = run.state;
-    at::Device const device = s.theta.front().device();
-    s.theta = read_pack(folder / "theta.safetensors", config, device);
-    s.round = state.at("round").get<std::size_t>();
-    s.epoch = state.at("epoch").get<std::size_t>();
-    s.in_round = state.at("in_round").get<bool>();
-    if (state.at("has_previous").get<bool>()) s.previous = read_pack(folder / "previous.safetensors", config, device);
-    for (std::size_t j = 0; j < state.at("anchor").size(); ++j)
-      s.anchor.push_back({state["anchor"][j].get<double>(), read_pack(folder / ("anchor-" + std::to_string(j) + ".safetensors"), config, device)});
-    pair_log_probs reference;
-    read_vectors(folder / "references.safetensors", vectors_of(reference, run.evaluation_reference));
-    if (!reference.chosen.empty()) s.cached.emplace(std::move(reference), s.epoch);
-    if (state.contains("step")) {
-      auto& inside = run.problem.inside.emplace(preference_problem::progress{adamw(s.theta, run.problem.optimizer_settings()), state["step"].get<std::size_t>()});
-      inside.optimizer.steps = state.at("optimizer_steps").get<std::int64_t>();
-      inside.optimizer.first = read_pack(folder / "first-moment.safetensors", config, device);
-      inside.optimizer.second = read_pack(folder / "second-moment.safetensors", config, device);
-    }
-    run.log = state.at("log");
-    run.result = state.at("result");
-  } catch (json::exception const& e) {
-    throw error((folder / "state.json").string() + ": damaged (" + e.what() + "); use an earlier checkpoint");
-  }
+void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& theta) {
+  solver.seconds = from.state.at("solver_seconds").get<double>();
+  if (!from.state.contains("step")) return;
+  at::Device const device = theta.front().device();
+  epoch_solver::progress& inside = solver.inside.emplace(solver.start(theta));
+  inside.step = from.state["step"].get<std::size_t>();
+  inside.optimizer.steps = from.state.at("optimizer_steps").get<std::int64_t>();
+  inside.optimizer.first = from.read_pack("first-moment", device);
+  inside.optimizer.second = from.read_pack("second-moment", device);
 }
 
 fs::path find_checkpoint(fs::path const& output_dir, std::string const& which) {
@@ -145,20 +134,16 @@ fs::path find_checkpoint(fs::path const& output_dir, std::string const& which) {
     if (!fs::exists(fs::path(which) / "state.json")) throw error(which + ": not a checkpoint; give a folder checkpoints/step-N or 'latest'");
     return which;
   }
-  fs::path best;
-  long most = -1;
+  auto const all = checkpoints_of(output_dir);
+  if (all.empty()) throw error((output_dir / "checkpoints").string() + ": no checkpoint to resume from; start without --resume_from_checkpoint");
+  return all.front().second;
+}
+
+void remove_old_checkpoints(fs::path const& output_dir, std::size_t keep) {
+  if (keep == 0) return;
+  auto const all = checkpoints_of(output_dir);
   std::error_code ignored;
-  for (auto const& entry : fs::directory_iterator(output_dir / "checkpoints", ignored)) {
-    std::string const name = entry.path().filename().string();
-    long step = -1;
-    if (name.rfind("step-", 0) == 0) std::from_chars(name.data() + 5, name.data() + name.size(), step);
-    if (step > most && fs::exists(entry.path() / "state.json")) {
-      most = step;
-      best = entry.path();
-    }
-  }
-  if (best.empty()) throw error((output_dir / "checkpoints").string() + ": no checkpoint to resume from; start without --resume_from_checkpoint");
-  return best;
+  for (std::size_t i = keep; i < all.size(); ++i) fs::remove_all(all[i].second, ignored);
 }
 
 }  // namespace kedge::llm

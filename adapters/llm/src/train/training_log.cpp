@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
+#include <limits>
+#include <utility>
 
 #include <kedge/llm/files/error.hpp>
 
@@ -13,11 +16,6 @@ namespace kedge::llm {
 namespace {
 
 using json = nlohmann::ordered_json;
-
-// The averaged figures of a window, in one place: what is summed, divided, saved and restored.
-constexpr std::array averaged{&step_report::loss,         &step_report::grad_norm,        &step_report::rewards_chosen,
-                              &step_report::rewards_rejected, &step_report::accuracy,     &step_report::logps_chosen,
-                              &step_report::logps_rejected};
 
 std::string number(char const* format, double value) {
   std::array<char, 64> text{};
@@ -37,8 +35,21 @@ std::string clock_text(double seconds) {
   return text.data();
 }
 
-training_log::training_log(std::filesystem::path const& file, std::size_t logging_steps, std::size_t all_steps, bool quiet)
+void step_report::add(std::string_view name, double value, double share) {
+  auto const found = std::find_if(metrics.begin(), metrics.end(), [&](metric const& m) { return m.name == name; });
+  (found == metrics.end() ? metrics.emplace_back(metric{std::string(name), 0}) : *found).value += share * value;
+}
+
+double step_report::metric_or_nan(std::string_view name) const {
+  for (metric const& m : metrics)
+    if (m.name == name) return m.value;
+  return std::numeric_limits<double>::quiet_NaN();
+}
+
+training_log::training_log(std::filesystem::path const& file, std::size_t logging_steps, std::size_t all_steps, bool quiet,
+                           std::vector<shown_metric> shown)
     : path_(file),
+      shown_(std::move(shown)),
       file_(file, std::ios::app),
       logging_steps_(std::max<std::size_t>(1, logging_steps)),
       all_steps_(all_steps),
@@ -50,34 +61,36 @@ training_log::training_log(std::filesystem::path const& file, std::size_t loggin
 void training_log::step(step_report const& report) {
   ++global_step_;
   ++in_window_;
-  pairs_ += report.pairs;
+  examples_ += report.examples;
   tokens_ += report.tokens;
   padded_like_tokens_ += report.padded_like_tokens;
-  for (auto const member : averaged) window_.*member += report.*member;
+  window_.loss += report.loss;
+  window_.grad_norm += report.grad_norm;
+  for (metric const& m : report.metrics) window_.add(m.name, m.value);
   if (global_step_ % logging_steps_ == 0 || report.step == report.steps) write_window(report);
   if (terminal_ && !quiet_) draw(report);
 }
 
+std::string training_log::figures(step_report const& report) const {
+  std::string text = number("  loss %.4f", report.loss);
+  for (shown_metric const& shown : shown_)
+    if (double const value = report.metric_or_nan(shown.name); !std::isnan(value)) text += std::string("  ") + shown.label + number(" %.3f", value);
+  return text;
+}
+
 void training_log::write_window(step_report const& last) {
-  for (auto const member : averaged) window_.*member /= static_cast<double>(in_window_);
-  record({{"step", global_step_},
-          {"epoch", last.epoch},
-          {"round", last.round},
-          {"loss", window_.loss},
-          {"grad_norm", window_.grad_norm},
-          {"learning_rate", last.learning_rate},
-          {"rewards/chosen", window_.rewards_chosen},
-          {"rewards/rejected", window_.rewards_rejected},
-          {"rewards/margins", window_.rewards_chosen - window_.rewards_rejected},
-          {"rewards/accuracies", window_.accuracy},
-          {"logps/chosen", window_.logps_chosen},
-          {"logps/rejected", window_.logps_rejected},
-          {"num_tokens", padded_like_tokens_}});
+  double const share = 1 / static_cast<double>(in_window_);
+  window_.loss *= share;
+  window_.grad_norm *= share;
+  for (metric& m : window_.metrics) m.value *= share;
+  json line{{"step", global_step_},     {"epoch", last.epoch},           {"round", last.round},
+            {"loss", window_.loss}, {"grad_norm", window_.grad_norm}, {"learning_rate", last.learning_rate}};
+  for (metric const& m : window_.metrics) line[m.name] = m.value;
+  line["num_tokens"] = padded_like_tokens_;
+  record(line);
   if (!terminal_ && !quiet_)
-    say("step " + std::to_string(global_step_) + "/" + std::to_string(all_steps_) + "  round " + std::to_string(last.round) +
-        number("  loss %.4f", window_.loss) + number("  margin %.4f", window_.rewards_chosen - window_.rewards_rejected) +
-        number("  accuracy %.2f", window_.accuracy) + number("  grad norm %.3g", window_.grad_norm) +
-        number("  lr %.2e", last.learning_rate));
+    say("step " + std::to_string(global_step_) + "/" + std::to_string(all_steps_) + "  round " + std::to_string(last.round) + figures(window_) +
+        number("  grad norm %.3g", window_.grad_norm) + number("  lr %.2e", last.learning_rate));
   window_ = {};
   in_window_ = 0;
 }
@@ -90,8 +103,7 @@ void training_log::draw(step_report const& last) {
   auto const filled = std::min(width, static_cast<std::size_t>(done * width));
   std::string bar;
   for (std::size_t i = 0; i < width; ++i) bar += i < filled ? "█" : "░";
-  std::fprintf(stderr, "\r\033[K%s %zu/%zu  round %zu  loss %.4f  margin %.3f  %s left", bar.c_str(), global_step_, all_steps_, last.round,
-               last.loss, last.rewards_chosen - last.rewards_rejected,
+  std::fprintf(stderr, "\r\033[K%s %zu/%zu  round %zu%s  %s left", bar.c_str(), global_step_, all_steps_, last.round, figures(last).c_str(),
                clock_text(per_step * static_cast<double>(all_steps_ - global_step_)).c_str());
   std::fflush(stderr);
   bar_drawn_ = true;
@@ -116,20 +128,22 @@ void training_log::say(std::string const& sentence) {
 void training_log::finish() { clear_bar(); }
 
 json training_log::save() {
-  json sums = json::array();
-  for (auto const member : averaged) sums.push_back(window_.*member);
-  return {{"global_step", global_step_}, {"pairs", pairs_},           {"tokens", tokens_},
-          {"num_tokens", padded_like_tokens_}, {"in_window", in_window_}, {"window", sums},
-          {"file_size", static_cast<std::uint64_t>(file_.tellp())}};
+  json metrics = json::object();
+  for (metric const& m : window_.metrics) metrics[m.name] = m.value;
+  return {{"global_step", global_step_}, {"examples", examples_},           {"tokens", tokens_},
+          {"num_tokens", padded_like_tokens_}, {"in_window", in_window_}, {"loss", window_.loss},
+          {"grad_norm", window_.grad_norm}, {"metrics", metrics}, {"file_size", static_cast<std::uint64_t>(file_.tellp())}};
 }
 
 void training_log::restore(json const& saved) {
   global_step_ = steps_at_start_ = saved.at("global_step").get<std::size_t>();
-  pairs_ = saved.at("pairs").get<std::size_t>();
+  examples_ = saved.at("examples").get<std::size_t>();
   tokens_ = saved.at("tokens").get<std::size_t>();
   padded_like_tokens_ = saved.at("num_tokens").get<std::size_t>();
   in_window_ = saved.at("in_window").get<std::size_t>();
-  for (std::size_t i = 0; i < averaged.size(); ++i) window_.*averaged[i] = saved.at("window").at(i).get<double>();
+  window_.loss = saved.at("loss").get<double>();
+  window_.grad_norm = saved.at("grad_norm").get<double>();
+  for (auto const& [name, value] : saved.at("metrics").items()) window_.metrics.push_back({name, value.get<double>()});
   auto const size = saved.at("file_size").get<std::uint64_t>();
   if (std::filesystem::file_size(path_) >= size) {
     file_.close();

@@ -24,24 +24,51 @@ struct ragged_batch {
   std::vector<std::int64_t> tokens, positions;  ///< [T]
   std::vector<shared_prompt> prompts;           ///< [n]
   std::vector<std::int64_t> rows;               ///< [R] token whose hidden state predicts a completion token …
-  std::vector<std::int64_t> targets;            ///< [R] … that token …
+  std::vector<std::int64_t> targets;            ///< [R] … that token (of no meaning where ends are read) …
   std::vector<std::int64_t> sequence;           ///< [R] … and the sequence it belongs to
   std::size_t sequences = 0;
 
   [[nodiscard]] std::size_t size() const { return tokens.size(); }
 };
 
-/// Appends a prompt and its completions. A completion's first token is scored only if something stands before it.
+/// Where a sequence is read.
+enum class read_at {
+  every_token,  ///< before each completion token; the first one only if something stands before it
+  end,          ///< at its last token: where a reward model looks
+};
+
+/// Appends a prompt and its completions.
 void append(ragged_batch& batch, std::span<std::int32_t const> prompt,
-            std::span<std::span<std::int32_t const> const> completions);
+            std::span<std::span<std::int32_t const> const> completions, read_at where = read_at::every_token);
 
 /// The pairs `which` of `pairs`, in that order.
-[[nodiscard]] ragged_batch pack_pairs(std::span<preference_pair const> pairs, std::span<std::size_t const> which);
+[[nodiscard]] ragged_batch pack_pairs(std::span<preference_pair const> pairs, std::span<std::size_t const> which,
+                                      read_at where = read_at::every_token);
 
 /// Tokens that a pair takes in a batch: prompt once, chosen, rejected.
 [[nodiscard]] std::size_t shared_tokens(preference_pair const& pair);
 
-/// Cuts a run of pairs, in order, into micro-batches of at most `max_tokens` shared tokens and at least one pair.
+/// Cuts a run of examples, in order, into micro-batches of at most `max_tokens` tokens and at least one example.
+/// `tokens_of(i)`: tokens that example i takes
+template <class Tokens>
+[[nodiscard]] std::vector<std::span<std::size_t const>> cut_by_tokens(std::span<std::size_t const> which, std::size_t max_tokens,
+                                                                      Tokens&& tokens_of) {
+  std::vector<std::span<std::size_t const>> cuts;
+  std::size_t first = 0, tokens = 0;
+  for (std::size_t i = 0; i < which.size(); ++i) {
+    std::size_t const size = tokens_of(which[i]);
+    if (i > first && tokens + size > max_tokens) {
+      cuts.push_back(which.subspan(first, i - first));
+      first = i;
+      tokens = 0;
+    }
+    tokens += size;
+  }
+  if (first < which.size()) cuts.push_back(which.subspan(first));
+  return cuts;
+}
+
+/// The same for pairs, by shared_tokens.
 [[nodiscard]] std::vector<std::span<std::size_t const>> cut_micro_batches(std::span<preference_pair const> pairs,
                                                                           std::span<std::size_t const> which,
                                                                           std::size_t max_tokens);

@@ -22,11 +22,19 @@ struct compute_settings {
   at::Device device = at::kCPU;
   std::int64_t head_rows = 128;           ///< rows of the LM head computed at a time
   std::int64_t kept_logits = 96 << 20;    ///< bytes of head probabilities kept for the backward pass; the rest is computed again
+  double temperature = 1;                 ///< logits are divided by it: the policy that was sampled at this temperature
 };
 
-/// A decoder-only transformer as a policy: log-probabilities of completions, and their vector-Jacobian product.
-/// The backward pass is written by hand: it adds weight gradients straight into the caller's accumulators and keeps only what it needs.
-/// Nothing here depends on how sequences are ordered or packed, beyond rounding.
+/// What a model says at every row of a batch that is read.
+struct row_outputs {
+  std::vector<double> logp;     ///< [R] log-probability of the row's target, nats; empty without an LM head
+  std::vector<double> value;    ///< [R] the scalar head's number; empty without one
+  std::vector<double> entropy;  ///< [R] of the next token's distribution, nats; empty unless asked for
+};
+
+/// A decoder-only transformer as a policy, a value or a reward: log-probabilities of completions, numbers of a scalar head, and
+/// their vector-Jacobian products. The backward pass is written by hand: it adds weight gradients straight into the caller's
+/// accumulators and keeps only what it needs. Nothing here depends on how sequences are ordered or packed, beyond rounding.
 class causal_lm {
  public:
   struct tape;  ///< what one forward pass keeps
@@ -37,8 +45,12 @@ class causal_lm {
     pullback_type(causal_lm const& model, pack const& weights, std::unique_ptr<tape> kept);
     pullback_type(pullback_type&&) noexcept;
     ~pullback_type();
+    /// The cotangent of the sequences' log-probabilities.
     /// shapes  cotangent: [sequences]; gradient: as the pack, fp32 or fp64
     void operator()(std::span<double const> cotangent, pack& gradient);
+    /// The cotangents of the rows' log-probabilities and values; an empty one is zero.
+    /// shapes  logp, value: [R]
+    void operator()(std::span<double const> logp, std::span<double const> value, pack& gradient);
 
    private:
     causal_lm const& model_;
@@ -49,6 +61,11 @@ class causal_lm {
   /// What forward gives: the log-probabilities, and how to turn a cotangent of them into gradients.
   struct forward_result {
     std::vector<double> logp;  ///< [sequences] Σ over completion tokens, nats
+    pullback_type pullback;
+  };
+  /// The same row by row.
+  struct row_result {
+    row_outputs out;
     pullback_type pullback;
   };
 
@@ -67,8 +84,14 @@ class causal_lm {
   /// Log-probabilities alone: nothing is kept. The same numbers as forward's, bit for bit.
   [[nodiscard]] std::vector<double> log_probs(pack const& weights, ragged_batch const& batch) const;
 
+  /// Every row's outputs and their pullback, as forward.
+  [[nodiscard]] row_result forward_rows(pack const& weights, ragged_batch const& batch, bool entropies = false) const;
+
+  /// Every row's outputs alone. The same numbers as forward_rows', bit for bit.
+  [[nodiscard]] row_outputs rows(pack const& weights, ragged_batch const& batch) const;
+
  private:
-  std::vector<double> compute(pack const& weights, ragged_batch const& batch, tape* kept) const;
+  row_outputs compute(pack const& weights, ragged_batch const& batch, tape* kept, bool entropies) const;
 
   transformer_config config_;
   compute_settings settings_;

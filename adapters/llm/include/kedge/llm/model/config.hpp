@@ -25,6 +25,8 @@ struct transformer_config {
   std::int64_t max_positions = 0;
   double rms_norm_eps = 1e-5;
   bool tied_embeddings = false;
+  bool lm_head = true;       ///< predicts tokens; tied to the embedding or not
+  bool scalar_head = false;  ///< one number a position: a reward, or a value ("score.weight", as sequence classification has it)
   rope_settings rope;
 };
 
@@ -39,7 +41,7 @@ struct parameter {
 };
 
 /// All parameters in the order of a pack: embedding; per layer input norm, q, k, v, o, post-attention norm, gate, up, down;
-/// final norm; the head, where it is not tied to the embedding.
+/// final norm; the LM head, where there is one and it is not tied to the embedding; the scalar head, where there is one.
 [[nodiscard]] std::vector<parameter> parameters_of(transformer_config const& config);
 
 /// Number of parameters.

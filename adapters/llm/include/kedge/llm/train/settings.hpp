@@ -19,13 +19,10 @@ struct device_settings {
   std::size_t micro_batch_tokens = 512;   ///< tokens computed at once; a memory setting that changes no result
 };
 
-/// A training run on preference pairs. Names and meanings are TRL's where it has them.
-struct training_settings {
+/// What every training run is told, whatever it trains on. Names and meanings are TRL's where it has them.
+struct run_settings {
   std::filesystem::path model;                   ///< --model_name_or_path
   std::filesystem::path output_dir;
-  std::vector<std::filesystem::path> dataset;    ///< one file, or one a round
-  std::filesystem::path eval_dataset;            ///< empty: no evaluation
-  loss_settings loss;
   device_settings compute;
 
   double learning_rate = 1e-6;
@@ -40,8 +37,6 @@ struct training_settings {
   std::size_t max_length = 1024;                 ///< 0: no limit
   std::size_t max_train_samples = 0;             ///< 0: all
   std::size_t max_eval_samples = 0;
-  double min_score_gap = 0;                      ///< keep training pairs with score_chosen − score_rejected at least this; 0: all
-  double eval_min_score_gap = 0;                 ///< the same for held-out pairs
   double max_grad_norm = 1.0;
   double weight_decay = 0;
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
@@ -51,10 +46,23 @@ struct training_settings {
 
   std::size_t logging_steps = 10;
   std::size_t save_steps = 500;                  ///< 0: only at an interrupt
-  std::string save_dtype = "float32";          ///< of the written weights; narrower types round small updates away
+  std::size_t save_total_limit = 0;              ///< checkpoints kept, the newest; 0: all
+  std::string save_dtype = "float32";            ///< of the written weights; narrower types round small updates away
   std::string resume_from_checkpoint;            ///< empty, a folder, or "latest"
   bool overwrite_output_dir = false;
   bool quiet = false;                            ///< no progress on stderr
+
+  /// Examples that one optimiser step sees.
+  [[nodiscard]] std::size_t batch() const { return per_device_train_batch_size * gradient_accumulation_steps; }
+};
+
+/// A training run on preference pairs.
+struct training_settings : run_settings {
+  std::vector<std::filesystem::path> dataset;    ///< one file, or one a round
+  std::filesystem::path eval_dataset;            ///< empty: no evaluation
+  loss_settings loss;
+  double min_score_gap = 0;                      ///< keep training pairs with score_chosen − score_rejected at least this; 0: all
+  double eval_min_score_gap = 0;                 ///< the same for held-out pairs
 };
 
 /// What makes the rounds of a run.
@@ -78,19 +86,23 @@ struct evaluation {
   std::size_t pairs = 0;
 };
 
-/// How a run ended.
-struct training_result {
+/// How a run ended, whatever it trained on.
+struct run_result {
   bool interrupted = false;
   std::size_t steps = 0;
   double final_loss = 0;
   double train_seconds = 0;                      ///< reference passes included, loading and evaluation not
-  double reference_seconds = 0;
-  std::size_t pairs = 0;                         ///< trained on, repeats counted
+  std::size_t examples = 0;                      ///< trained on, repeats counted
   std::size_t tokens = 0;                        ///< useful ones: prompts shared, nothing padded
-  double effective_beta = 0;                     ///< β of the plain run that ends at the same place under exact dynamics
   std::size_t peak_memory_bytes = 0;
-  std::vector<evaluation> evaluations;
   std::filesystem::path checkpoint;              ///< last one written
+};
+
+/// How a run on preference pairs ended.
+struct training_result : run_result {
+  double reference_seconds = 0;
+  double effective_beta = 0;                     ///< β of the plain run that ends at the same place under exact dynamics
+  std::vector<evaluation> evaluations;
 };
 
 /// β of the plain iterative run that ends at the same policy as these rounds, under exact Bradley–Terry dynamics.

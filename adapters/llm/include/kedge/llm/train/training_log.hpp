@@ -7,26 +7,44 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
 namespace kedge::llm {
 
-/// What one optimiser step did. Names as TRL logs them.
+/// A figure under the name that TRL logs it by.
+struct metric {
+  std::string name;
+  double value;
+};
+
+/// What one optimiser step did.
 struct step_report {
   std::size_t round = 1;                          ///< from 1
   std::size_t step = 0, steps = 0;                ///< in the round, from 1
   double epoch = 0;
   double loss = 0, grad_norm = 0, learning_rate = 0;
-  double rewards_chosen = 0, rewards_rejected = 0, accuracy = 0;
-  double logps_chosen = 0, logps_rejected = 0;
-  std::size_t pairs = 0, tokens = 0, padded_like_tokens = 0;
+  std::size_t examples = 0, tokens = 0, padded_like_tokens = 0;
+  std::vector<metric> metrics;                    ///< the same ones, in the same order, at every step of a run
+
+  /// Adds `share` of a value to the metric of that name, which appears where it is first added.
+  void add(std::string_view name, double value, double share = 1);
+  [[nodiscard]] double metric_or_nan(std::string_view name) const;
+};
+
+/// A metric worth a place on a terminal: its name, and the short word for it.
+struct shown_metric {
+  char const* name;
+  char const* label;
 };
 
 /// metrics.jsonl, averaged over logging_steps as TRL does, and progress on stderr: a bar on a terminal, lines in a pipe.
 class training_log {
  public:
-  training_log(std::filesystem::path const& file, std::size_t logging_steps, std::size_t all_steps, bool quiet);
+  training_log(std::filesystem::path const& file, std::size_t logging_steps, std::size_t all_steps, bool quiet,
+               std::vector<shown_metric> shown);
 
   void step(step_report const& report);
   /// A line of its own, such as an evaluation.
@@ -40,19 +58,21 @@ class training_log {
   void restore(nlohmann::ordered_json const& saved);
 
   [[nodiscard]] std::size_t global_step() const { return global_step_; }
-  [[nodiscard]] std::size_t trained_pairs() const { return pairs_; }
+  [[nodiscard]] std::size_t trained_examples() const { return examples_; }
   [[nodiscard]] std::size_t useful_tokens() const { return tokens_; }
 
  private:
   void write_window(step_report const& last);
   void draw(step_report const& last);
   void clear_bar();
+  [[nodiscard]] std::string figures(step_report const& report) const;
 
   std::filesystem::path path_;
+  std::vector<shown_metric> shown_;
   std::ofstream file_;
   std::size_t logging_steps_, all_steps_;
   bool quiet_, terminal_, bar_drawn_ = false;
-  std::size_t global_step_ = 0, steps_at_start_ = 0, pairs_ = 0, tokens_ = 0, padded_like_tokens_ = 0;
+  std::size_t global_step_ = 0, steps_at_start_ = 0, examples_ = 0, tokens_ = 0, padded_like_tokens_ = 0;
   std::size_t in_window_ = 0;
   step_report window_;
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();

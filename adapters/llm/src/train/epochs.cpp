@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "epochs.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+#include <kedge/llm/train/lr_schedule.hpp>
+
+namespace kedge::llm {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// Fisher–Yates with a generator of our own seed: the same order with every standard library.
+void shuffle(std::vector<std::size_t>& order, std::mt19937_64 random) {
+  for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random() % i]);
+}
+
+lr_schedule schedule_of(run_settings const& s, std::size_t total) {
+  std::size_t const warmup =
+      s.warmup_steps > 0 ? s.warmup_steps : static_cast<std::size_t>(std::ceil(s.warmup_ratio * static_cast<double>(total)));
+  return {s.lr_scheduler_type, s.learning_rate, warmup, total};
+}
+
+}  // namespace
+
+std::size_t epoch_solver::steps(std::size_t examples) const {
+  if (settings_.max_steps > 0) return settings_.max_steps;
+  std::size_t const per_epoch = (examples + settings_.batch() - 1) / settings_.batch();
+  return std::max<std::size_t>(1, static_cast<std::size_t>(std::ceil(settings_.num_train_epochs * static_cast<double>(per_epoch))));
+}
+
+std::vector<std::size_t> epoch_solver::order(std::size_t round, std::size_t epoch, std::size_t examples) const {
+  std::vector<std::size_t> order(examples);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  if (settings_.shuffle) {
+    std::seed_seq seed{settings_.seed, std::uint64_t{round}, std::uint64_t{epoch}};
+    shuffle(order, std::mt19937_64(seed));
+  }
+  return order;
+}
+
+epoch_solver::progress epoch_solver::start(pack const& theta) const {
+  return {adamw(theta, {settings_.adam_beta1, settings_.adam_beta2, settings_.adam_epsilon, settings_.weight_decay}), 0};
+}
+
+kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size_t examples, std::size_t round, step_function const& step) {
+  at::NoGradGuard const no_grad;
+  if (!inside) inside.emplace(start(theta));
+  pack const weights = model.weights_for(theta);
+  bool const copies = !weights.front().is_same(theta.front());
+  pack gradient;
+  for (at::Tensor const& t : theta) gradient.push_back(at::zeros_like(t));
+  std::size_t const batch = settings_.batch(), per_epoch = (examples + batch - 1) / batch, total = steps(examples);
+  lr_schedule const schedule = schedule_of(settings_, run_steps_.value_or(total));
+  while (inside->step < total) {
+    auto const begin = std::chrono::steady_clock::now();
+    std::vector<std::size_t> const places = order(round, inside->step / per_epoch, examples);
+    std::size_t const first = inside->step % per_epoch * batch;
+    at::_foreach_zero_(gradient);
+    step_report report = step(weights, std::span(places).subspan(first, std::min(batch, examples - first)), gradient);
+    report.grad_norm = clip_gradients(gradient, settings_.max_grad_norm);
+    if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) return kedge::status::diverged;
+    report.learning_rate = schedule.at(run_steps_ ? static_cast<std::size_t>(inside->optimizer.steps) : inside->step);
+    inside->optimizer.step(theta, gradient, report.learning_rate);
+    if (copies) at::_foreach_copy_(weights, theta);
+    report.round = round + 1;
+    report.step = ++inside->step;
+    report.steps = total;
+    report.epoch = static_cast<double>(inside->step) / static_cast<double>(per_epoch);
+    seconds += seconds_since(begin);
+    if (!on_step(report)) return kedge::status::stopped;
+  }
+  if (run_steps_)
+    inside->step = 0;
+  else
+    inside.reset();
+  return kedge::status::done;
+}
+
+}  // namespace kedge::llm

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run_host.hpp"
+
+#include <sys/resource.h>
+
+#include <array>
+#include <cstdio>
+
+#include <kedge/llm/files/error.hpp>
+
+namespace kedge::llm {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::size_t peak_memory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::size_t>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace
+
+std::string short_number(double value) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.4g", value);
+  return text.data();
+}
+
+run_host::run_host(run_settings const& settings, std::vector<parameter> parameters)
+    : settings_(settings), parameters_(std::move(parameters)) {
+  auto require = [](bool holds, char const* message) {
+    if (!holds) throw error(message);
+  };
+  require(settings.learning_rate >= 0, "--learning_rate must not be negative");
+  require(settings.per_device_train_batch_size > 0 && settings.gradient_accumulation_steps > 0 && settings.per_device_eval_batch_size > 0,
+          "batch sizes and --gradient_accumulation_steps must be at least 1");
+  require(settings.num_train_epochs > 0 || settings.max_steps > 0, "--num_train_epochs must be positive");
+  prepare_folder();
+}
+
+void run_host::prepare_folder() const {
+  fs::path const& out = settings_.output_dir;
+  if (out.empty()) throw error("--output_dir is missing; say where the model shall go");
+  std::error_code failed;
+  bool const resuming = !settings_.resume_from_checkpoint.empty();
+  if (!resuming && !settings_.overwrite_output_dir)
+    for (char const* name : {"config.json", "checkpoints", "metrics.jsonl"})
+      if (fs::exists(out / name, failed))
+        throw error(out.string() + ": already holds a model or a run; choose another --output_dir, resume, or pass --overwrite_output_dir");
+  fs::create_directories(out, failed);
+  if (failed) throw error(out.string() + ": can't be created (" + failed.message() + "); choose another --output_dir");
+  if (resuming) return;
+  fs::remove(out / "metrics.jsonl", failed);
+  fs::remove_all(out / "checkpoints", failed);
+  fs::remove_all(out / "rounds", failed);
+}
+
+bool run_host::begin(std::size_t all_steps, std::vector<shown_metric> shown, contents what) {
+  what_ = std::move(what);
+  log_.emplace(settings_.output_dir / "metrics.jsonl", settings_.logging_steps, all_steps, settings_.quiet, std::move(shown));
+  interrupt_.emplace();
+  if (settings_.resume_from_checkpoint.empty()) return false;
+  checkpoint_reader const from(find_checkpoint(settings_.output_dir, settings_.resume_from_checkpoint), parameters_);
+  try {
+    require_same_settings(from, what_.settings);
+    what_.restore(from);
+    log_->restore(from.state.at("log"));
+  } catch (nlohmann::json::exception const& e) {
+    throw error((from.path() / "state.json").string() + ": damaged (" + e.what() + "); use an earlier checkpoint");
+  }
+  result_.checkpoint = from.path();
+  log_->say("resumed from " + from.path().string());
+  return true;
+}
+
+void run_host::save() {
+  result_.checkpoint = settings_.output_dir / "checkpoints" / ("step-" + std::to_string(log_->global_step()));
+  if (fs::exists(result_.checkpoint)) return;
+  fs::create_directories(result_.checkpoint.parent_path());
+  checkpoint_writer to(result_.checkpoint, parameters_);
+  what_.save(to);
+  to.state["log"] = log_->save();
+  to.state["settings"] = what_.settings;
+  to.commit();
+  remove_old_checkpoints(settings_.output_dir, settings_.save_total_limit);
+}
+
+bool run_host::after_step(step_report const& report) {
+  log_->step(report);
+  result_.final_loss = report.loss;
+  if (settings_.save_steps > 0 && log_->global_step() % settings_.save_steps == 0) save();
+  return !stop_requested();
+}
+
+void run_host::end(kedge::status ended, std::string const& where, std::function<void()> const& write_model) {
+  log_->finish();
+  if (ended == kedge::status::diverged)
+    throw error(where + ": the loss or its gradient is NaN or infinite; nothing was saved of this step. Lower --learning_rate, or use --dtype float32");
+  if (ended == kedge::status::stopped) {
+    result_.interrupted = true;
+    save();
+    log_->say("stopped after step " + std::to_string(log_->global_step()) + "; go on with --resume_from_checkpoint latest");
+  } else {
+    write_model();
+  }
+  interrupt_.reset();
+}
+
+run_result run_host::result() const {
+  run_result result = result_;
+  result.steps = log_->global_step();
+  result.examples = log_->trained_examples();
+  result.tokens = log_->useful_tokens();
+  result.peak_memory_bytes = peak_memory();
+  return result;
+}
+
+}  // namespace kedge::llm

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/training_log.hpp>
+
+#include "interrupt.hpp"
+#include "run_checkpoint.hpp"
+
+namespace kedge::llm {
+
+/// What is the same in every run, whatever it trains: the output folder, metrics.jsonl, checkpoints, Ctrl-C, and the end.
+class run_host {
+ public:
+  /// What a run adds to a checkpoint and takes from it, and the settings that it must share with a run that goes on from it.
+  struct contents {
+    std::function<void(checkpoint_writer&)> save;
+    std::function<void(checkpoint_reader const&)> restore;
+    nlohmann::ordered_json settings;
+  };
+
+  /// Makes the folder, or refuses one that holds another run. `parameters`: of the packs in its checkpoints.
+  run_host(run_settings const& settings, std::vector<parameter> parameters);
+
+  /// Opens the log and, where the settings ask for it, goes on from a checkpoint.
+  /// returns  true if it did
+  bool begin(std::size_t all_steps, std::vector<shown_metric> shown, contents what);
+
+  /// Logs a step and saves where it is time to. returns  false once somebody asked for a stop
+  bool after_step(step_report const& report);
+  [[nodiscard]] bool stop_requested() const { return interrupt_ && interrupt_->requested(); }
+
+  /// Ends the run: an error if it diverged, a checkpoint if it was stopped, else what `write_model` writes.
+  void end(kedge::status ended, std::string const& where, std::function<void()> const& write_model);
+
+  [[nodiscard]] training_log& log() { return *log_; }
+  /// Steps, examples, tokens, memory, and the last checkpoint.
+  [[nodiscard]] run_result result() const;
+
+ private:
+  void prepare_folder() const;
+  void save();
+
+  run_settings const& settings_;
+  std::vector<parameter> parameters_;
+  std::optional<training_log> log_;
+  std::optional<interrupt_guard> interrupt_;
+  contents what_;
+  run_result result_;
+};
+
+/// "0.1235": four digits that count.
+[[nodiscard]] std::string short_number(double value);
+
+}  // namespace kedge::llm
