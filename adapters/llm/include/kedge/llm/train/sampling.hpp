@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string_view>
+
+#include <kedge/llm/train/settings.hpp>
+
+namespace kedge::llm {
+
+/// What `kedge generate` is asked. What is left open is taken from the model's generation_config.json, and where that says
+/// nothing: temperature 1, no truncation.
+struct generate_settings {
+  std::filesystem::path model, prompts;
+  device_settings compute;
+  std::size_t num_samples = 1;
+  std::size_t max_new_tokens = 256;
+  std::optional<double> temperature, top_p, min_p;
+  std::optional<std::size_t> top_k;
+  std::uint64_t seed = 42;
+  std::size_t batch_size = 48;
+  std::size_t max_samples = 0;   ///< prompts; 0: all
+  bool ignore_eos = false;       ///< no stop tokens: every completion has max_new_tokens
+  bool logprobs = false;         ///< write "logp" and "logp_tokens" too
+  bool skip_bad_lines = false;
+  bool quiet = false;
+};
+
+/// What a run of `kedge generate` did.
+struct generate_report {
+  std::size_t prompts = 0, samples = 0, tokens = 0;
+  bool interrupted = false;
+  double seconds = 0;  ///< of generation; loading and tokenising are not counted
+};
+
+/// Samples completions, one JSON object a line, prompts in order and the samples of a prompt in a row, each written as soon
+/// as it and all before it are done: {"prompt", "completion", "tokens", "finished"}, tokens being how many were sampled.
+/// Completions are texts without special tokens. The model stops at the eos_token_id of its generation_config.json or
+/// config.json. `write` gets whole lines.
+/// throws  error naming file and line of a prompt that can't be used
+generate_report generate_completions(generate_settings const& settings, std::function<void(std::string_view)> const& write);
+
+}  // namespace kedge::llm

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace kedge::llm {
+
+/// Threads that walk through a computation of many short phases together. A barrier costs about a microsecond, and no
+/// thread sleeps within a run: at::parallel_for would start and join a region for each phase, and it is serial in sources
+/// that are not compiled with the OpenMP of LibTorch.
+class thread_team {
+ public:
+  explicit thread_team(int threads);
+  thread_team(thread_team const&) = delete;
+  thread_team& operator=(thread_team const&) = delete;
+  ~thread_team();
+
+  [[nodiscard]] int size() const { return size_; }
+
+  /// Calls job on every thread and returns when all are done. The job must not throw.
+  void run(std::function<void()> const& job);
+
+  /// Within run: nobody goes on before everybody is here.
+  void barrier();
+
+  /// Within run: f(i) for every i < n, each on the thread that comes first, then a barrier.
+  template <class F>
+  void each(std::size_t n, F const& f) {
+    for (std::size_t i = next_.fetch_add(1, std::memory_order_relaxed); i < n; i = next_.fetch_add(1, std::memory_order_relaxed)) f(i);
+    barrier();
+  }
+
+ private:
+  void serve();
+  void wait_for_change(std::atomic<unsigned> const& value, unsigned old) const;
+
+  int size_;
+  std::function<void()> const* job_ = nullptr;
+  std::atomic<unsigned> started_{0}, generation_{0};
+  std::atomic<int> arrived_{0};
+  std::atomic<std::size_t> next_{0};  ///< reset by the last to arrive at a barrier
+  std::atomic<bool> quit_{false};
+  std::vector<std::thread> helpers_;
+};
+
+}  // namespace kedge::llm
