@@ -8,7 +8,6 @@
 #include <numeric>
 #include <string>
 
-#include <kedge/llm/data/prompts.hpp>
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/model/generation.hpp>
 #include <kedge/llm/train/training_log.hpp>
@@ -35,70 +34,26 @@ void show_progress(std::size_t done, std::size_t all, double seconds) {
                clock_text(seconds / static_cast<double>(done) * static_cast<double>(all - done)).c_str(), done == all ? "\r\033[K" : "");
 }
 
-// generation_config.json over config.json, as transformers reads them.
-json generation_key(checkpoint const& source, char const* key) {
-  for (json const* const config : {&source.generation_config, &source.config})
-    if (config->is_object() && config->contains(key) && !(*config)[key].is_null()) return (*config)[key];
-  return nullptr;
-}
-
-std::vector<std::int32_t> stop_tokens_of(checkpoint const& source) {
-  json const ids = generation_key(source, "eos_token_id");
-  std::vector<std::int32_t> stop;
-  for (json const& id : ids.is_array() ? ids : ids.is_null() ? json::array() : json::array({ids})) {
-    if (!id.is_number_integer()) throw error(source.path().string() + ": eos_token_id is neither an integer nor a list of integers");
-    stop.push_back(id.get<std::int32_t>());
-  }
-  return stop;
-}
-
 double number_or(checkpoint const& source, char const* key, double fallback) {
   if (!source.generation_config.is_object()) return fallback;
-  json const value = generation_key(source, key);
+  json const value = source.generation_config.value(key, json());
   if (value.is_null()) return fallback;
   if (!value.is_number()) throw error(source.path().string() + ": " + key + " of the generation settings is not a number");
   return value.get<double>();
 }
 
-sampling_settings settings_for(checkpoint const& source, generate_settings const& asked) {
+sampling_settings settings_for(session const& model, generate_settings const& asked) {
+  checkpoint const& source = model.source;
   sampling_settings s;
   s.max_new_tokens = asked.max_new_tokens;
   s.temperature = asked.temperature.value_or(number_or(source, "temperature", 1));
   s.top_p = asked.top_p.value_or(number_or(source, "top_p", 1));
   s.min_p = asked.min_p.value_or(number_or(source, "min_p", 0));
   s.top_k = asked.top_k.value_or(static_cast<std::size_t>(number_or(source, "top_k", 0)));
-  if (!asked.ignore_eos) s.stop_tokens = stop_tokens_of(source);
+  if (!asked.ignore_eos) s.stop_tokens = model.stop_tokens();
   s.seed = asked.seed;
   s.batch_size = asked.batch_size;
   return s;
-}
-
-struct encoded_prompts {
-  std::vector<prompt_example> examples;
-  std::vector<std::vector<std::int32_t>> ids;
-};
-
-encoded_prompts read_encoded(session const& s, generate_settings const& settings) {
-  encoded_prompts out;
-  std::size_t skipped = 0;
-  std::vector<prompt_example> examples = read_prompts(settings.prompts, settings.skip_bad_lines, &skipped);
-  if (settings.max_samples > 0 && examples.size() > settings.max_samples) examples.resize(settings.max_samples);
-  conversation_encoder const encoder(s.tokens, s.chat ? &*s.chat : nullptr, special_tokens(s.source.tokenizer_config));
-  for (prompt_example& example : examples) try {
-      std::vector<std::int32_t> ids = encode_prompt(encoder, example);
-      if (ids.empty()) throw error(example.place + ": the prompt has no token to go on from");
-      if (static_cast<std::int64_t>(ids.size()) >= s.config.max_positions)
-        throw error(example.place + ": the prompt has " + std::to_string(ids.size()) + " tokens and leaves no room for an answer: the model has " +
-                    std::to_string(s.config.max_positions) + " positions; shorten it");
-      out.ids.push_back(std::move(ids));
-      out.examples.push_back(std::move(example));
-    } catch (error const&) {
-      if (!settings.skip_bad_lines) throw;
-      ++skipped;
-    }
-  if (skipped > 0) std::fprintf(stderr, "%s: %zu lines skipped that could not be used\n", settings.prompts.c_str(), skipped);
-  if (out.ids.empty()) throw error(settings.prompts.string() + ": no prompts in it");
-  return out;
 }
 
 std::string line_of(sampled_completion const& sample, prompt_example const& example, tokenizer const& words, bool logprobs) {
@@ -118,9 +73,9 @@ std::string line_of(sampled_completion const& sample, prompt_example const& exam
 generate_report generate_completions(generate_settings const& settings, std::function<void(std::string_view)> const& write) {
   session const s(settings.model, settings.compute);
   sampling_settings const sampling = settings_for(s.source, settings);
-  encoded_prompts const prompts = read_encoded(s, settings);
+  encoded_prompts const prompts = s.read_prompts(settings.prompts, settings.max_samples, settings.skip_bad_lines);
   causal_lm const model(s.config, s.compute);
-  pack const weights = model.weights_for(s.load());
+  pack const weights = model.weightmodelfor(s.load());
   mixture_term const policy[] = {{1, &weights}};
   bool const bar = !settings.quiet && isatty(STDERR_FILENO) != 0;
   interrupt_guard const interrupt;

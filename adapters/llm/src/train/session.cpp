@@ -76,6 +76,42 @@ std::vector<preference_pair> session::read_pairs(std::filesystem::path const& fi
   return pairs;
 }
 
+encoded_prompts session::read_prompts(std::filesystem::path const& file, std::size_t most, bool skip_bad_lines) const {
+  encoded_prompts out;
+  std::size_t skipped = 0;
+  std::vector<prompt_example> examples = llm::read_prompts(file, skip_bad_lines, &skipped);
+  if (most > 0 && examples.size() > most) examples.resize(most);
+  conversation_encoder const encoder(tokens, chat ? &*chat : nullptr, special_tokens(source.tokenizer_config));
+  for (prompt_example& example : examples) try {
+      std::vector<std::int32_t> ids = encode_prompt(encoder, example);
+      if (ids.empty()) throw error(example.place + ": the prompt has no token to go on from");
+      if (static_cast<std::int64_t>(ids.size()) >= config.max_positions)
+        throw error(example.place + ": the prompt has " + std::to_string(ids.size()) + " tokens and leaves no room for an answer: the model has " +
+                    std::to_string(config.max_positions) + " positions; shorten it");
+      out.ids.push_back(std::move(ids));
+      out.examples.push_back(std::move(example));
+    } catch (error const&) {
+      if (!skip_bad_lines) throw;
+      ++skipped;
+    }
+  if (skipped > 0) std::fprintf(stderr, "%s: %zu lines skipped that could not be used\n", file.c_str(), skipped);
+  if (out.ids.empty()) throw error(file.string() + ": no prompts in it");
+  return out;
+}
+
+std::vector<std::int32_t> session::stop_tokens() const {
+  nlohmann::ordered_json ids;
+  for (nlohmann::ordered_json const* const settings : {&source.config, &source.generation_config})
+    if (settings->is_object() && settings->contains("eos_token_id") && !(*settings)["eos_token_id"].is_null()) ids = (*settings)["eos_token_id"];
+  if (ids.is_null()) return {};
+  std::vector<std::int32_t> stop;
+  for (auto const& id : ids.is_array() ? ids : nlohmann::ordered_json::array({ids})) {
+    if (!id.is_number_integer()) throw error(source.path().string() + ": eos_token_id is neither an integer nor a list of integers");
+    stop.push_back(id.get<std::int32_t>());
+  }
+  return stop;
+}
+
 pack session::load() const {
   pack theta = load_parameters(source, config);
   for (at::Tensor& t : theta) t = t.to(compute.device, compute.type == at::kDouble ? at::kDouble : at::kFloat);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <kedge/llm/data/preferences.hpp>
+#include <kedge/llm/data/prompts.hpp>
 #include <kedge/llm/files/checkpoint.hpp>
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/text/chat_template.hpp>
@@ -14,6 +15,12 @@
 #include <kedge/llm/train/settings.hpp>
 
 namespace kedge::llm {
+
+/// Prompts with the tokens that generation starts from.
+struct encoded_prompts {
+  std::vector<prompt_example> examples;
+  std::vector<std::vector<std::int32_t>> ids;  ///< one list an example
+};
 
 /// A checkpoint opened for work: description, tokenizer and template; weights on request.
 class session {
@@ -24,6 +31,13 @@ class session {
   /// Reads and encodes preference pairs.
   /// throws  error naming file and line
   [[nodiscard]] std::vector<preference_pair> read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines) const;
+
+  /// Reads and encodes prompts, the first `most` of them (0: all).
+  /// throws  error naming file and line of one that has no token, or leaves no room for an answer
+  [[nodiscard]] encoded_prompts read_prompts(std::filesystem::path const& file, std::size_t most, bool skip_bad_lines) const;
+
+  /// The tokens that end a completion: eos_token_id of generation_config.json, or else of config.json; none if neither has one.
+  [[nodiscard]] std::vector<std::int32_t> stop_tokens() const;
 
   /// fp32 master weights on the device.
   [[nodiscard]] pack load() const;
