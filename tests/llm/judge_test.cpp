@@ -132,7 +132,7 @@ TEST_CASE("a judge that talks nonsense is one line with what it said", "[judge]"
 }
 
 TEST_CASE("a judge that says more than it was asked is one line", "[judge]") {
-  check_fails(after(4, "echo '{\"score\": 1}'; sleep 100"), "unasked", 4);
+  check_fails(R"(read -r q; printf '{"score": 1}\n{"score": 2}\n'; cat > /dev/null)", "said '{\"score\": 2}' after answer 1, unasked", 1);
   check_fails("yes '{\"score\": 1}'", "unasked");
   judge late({.command = R"(read -r q; echo '{"score": 1}'; sleep 0.2; echo extra; cat)"});
   CHECK(late.score(completions(1)) == counted(1, 1));
