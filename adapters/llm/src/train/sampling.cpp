@@ -75,7 +75,7 @@ generate_report generate_completions(generate_settings const& settings, std::fun
   sampling_settings const sampling = settings_for(s.source, settings);
   encoded_prompts const prompts = s.read_prompts(settings.prompts, settings.max_samples, settings.skip_bad_lines);
   causal_lm const model(s.config, s.compute);
-  pack const weights = model.weightmodelfor(s.load());
+  pack const weights = model.weights_for(s.load());
   mixture_term const policy[] = {{1, &weights}};
   bool const bar = !settings.quiet && isatty(STDERR_FILENO) != 0;
   interrupt_guard const interrupt;
