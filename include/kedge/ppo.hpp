@@ -73,6 +73,29 @@ inline void whiten(std::span<double> values, bool keep_mean = false) {
   for (double& value : values) value = (value - mean) * scale + (keep_mean ? mean : 0);
 }
 
+/// REINFORCE leave-one-out: each reward of a prompt's completions less the mean of the others.             Ahmadian et al. 2024
+/// throws  std::invalid_argument for fewer than two rewards
+inline void leave_one_out(std::span<double> group) {
+  detail::require(group.size() > 1, "leave_one_out: ", group.size(), " rewards; a prompt needs at least two completions");
+  auto const n = static_cast<double>(group.size());
+  double mean = 0;
+  for (double const reward : group) mean += reward / n;
+  for (double& reward : group) reward = (reward - mean) * n / (n - 1);
+}
+
+/// Group-relative advantages: each reward of a prompt's completions less their mean, over their deviation (n − 1) plus 1e-4.
+///                                                                                               Shao et al. 2024 (GRPO)
+/// throws  std::invalid_argument for fewer than two rewards
+inline void standardize(std::span<double> group) {
+  detail::require(group.size() > 1, "standardize: ", group.size(), " rewards; a prompt needs at least two completions");
+  auto const n = static_cast<double>(group.size());
+  double mean = 0, squares = 0;
+  for (double const reward : group) mean += reward / n;
+  for (double const reward : group) squares += (reward - mean) * (reward - mean);
+  double const deviation = std::sqrt(squares / (n - 1)) + 1e-4;
+  for (double& reward : group) reward = (reward - mean) / deviation;
+}
+
 /// A token's loss and its slope in the quantity that is trained.
 struct clipped_term {
   double value, slope;

@@ -110,3 +110,17 @@ TEST_CASE("the length guard trips when completions have become half as long", "[
   CHECK(guard.admits(51));
   CHECK_FALSE(guard.admits(49));
 }
+
+TEST_CASE("leave-one-out advantages are what is above the others and group-relative ones have unit deviation", "[ppo]") {
+  std::vector<double> rewards{1, 2, 6}, other{1, 2, 6}, single{1};
+  leave_one_out(rewards);
+  CHECK_THAT(rewards[0], WithinAbs(1 - 4, 1e-14));
+  CHECK_THAT(rewards[1], WithinAbs(2 - 3.5, 1e-14));
+  CHECK_THAT(rewards[2], WithinAbs(6 - 1.5, 1e-14));
+  standardize(other);
+  double const deviation = std::sqrt(7.0) + 1e-4;  // (4 + 1 + 9) / 2
+  CHECK_THAT(other[0], WithinAbs(-2 / deviation, 1e-14));
+  CHECK_THAT(other[2], WithinAbs(3 / deviation, 1e-14));
+  CHECK_THROWS_AS(leave_one_out(single), std::invalid_argument);
+  CHECK_THROWS_AS(standardize(single), std::invalid_argument);
+}

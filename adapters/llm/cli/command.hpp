@@ -7,6 +7,9 @@
 
 #include <CLI/CLI.hpp>
 
+#include <nlohmann/json.hpp>
+
+#include <kedge/llm/train/ppo.hpp>
 #include <kedge/llm/train/settings.hpp>
 
 namespace kedge::cli {
@@ -25,6 +28,7 @@ struct command {
 int run_dpo(arguments const& args);
 int run_sdpo(arguments const& args);
 int run_apo(arguments const& args);
+int run_ppo(arguments const& args);
 int run_score(arguments const& args);
 int run_generate(arguments const& args);
 int run_tokenize(arguments const& args);
@@ -39,7 +43,10 @@ void add_compute_options(CLI::App& app, llm::device_settings& compute);
 /// The options that every training subcommand shares: model, output, optimisation, checkpoints, computation.
 void add_run_options(CLI::App& app, llm::run_settings& settings);
 
-/// The same and those of training on preference pairs.
+/// --prompts, --judge and what belongs to training on the model's own completions.
+void add_sampling_options(CLI::App& app, llm::on_policy_settings& settings);
+
+/// add_run_options and what belongs to training on preference pairs.
 void add_training_options(CLI::App& app, llm::training_settings& settings);
 
 /// --chunks, --order, --difficulty.
@@ -47,5 +54,8 @@ void add_chunk_options(CLI::App& app, llm::round_settings& rounds);
 
 /// Trains, prints the summary (as JSON if asked) and returns the exit code.
 int train(llm::training_settings const& settings, llm::round_settings const& rounds, bool json);
+
+/// Evaluations of a policy as a part of a summary.
+nlohmann::ordered_json as_json(std::vector<llm::policy_evaluation> const& evaluations);
 
 }  // namespace kedge::cli

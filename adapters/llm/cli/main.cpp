@@ -16,6 +16,7 @@ constexpr std::array commands{
     command{"dpo", "train on preference pairs: DPO, IPO and their family, one round", run_dpo},
     command{"sdpo", "stepwise DPO: data in steps, the reference becomes the model just trained", run_sdpo},
     command{"apo", "accelerated preference optimization: rounds with Nesterov extrapolation", run_apo},
+    command{"ppo", "train on the model's own completions, rewarded by a judge: PPO, RLOO, GRPO", run_ppo},
     command{"score", "log-probability and token count of chosen and rejected of every pair", run_score},
     command{"generate", "sample completions of prompts", run_generate},
     command{"tokenize", "token ids of lines or of chat messages", run_tokenize},

@@ -101,6 +101,21 @@ void add_run_options(CLI::App& app, llm::run_settings& s) {
   add_compute_options(app, s.compute);
 }
 
+void add_sampling_options(CLI::App& app, llm::on_policy_settings& s) {
+  auto const group = "Sampling";
+  app.add_option("--prompts", s.prompts, "JSONL with the key prompt, sampled from while training")->group(group);
+  auto* const judge = app.add_option("--judge", s.judge, "program that reads {\"prompt\", \"completion\"} a line and answers {\"score\"} a line")->group(group);
+  app.add_option("--judge_timeout", s.judge_timeout, "seconds for one answer")->capture_default_str()->group(group);
+  app.add_option("--reward_model", s.reward_model, "folder of a reward model, instead of a judge")->excludes(judge)->group(group);
+  app.add_option("--max_new_tokens,--response_length", s.max_new_tokens, "longest completion")->capture_default_str()->group(group);
+  app.add_option("--temperature", s.temperature, "of sampling; the policy that is trained is the one at this temperature")->capture_default_str()->group(group);
+  app.add_option("--top_p", s.top_p)->capture_default_str()->group(group);
+  app.add_option("--top_k", s.top_k, "0: off")->capture_default_str()->group(group);
+  app.add_option("--generation_batch_size", s.generation_batch_size, "completions decoded at once")->capture_default_str()->group(group);
+  app.add_option("--eval_prompts", s.eval_prompts, "held-out prompts: reward, KL to the start, wins against it, length")->group(group);
+  app.add_option("--eval_samples", s.eval_samples, "completions of each of them")->capture_default_str()->group(group);
+}
+
 void add_training_options(CLI::App& app, llm::training_settings& s) {
   add_pair_options(app, s);
   add_loss_options(app, s.loss);

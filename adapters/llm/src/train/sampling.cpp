@@ -72,7 +72,7 @@ std::string line_of(sampled_completion const& sample, prompt_example const& exam
 
 generate_report generate_completions(generate_settings const& settings, std::function<void(std::string_view)> const& write) {
   session const s(settings.model, settings.compute);
-  sampling_settings const sampling = settings_for(s.source, settings);
+  sampling_settings const sampling = settings_for(s, settings);
   encoded_prompts const prompts = s.read_prompts(settings.prompts, settings.max_samples, settings.skip_bad_lines);
   causal_lm const model(s.config, s.compute);
   pack const weights = model.weights_for(s.load());

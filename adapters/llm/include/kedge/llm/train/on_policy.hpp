@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <limits>
+#include <string>
+
+namespace kedge::llm {
+
+/// Where completions come from and who rewards them, in training that samples from the model.
+struct on_policy_settings {
+  std::filesystem::path prompts;         ///< JSONL, key "prompt"
+  std::string judge;                     ///< --judge CMD, or
+  double judge_timeout = 60;             ///< seconds for one answer
+  std::filesystem::path reward_model;    ///< --reward_model DIR
+  std::size_t max_new_tokens = 64;
+  double temperature = 1, top_p = 1;
+  std::size_t top_k = 0;
+  std::size_t generation_batch_size = 48;  ///< sequences decoded at once
+  std::filesystem::path eval_prompts;    ///< held-out prompts, sampled before, between and after rounds; empty: none
+  std::size_t eval_samples = 1;          ///< completions of each of them
+};
+
+/// How a policy does on held-out prompts under the judge.
+struct policy_evaluation {
+  std::size_t round = 0;             ///< rounds completed
+  double reward = 0, reward_stderr = 0;  ///< mean over completions, and its standard error over prompts
+  double kl = 0;                     ///< KL(policy ‖ start), nats a completion, from the policy's own samples
+  double win_rate = std::numeric_limits<double>::quiet_NaN();  ///< share of completions that beat the start's of the same prompt and number, ties half
+  double length = 0;                 ///< tokens a completion
+  double finished = 0;               ///< share that ended by itself
+  std::size_t completions = 0;
+};
+
+}  // namespace kedge::llm

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ppo_problem.hpp"
+
+#include <chrono>
+#include <cmath>
+#include <numeric>
+
+#include <kedge/llm/files/error.hpp>
+
+namespace kedge::llm {
+namespace {
+
+transformer_config with_heads(transformer_config config, bool lm, bool scalar) {
+  config.lm_head = lm;
+  config.scalar_head = scalar;
+  return config;
+}
+
+}  // namespace
+
+pack part_of(pack const& theta, std::size_t first, std::size_t count) {
+  return {theta.begin() + static_cast<std::ptrdiff_t>(first), theta.begin() + static_cast<std::ptrdiff_t>(first + count)};
+}
+
+actor_critic::actor_critic(transformer_config const& config, compute_settings compute, std::string const& advantage,
+                           std::string const& value_model)
+    : policy(config, compute), policy_size(parameters_of(config).size()) {
+  if (advantage != "gae") return;
+  if (value_model == "shared")
+    shared.emplace(with_heads(config, true, true), compute);
+  else
+    critic.emplace(with_heads(config, false, true), compute);
+}
+
+std::vector<parameter> actor_critic::parameters() const {
+  std::vector<parameter> all = parameters_of(shared ? shared->config() : policy.config());
+  if (critic)
+    for (parameter const& p : parameters_of(critic->config())) all.push_back({"value." + p.name, p.shape});
+  return all;
+}
+
+ppo_problem::ppo_problem(actor_critic const& models, ppo_settings const& settings, rollout_source& prompts)
+    : solver(settings, settings.updates() * epoch_solver(settings).steps(settings.episodes_per_update())),
+      controller{settings.kl_coef, settings.target_kl, settings.kl_horizon},
+      models_(models),
+      settings_(settings),
+      prompts_(prompts) {}
+
+std::vector<rollout> const& ppo_problem::source(ppo_state const& state) {
+  if (state.round == round_) return rollouts_;
+  pack const weights = models_.policy.weights_for(part_of(state.theta, 0, models_.policy_size));
+  std::vector<std::size_t> const which = prompts_.take(state.round, settings_.episodes_per_update() / settings_.num_generations);
+  mixture_term const policy[] = {{1, &weights}};
+  rollouts_ = prompts_.sample(policy, which, settings_.num_generations, state.round + 1, keep_going);
+  if (settings_.sampling.temperature != 1) {  // the policy that is trained is the one that was sampled
+    std::vector<double> const logp =
+        rollout_rows(models_.policy, weights, prompts_, rollouts_, settings_.compute.micro_batch_tokens).logp;
+    std::size_t t = 0;
+    for (rollout& r : rollouts_)
+      for (double& value : r.logp) value = logp[t++];
+  }
+  round_ = state.round;
+  return rollouts_;
+}
+
+std::vector<double> ppo_problem::score(pack const& theta, std::vector<rollout> const& rollouts) const {
+  pack const weights = models_.policy.weights_for(part_of(theta, 0, models_.policy_size));
+  return rollout_rows(models_.policy, weights, prompts_, rollouts, settings_.compute.micro_batch_tokens).logp;
+}
+
+kl_term ppo_problem::penalty(double difference) const {
+  if (settings_.kl_estimator == "k1") return kl_k1(difference);
+  return settings_.kl_estimator == "k2" ? kl_k2(difference) : kl_k3(difference);
+}
+
+double ppo_problem::score_of(rollout const& r) const { return r.score - (r.finished ? 0 : settings_.missing_eos_penalty.value_or(0)); }
+
+void ppo_problem::report_objective(std::vector<rollout> const& rollouts, std::vector<double> const& reference) {
+  report = {};
+  report.examples = rollouts.size();
+  double const share = 1 / static_cast<double>(rollouts.size());
+  std::size_t t = 0;
+  double kl_sum = 0, tokens = 0;
+  for (rollout const& r : rollouts) {
+    double kl = 0, penalties = 0, logp = 0;
+    for (double const value : r.logp) {
+      double const d = value - reference[t++];
+      kl += d;
+      penalties += penalty(d).value;
+      logp += value;
+    }
+    report.add("objective/kl", kl, share);
+    report.add("objective/entropy", -logp, share);
+    report.add("objective/non_score_reward", -controller.beta * penalties, share);
+    report.add("objective/rlhf_reward", score_of(r) - controller.beta * penalties, share);
+    report.add("objective/scores", score_of(r), share);
+    report.add("val/num_eos_tokens", r.finished ? 1 : 0);
+    report.add("completions/mean_length", static_cast<double>(r.tokens.size()), share);
+    kl_sum += kl;
+    tokens += static_cast<double>(r.tokens.size());
+    report.tokens += r.tokens.size();
+  }
+  report.add("objective/kl_per_token", kl_sum / tokens);
+  report.add("kl_coef", controller.beta);
+  report.padded_like_tokens = report.tokens;
+  if (!kl_baseline) {
+    kl_baseline = kl_sum / tokens;
+    kl_at_start = kl_sum * share;
+  }
+}
+
+token_targets ppo_problem::targets(std::vector<rollout> const& rollouts, std::vector<double> const& reference,
+                                   std::vector<double> const& values) {
+  bool const in_reward = settings_.kl_in == "reward";
+  double const beta = in_reward ? controller.beta : 0, baseline = settings_.kl_baseline ? kl_baseline.value_or(0) : 0;
+  std::vector<double> rewards;
+  std::size_t t = 0;
+  for (rollout const& r : rollouts) {
+    std::vector<double> kl;
+    for (double const logp : r.logp) kl.push_back(penalty(logp - reference[t++]).value);
+    std::vector<double> const own = token_rewards(kl, score_of(r), beta, baseline);
+    rewards.insert(rewards.end(), own.begin(), own.end());
+  }
+  std::vector<std::size_t> const offsets = token_offsets(rollouts);
+  token_targets out;
+  if (settings_.advantage == "gae") {
+    if (settings_.whiten_rewards) whiten(rewards, /*keep_mean=*/true);
+    out.old_value = values;
+    for (std::size_t i = 0; i < rollouts.size(); ++i) {
+      std::size_t const begin = offsets[i], size = offsets[i + 1] - begin;
+      advantages const own = generalized_advantages(std::span(rewards).subspan(begin, size), std::span(values).subspan(begin, size),
+                                                    settings_.gamma, settings_.lam);
+      out.advantage.insert(out.advantage.end(), own.advantage.begin(), own.advantage.end());
+      out.returns.insert(out.returns.end(), own.returns.begin(), own.returns.end());
+    }
+    whiten(out.advantage);
+    return out;
+  }
+  std::vector<double> whole;  // reward of each completion
+  for (std::size_t i = 0; i < rollouts.size(); ++i)
+    whole.push_back(std::accumulate(rewards.begin() + static_cast<std::ptrdiff_t>(offsets[i]),
+                                    rewards.begin() + static_cast<std::ptrdiff_t>(offsets[i + 1]), 0.0));
+  for (std::size_t first = 0; first < whole.size(); first += settings_.num_generations) {
+    std::span<double> const group = std::span(whole).subspan(first, settings_.num_generations);
+    if (settings_.advantage == "rloo")
+      leave_one_out(group);
+    else
+      standardize(group);
+  }
+  for (std::size_t i = 0; i < rollouts.size(); ++i) out.advantage.insert(out.advantage.end(), rollouts[i].tokens.size(), whole[i]);
+  return out;
+}
+
+step_report ppo_problem::step(pack const& weights, std::vector<rollout> const& rollouts, std::vector<double> const& reference,
+                              token_targets const& targets, std::span<std::size_t const> which, pack& gradient) const {
+  std::vector<std::size_t> const offsets = token_offsets(rollouts);
+  std::size_t const actor_size = models_.policy_size + (models_.shared ? 1 : 0);
+  pack const actor_weights = part_of(weights, 0, actor_size), critic_weights = part_of(weights, actor_size, weights.size() - actor_size);
+  pack actor_gradient = part_of(gradient, 0, actor_size), critic_gradient = part_of(gradient, actor_size, weights.size() - actor_size);
+  causal_lm const& actor = models_.shared ? *models_.shared : models_.policy;
+  double tokens = 0;
+  for (std::size_t const i : which) tokens += static_cast<double>(rollouts[i].tokens.size());
+  double const share = 1 / tokens, beta = settings_.kl_in == "loss" ? controller.beta : 0;
+  step_report part;
+  double ratio_squares = 0;
+  for (rollout_batch const& micro : pack_rollouts(prompts_, rollouts, which, settings_.compute.micro_batch_tokens)) {
+    causal_lm::row_result now = actor.forward_rows(actor_weights, micro.batch, settings_.log_entropy);
+    std::optional<causal_lm::row_result> judged;
+    if (models_.critic) judged.emplace(models_.critic->forward_rows(critic_weights, micro.batch));
+    std::vector<double> const& values = judged ? judged->out.value : now.out.value;
+    std::vector<double> policy_slopes, value_slopes;
+    std::size_t row = 0;
+    for (std::size_t const i : micro.which)
+      for (std::size_t t = 0; t < rollouts[i].tokens.size(); ++t, ++row) {
+        std::size_t const at = offsets[i] + t;
+        double const logp = now.out.logp[row], old = rollouts[i].logp[t];
+        clipped_term const surrogate = clipped_surrogate(logp, old, targets.advantage[at], settings_.cliprange, settings_.cliprange);
+        kl_term const kl = penalty(logp - reference[at]);
+        policy_slopes.push_back(share * (surrogate.slope + beta * kl.slope));
+        part.loss += share * (surrogate.value + beta * kl.value);
+        double const ratio = std::exp(logp - old);
+        part.add("loss/policy_avg", surrogate.value, share);
+        part.add("policy/approxkl_avg", (logp - old) * (logp - old) / 2, share);
+        part.add("policy/clipfrac_avg", surrogate.clipped ? 1 : 0, share);
+        part.add("val/ratio", ratio, share);
+        ratio_squares += share * ratio * ratio;
+        if (settings_.log_entropy) part.add("policy/entropy_avg", now.out.entropy[row], share);
+        if (values.empty()) continue;
+        clipped_term const value = clipped_value_loss(values[row], targets.old_value[at], targets.returns[at], settings_.cliprange_value);
+        value_slopes.push_back(share * settings_.vf_coef * value.slope);
+        part.loss += share * settings_.vf_coef * value.value;
+        part.add("loss/value_avg", value.value, share);
+        part.add("val/clipfrac_avg", value.clipped ? 1 : 0, share);
+      }
+    now.pullback(policy_slopes, models_.shared ? std::span<double const>(value_slopes) : std::span<double const>(), actor_gradient);
+    if (judged) judged->pullback(std::span<double const>(), value_slopes, critic_gradient);
+  }
+  double const ratio = part.metric_or_nan("val/ratio");
+  part.add("val/ratio_var", ratio_squares - ratio * ratio);
+  return part;
+}
+
+kedge::status ppo_problem::solve(pack& theta, std::vector<rollout> const& rollouts, std::vector<double> const& reference, std::size_t round) {
+  if (rollouts.empty()) return kedge::status::stopped;
+  report_objective(rollouts, reference);
+  std::vector<double> values;
+  if (models_.has_values()) {
+    auto const begin = std::chrono::steady_clock::now();
+    std::size_t const first = models_.critic ? models_.policy_size : 0;
+    causal_lm const& model = models_.critic ? *models_.critic : *models_.shared;
+    pack const weights = model.weights_for(part_of(theta, first, theta.size() - first));
+    values = rollout_rows(model, weights, prompts_, rollouts, settings_.compute.micro_batch_tokens).value;
+    solver.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  }
+  token_targets const targets = this->targets(rollouts, reference, values);
+  double const share = 1 / static_cast<double>(solver.steps(rollouts.size()));
+  solver.on_step = [&](step_report const& one) {
+    report.loss += share * one.loss;
+    report.grad_norm += share * one.grad_norm;
+    report.learning_rate = one.learning_rate;
+    for (metric const& m : one.metrics) report.add(m.name, m.value, share);
+    return true;
+  };
+  kedge::status const ended =
+      solver.solve(models_.policy, theta, rollouts.size(), round, [&](pack const& weights, std::span<std::size_t const> which, pack& gradient) {
+        return step(weights, rollouts, reference, targets, which, gradient);
+      });
+  if (settings_.adap_kl_ctrl) controller.update(report.metric_or_nan("objective/kl"), static_cast<double>(rollouts.size()));
+  report.round = round + 1;
+  report.step = round + 1;
+  report.steps = settings_.updates();
+  report.epoch = static_cast<double>((round + 1) * rollouts.size()) / static_cast<double>(settings_.num_generations * prompts_.size());
+  report.add("episode", static_cast<double>((round + 1) * rollouts.size()));
+  return ended;
+}
+
+}  // namespace kedge::llm

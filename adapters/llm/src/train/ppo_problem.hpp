@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include <kedge/loop.hpp>
+#include <kedge/ppo.hpp>
+
+#include <kedge/llm/model/causal_lm.hpp>
+#include <kedge/llm/train/ppo.hpp>
+
+#include "epochs.hpp"
+#include "rollout.hpp"
+
+namespace kedge::llm {
+
+using ppo_state = kedge::state<pack, std::vector<double>>;
+
+/// The first `count` tensors of a pack from `first` on: the same tensors, not copies.
+[[nodiscard]] pack part_of(pack const& theta, std::size_t first, std::size_t count);
+
+/// A policy and its values in one pack of parameters: the policy's first, then the scalar head where the values share its body, or
+/// a whole model of their own.
+struct actor_critic {
+  actor_critic(transformer_config const& policy, compute_settings compute, std::string const& advantage, std::string const& value_model);
+
+  causal_lm policy;                 ///< samples, and scores references
+  std::optional<causal_lm> shared;  ///< policy and values in one forward pass
+  std::optional<causal_lm> critic;  ///< values alone
+  std::size_t policy_size;          ///< tensors of the policy
+
+  [[nodiscard]] std::vector<parameter> parameters() const;
+  [[nodiscard]] bool has_values() const { return shared || critic; }
+};
+
+/// Advantages of an update's completions, one number a token, in their order.
+struct token_targets {
+  std::vector<double> advantage, returns, old_value;  ///< the last two are empty without values
+};
+
+/// What kedge::run asks of PPO: an update's rollouts, their log-probabilities under the reference, and the clipped steps.
+class ppo_problem {
+ public:
+  ppo_problem(actor_critic const& models, ppo_settings const& settings, rollout_source& prompts);
+
+  /// Empty if somebody asked for a stop meanwhile.
+  [[nodiscard]] std::vector<rollout> const& source(ppo_state const& state);
+  [[nodiscard]] std::vector<double> score(pack const& theta, std::vector<rollout> const& rollouts) const;
+  kedge::status solve(pack& theta, std::vector<rollout> const& rollouts, std::vector<double> const& reference, std::size_t round);
+
+  /// Advantages and returns from log-probabilities, reference and values, token by token.
+  [[nodiscard]] token_targets targets(std::vector<rollout> const& rollouts, std::vector<double> const& reference,
+                                      std::vector<double> const& values);
+
+  epoch_solver solver;
+  adaptive_kl controller;               ///< its beta is the penalty's, adaptive or not
+  std::optional<double> kl_baseline;    ///< κ_0: KL per token before the first step
+  double kl_at_start = 0;               ///< KL per completion before the first step
+  std::function<bool()> keep_going;     ///< asked while sampling
+  step_report report;                   ///< of the last update, the means over its steps
+
+ private:
+  void report_objective(std::vector<rollout> const& rollouts, std::vector<double> const& reference);
+  step_report step(pack const& weights, std::vector<rollout> const& rollouts, std::vector<double> const& reference,
+                   token_targets const& targets, std::span<std::size_t const> which, pack& gradient) const;
+  [[nodiscard]] kl_term penalty(double difference) const;
+  [[nodiscard]] double score_of(rollout const& r) const;
+
+  actor_critic const& models_;
+  ppo_settings const& settings_;
+  rollout_source& prompts_;
+  std::vector<rollout> rollouts_;  // of update round_
+  std::size_t round_ = static_cast<std::size_t>(-1);
+};
+
+}  // namespace kedge::llm

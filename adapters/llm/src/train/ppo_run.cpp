@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <numeric>
+#include <optional>
+
+#include <kedge/loop.hpp>
+
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/model/weights.hpp>
+#include <kedge/llm/train/ppo.hpp>
+
+#include "ppo_problem.hpp"
+#include "reference_soup.hpp"
+#include "run_host.hpp"
+#include "sample_file.hpp"
+
+namespace kedge::llm {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+void check(ppo_settings const& s) {
+  auto require = [](bool holds, std::string const& message) {
+    if (!holds) throw error(message);
+  };
+  auto one_of = [&](char const* flag, std::string const& value, std::initializer_list<char const*> names) {
+    std::string known;
+    for (char const* name : names) {
+      if (value == name) return;
+      known += std::string(known.empty() ? "" : ", ") + name;
+    }
+    throw error(std::string(flag) + " " + value + " is not known; use one of " + known);
+  };
+  one_of("--advantage", s.advantage, {"gae", "rloo", "grpo"});
+  one_of("--kl_estimator", s.kl_estimator, {"k1", "k2", "k3"});
+  one_of("--kl_in", s.kl_in, {"reward", "loss"});
+  require(s.kl_coef >= 0, "--kl_coef must not be negative");
+  require(s.kl_coef > 0 || !s.adap_kl_ctrl, "--adap_kl_ctrl needs a --kl_coef above 0 to start from");
+  require(s.sampling.temperature > 0, "--temperature must be above 0: greedy completions explore nothing");
+  require(s.total_episodes > 0 && s.num_mini_batches > 0 && s.num_generations > 0,
+          "--total_episodes, --num_mini_batches and --num_generations must be at least 1");
+  require(s.episodes_per_update() % s.num_generations == 0,
+          "an update has " + std::to_string(s.episodes_per_update()) + " completions (batch size x accumulation x --num_mini_batches), which " +
+              std::to_string(s.num_generations) + " --num_generations don't divide");
+  require(s.advantage == "gae" || s.num_generations > 1, "--advantage " + s.advantage + " compares completions of a prompt; give --num_generations 2 or more");
+  require(s.episodes_per_update() > 1, "an update needs at least 2 completions; raise --per_device_train_batch_size");
+}
+
+class ppo_run {
+ public:
+  explicit ppo_run(ppo_settings const& settings)
+      : settings_(settings),
+        session_(settings.model, settings.compute),
+        models_(session_.config, with_temperature(session_.compute, settings.sampling.temperature), settings.advantage, settings.value_model),
+        judge_(make_scorer(settings.sampling, session_, settings.compute)),
+        prompts_(session_, models_.policy, settings.sampling, settings.sampling.prompts, settings.max_train_samples, settings.skip_bad_lines, judge_,
+                 settings.seed),
+        host_(settings, models_.parameters()),
+        state_(start()),
+        problem_(models_, settings_, prompts_) {
+    state_.anchor = make_anchor(settings.reference, session_, part_of(state_.theta, 0, models_.policy_size));
+    if (settings.sampling.eval_prompts.empty()) return;
+    rollout_source held_out(session_, models_.policy, settings.sampling, settings.sampling.eval_prompts, settings.max_eval_samples,
+                            settings.skip_bad_lines, judge_, settings.seed + 1);
+    evaluator_.emplace(std::move(held_out), models_.policy, models_.policy.weights_for(kedge::deep_copy(part_of(state_.theta, 0, models_.policy_size))),
+                       settings.sampling.eval_samples, settings.compute.micro_batch_tokens);
+  }
+
+  ppo_result run() {
+    bool const resumed = host_.begin(settings_.updates(), {{"objective/scores", "score"}, {"objective/kl", "KL"}, {"completions/mean_length", "length"}},
+                                     {[this](checkpoint_writer& to) { save(to); }, [this](checkpoint_reader const& from) { restore(from); }, describe()});
+    problem_.keep_going = [this] { return !host_.stop_requested(); };
+    if (!resumed) evaluate();
+    kedge::status ended = kedge::run(state_, kedge::fixed_anchor{}, problem_, settings_.updates(), *this);
+    if (ended == kedge::status::stopped) {  // asked for between updates, or while sampling: nothing has moved since the last one
+      state_.in_round = false;
+      state_.cached.reset();
+    }
+    if (collapsed_) ended = kedge::status::done;
+    host_.end(ended, "update " + std::to_string(state_.round + 1), [this] {
+      write_model(settings_.output_dir, session_.source, session_.config, part_of(state_.theta, 0, models_.policy_size),
+                  dtype_from_name(settings_.save_dtype));
+    });
+    return summary();
+  }
+
+  // Observer of kedge::run.
+  void on_round_end(ppo_state const& state) {
+    if (state.round == 1)
+      host_.log().say("KL to the reference before the first step: " + short_number(problem_.kl_at_start) + " nats a completion, " +
+                      short_number(*problem_.kl_baseline) + " a token");
+    guard_length();
+    bool const last = state.round == settings_.updates() || collapsed_;
+    if (last || (settings_.eval_steps > 0 && state.round % settings_.eval_steps == 0)) evaluate();
+    if (!host_.after_step(problem_.report)) stop_ = true;
+  }
+  [[nodiscard]] bool should_stop(ppo_state const&) const { return stop_ || collapsed_; }
+
+ private:
+  static compute_settings with_temperature(compute_settings compute, double temperature) {
+    compute.temperature = temperature;
+    return compute;
+  }
+
+  // The policy's weights, and values that start at 0, or where a reward model says.
+  [[nodiscard]] pack start() const {
+    pack theta = session_.load();
+    auto zero_head = [&] { return at::zeros({1, session_.config.hidden}, theta.front().options()); };
+    if (models_.shared) theta.push_back(zero_head());
+    if (!models_.critic) return theta;
+    if (settings_.value_model == "separate") {
+      std::size_t const body = parameters_of(models_.critic->config()).size() - 1;
+      for (at::Tensor const& t : kedge::deep_copy(part_of(theta, 0, body))) theta.push_back(t);
+      theta.push_back(zero_head());
+    } else {
+      checkpoint const source = checkpoint::open(settings_.value_model);
+      if (!read_config(source.config, source.path().string()).scalar_head)
+        throw error(settings_.value_model + ": not a reward model; --value_model takes separate, shared, or the folder of one");
+      for (at::Tensor const& t : load_parameters(source, models_.critic->config())) theta.push_back(t.to(theta.front().options()));
+    }
+    return theta;
+  }
+
+  [[nodiscard]] json describe() const {
+    ppo_settings const& s = settings_;
+    json members = json::array();
+    for (auto const& model : s.reference.models) members.push_back(model.filename().string());
+    return {{"method", "ppo"}, {"prompts", s.sampling.prompts.filename().string()}, {"prompt_count", prompts_.size()},
+            {"updates", s.updates()}, {"batch", s.batch()}, {"num_mini_batches", s.num_mini_batches}, {"num_generations", s.num_generations},
+            {"epochs", s.num_train_epochs}, {"reference", members}, {"reference_kind", static_cast<int>(s.reference.what)},
+            {"reference_weights", s.reference.weights}, {"advantage", s.advantage}, {"value_model", std::filesystem::path(s.value_model).filename().string()},
+            {"kl_coef", s.kl_coef}, {"kl_estimator", s.kl_estimator}, {"kl_in", s.kl_in}, {"kl_baseline", s.kl_baseline}, {"adap_kl_ctrl", s.adap_kl_ctrl},
+            {"cliprange", s.cliprange}, {"vf_coef", s.vf_coef}, {"gamma", s.gamma}, {"lam", s.lam}, {"whiten_rewards", s.whiten_rewards},
+            {"missing_eos_penalty", s.missing_eos_penalty.value_or(0)}, {"max_new_tokens", s.sampling.max_new_tokens},
+            {"temperature", s.sampling.temperature}, {"top_p", s.sampling.top_p}, {"top_k", s.sampling.top_k},
+            {"learning_rate", s.learning_rate}, {"lr_scheduler_type", s.lr_scheduler_type}, {"warmup_ratio", s.warmup_ratio},
+            {"max_grad_norm", s.max_grad_norm}, {"weight_decay", s.weight_decay}, {"seed", s.seed},
+            {"dtype", std::string(at::toString(session_.compute.type))}};
+  }
+
+  void save(checkpoint_writer& to) const {
+    llm::save(to, state_, /*anchors=*/false);
+    llm::save(to, problem_.solver);
+    to.state["kl_coef"] = problem_.controller.beta;
+    if (problem_.kl_baseline) to.state["kl_at_start"] = {*problem_.kl_baseline, problem_.kl_at_start};
+    to.state["first_length"] = length_.first_mean;
+    to.state["sample_seconds"] = prompts_.sample_seconds;
+    to.state["judge_seconds"] = prompts_.judge_seconds;
+    if (evaluator_) to.add("start_scores", evaluator_->start_scores);
+    to.state["evaluations"] = as_json(evaluations_);
+  }
+
+  void restore(checkpoint_reader const& from) {
+    llm::restore(from, state_);
+    llm::restore(from, problem_.solver, state_.theta);
+    problem_.controller.beta = from.state.at("kl_coef").get<double>();
+    if (from.state.contains("kl_at_start")) {
+      problem_.kl_baseline = from.state["kl_at_start"].at(0).get<double>();
+      problem_.kl_at_start = from.state["kl_at_start"].at(1).get<double>();
+    }
+    length_.first_mean = from.state.at("first_length").get<double>();
+    prompts_.sample_seconds = from.state.at("sample_seconds").get<double>();
+    prompts_.judge_seconds = from.state.at("judge_seconds").get<double>();
+    if (evaluator_) evaluator_->start_scores = from.read_vector("start_scores");
+    evaluations_ = evaluations_from(from.state.at("evaluations"));
+  }
+
+  void evaluate() {
+    if (!evaluator_) return;
+    policy_evaluation const e = evaluator_->measure(models_.policy.weights_for(part_of(state_.theta, 0, models_.policy_size)), state_.round);
+    evaluations_.push_back(e);
+    write_samples(settings_.output_dir, e.round, evaluator_->prompts(), evaluator_->last);
+    host_.log().record(log_line(e, state_.round));
+    host_.log().say(sentence(e));
+  }
+
+  // The policy pays less KL if it ends early: the alarm of a reference that is not the start.
+  void guard_length() {
+    length_.shortest_share = settings_.min_length_share;
+    if (length_.admits(problem_.report.metric_or_nan("completions/mean_length")) || settings_.min_length_share == 0) return;
+    collapsed_ = true;
+    host_.log().say("warning: completions have become shorter than " + short_number(settings_.min_length_share) +
+                    " of their first length; stopped here. Lower --kl_coef, or use --kl_baseline");
+  }
+
+  [[nodiscard]] ppo_result summary() const {
+    ppo_result result{host_.result(), problem_.kl_at_start, problem_.kl_baseline.value_or(0), prompts_.sample_seconds, prompts_.judge_seconds,
+                      collapsed_, evaluations_};
+    result.train_seconds = problem_.solver.seconds + prompts_.sample_seconds + prompts_.judge_seconds;
+    return result;
+  }
+
+  ppo_settings const& settings_;
+  session session_;
+  actor_critic models_;
+  scorer judge_;
+  rollout_source prompts_;
+  run_host host_;
+  ppo_state state_;
+  ppo_problem problem_;
+  std::optional<policy_evaluator> evaluator_;
+  std::vector<policy_evaluation> evaluations_;
+  kedge::length_guard length_;
+  bool stop_ = false, collapsed_ = false;
+};
+
+}  // namespace
+
+ppo_result train_ppo(ppo_settings const& settings) {
+  check(settings);
+  return ppo_run(settings).run();
+}
+
+}  // namespace kedge::llm

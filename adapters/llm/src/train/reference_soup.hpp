@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include <kedge/schedule.hpp>
+
+#include <kedge/llm/train/ppo.hpp>
+
+#include "session.hpp"
+
+namespace kedge::llm {
+
+/// The weights of models that can be averaged with one another and with the policy.
+/// throws  error naming the model whose shapes, rotary embedding or vocabulary differ from the policy's
+[[nodiscard]] std::vector<pack> load_members(std::vector<std::filesystem::path> const& models, session const& policy);
+
+/// The anchor that a choice of reference means: one point for the start and for a soup, several for a mean of penalties.
+[[nodiscard]] std::vector<kedge::anchor_term<pack>> make_anchor(reference_choice const& choice, session const& policy, pack const& start);
+
+}  // namespace kedge::llm

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <numeric>
+#include <random>
+
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/train/judge.hpp>
+
+namespace kedge::llm {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+std::uint64_t mixed(std::uint64_t seed, std::uint64_t stream) {
+  std::seed_seq words{seed, stream};
+  return std::mt19937_64(words)();
+}
+
+}  // namespace
+
+scorer make_scorer(on_policy_settings const& settings, session const&, device_settings const&) {
+  if (settings.judge.empty()) throw error("no reward: give --judge CMD or --reward_model DIR");
+  auto program = std::make_shared<judge>(judge_settings{settings.judge, settings.judge_timeout});
+  return [program](std::span<judged const> completions) { return program->score(completions); };
+}
+
+rollout_source::rollout_source(session const& s, causal_lm const& model, on_policy_settings const& settings,
+                               std::filesystem::path const& prompts, std::size_t most_prompts, bool skip_bad_lines, scorer& judge,
+                               std::uint64_t seed)
+    : session_(s),
+      model_(model),
+      settings_(settings),
+      prompts_(s.read_prompts(prompts, most_prompts, skip_bad_lines)),
+      stop_(s.stop_tokens()),
+      judge_(judge),
+      seed_(seed) {
+  for (std::size_t i = 0; i < prompts_.ids.size(); ++i)
+    if (static_cast<std::int64_t>(prompts_.ids[i].size() + settings.max_new_tokens) > s.config.max_positions)
+      throw error(prompts_.examples[i].place + ": a prompt of " + std::to_string(prompts_.ids[i].size()) + " tokens leaves no room for " +
+                  std::to_string(settings.max_new_tokens) + " more: the model has " + std::to_string(s.config.max_positions) +
+                  " positions; shorten it or lower --max_new_tokens");
+}
+
+std::vector<rollout> rollout_source::sample(std::span<mixture_term const> policy, std::span<std::size_t const> which, std::size_t samples,
+                                            std::uint64_t stream, std::function<bool()> const& keep_going) {
+  auto begin = std::chrono::steady_clock::now();
+  std::vector<std::vector<std::int32_t>> ids;
+  for (std::size_t const i : which) ids.push_back(prompts_.ids[i]);
+  bool stopped = false;
+  sampling_settings const sampling{.max_new_tokens = settings_.max_new_tokens, .temperature = settings_.temperature, .top_p = settings_.top_p,
+                                   .top_k = settings_.top_k, .stop_tokens = stop_, .seed = mixed(seed_, stream),
+                                   .batch_size = settings_.generation_batch_size};
+  std::vector<sampled_completion> completions = generate(model_, policy, ids, samples, sampling, [&](std::size_t, std::size_t) {
+    stopped = keep_going && !keep_going();
+    return !stopped;
+  });
+  sample_seconds += seconds_since(begin);
+  if (stopped) return {};
+  std::vector<rollout> rollouts;
+  std::vector<judged> questions;
+  for (sampled_completion& c : completions) {
+    std::span<std::int32_t const> const text(c.tokens.data(), c.tokens.size() - (c.finished ? 1 : 0));
+    rollout& r = rollouts.emplace_back();
+    r = {which[c.prompt], std::move(c.tokens), std::move(c.logp), c.finished, 0, session_.tokens.decode(text, true)};
+    sampled_tokens += r.tokens.size();
+    questions.push_back({prompts_.examples[r.prompt].prompt, r.text});
+  }
+  begin = std::chrono::steady_clock::now();
+  std::vector<double> const scores = judge_(questions);
+  judge_seconds += seconds_since(begin);
+  for (std::size_t i = 0; i < rollouts.size(); ++i) rollouts[i].score = scores[i];
+  return rollouts;
+}
+
+std::vector<std::size_t> rollout_source::take(std::size_t round, std::size_t count) const {
+  std::vector<std::size_t> taken, order(size());
+  std::size_t pass = size();  // none drawn yet
+  for (std::size_t k = round * count; k < (round + 1) * count; ++k) {
+    if (std::size_t const needed = k / size(); taken.empty() || needed != pass) {
+      pass = needed;
+      std::iota(order.begin(), order.end(), std::size_t{0});
+      std::mt19937_64 random(mixed(seed_, 0x9e3779b97f4a7c15U + pass));
+      for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random() % i]);
+    }
+    taken.push_back(order[k % size()]);
+  }
+  return taken;
+}
+
+std::vector<rollout_batch> pack_rollouts(rollout_source const& prompts, std::span<rollout const> rollouts,
+                                         std::span<std::size_t const> which, std::size_t max_tokens) {
+  std::vector<std::size_t> order(which.begin(), which.end());
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return rollouts[a].prompt < rollouts[b].prompt; });
+  std::vector<rollout_batch> batches;
+  for (std::size_t i = 0; i < order.size();) {
+    std::size_t const prompt = rollouts[order[i]].prompt;
+    std::vector<std::int32_t> const& ids = prompts.ids(prompt);
+    std::size_t const used = batches.empty() ? 0 : batches.back().batch.size();
+    if (batches.empty() || used + ids.size() + rollouts[order[i]].tokens.size() > max_tokens) batches.emplace_back();
+    rollout_batch& into = batches.back();
+    std::size_t tokens = into.batch.size() + ids.size();
+    std::vector<std::span<std::int32_t const>> completions;
+    for (; i < order.size() && rollouts[order[i]].prompt == prompt; ++i) {
+      tokens += rollouts[order[i]].tokens.size();
+      if (!completions.empty() && tokens > max_tokens) break;
+      completions.emplace_back(rollouts[order[i]].tokens);
+      into.which.push_back(order[i]);
+    }
+    append(into.batch, ids, completions);
+  }
+  return batches;
+}
+
+std::vector<std::size_t> token_offsets(std::span<rollout const> rollouts) {
+  std::vector<std::size_t> offsets{0};
+  for (rollout const& r : rollouts) offsets.push_back(offsets.back() + r.tokens.size());
+  return offsets;
+}
+
+row_outputs rollout_rows(causal_lm const& model, pack const& weights, rollout_source const& prompts, std::span<rollout const> rollouts,
+                         std::size_t max_tokens) {
+  std::vector<std::size_t> const offsets = token_offsets(rollouts);
+  std::vector<std::size_t> all(rollouts.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  row_outputs out;
+  if (model.config().lm_head) out.logp.resize(offsets.back());
+  if (model.config().scalar_head) out.value.resize(offsets.back());
+  for (rollout_batch const& part : pack_rollouts(prompts, rollouts, all, max_tokens)) {
+    row_outputs const rows = model.rows(weights, part.batch);
+    std::size_t row = 0;
+    for (std::size_t const i : part.which)
+      for (std::size_t t = offsets[i]; t < offsets[i + 1]; ++t, ++row) {
+        if (!out.logp.empty()) out.logp[t] = rows.logp[row];
+        if (!out.value.empty()) out.value[t] = rows.value[row];
+      }
+  }
+  return out;
+}
+
+policy_evaluator::policy_evaluator(rollout_source prompts, causal_lm const& model, pack start, std::size_t samples, std::size_t micro_batch_tokens)
+    : prompts_(std::move(prompts)), model_(model), start_(std::move(start)), samples_(samples), micro_batch_tokens_(micro_batch_tokens) {}
+
+policy_evaluation policy_evaluator::measure(pack const& weights, std::size_t round) {
+  std::vector<std::size_t> which(prompts_.size());
+  std::iota(which.begin(), which.end(), std::size_t{0});
+  mixture_term const policy[] = {{1, &weights}};
+  last = prompts_.sample(policy, which, samples_, 0);
+  std::vector<double> const before = rollout_rows(model_, start_, prompts_, last, micro_batch_tokens_).logp;
+  std::vector<double> const now = rollout_rows(model_, weights, prompts_, last, micro_batch_tokens_).logp;
+  bool const first = start_scores.empty();
+  policy_evaluation e{.round = round, .win_rate = 0, .completions = last.size()};
+  auto const n = static_cast<double>(last.size());
+  for (std::size_t t = 0; t < now.size(); ++t) e.kl += (now[t] - before[t]) / n;
+  std::vector<double> by_prompt(which.size());
+  for (std::size_t i = 0; i < last.size(); ++i) {
+    rollout const& r = last[i];
+    if (first) start_scores.push_back(r.score);
+    by_prompt[r.prompt] += r.score / static_cast<double>(samples_);
+    e.reward += r.score / n;
+    e.length += static_cast<double>(r.tokens.size()) / n;
+    e.finished += r.finished ? 1 / n : 0;
+    e.win_rate += (r.score > start_scores[i] ? 1 : r.score == start_scores[i] ? 0.5 : 0) / n;
+  }
+  double squares = 0;
+  for (double const mean : by_prompt) squares += (mean - e.reward) * (mean - e.reward);
+  auto const m = static_cast<double>(by_prompt.size());
+  e.reward_stderr = m > 1 ? std::sqrt(squares / (m - 1) / m) : 0;
+  return e;
+}
+
+}  // namespace kedge::llm

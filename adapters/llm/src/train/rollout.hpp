@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <kedge/llm/model/generation.hpp>
+#include <kedge/llm/train/on_policy.hpp>
+#include <kedge/llm/train/scorer.hpp>
+
+#include "session.hpp"
+
+namespace kedge::llm {
+
+/// A completion that was sampled from a policy and rewarded.
+struct rollout {
+  std::size_t prompt = 0;            ///< index among the prompts
+  std::vector<std::int32_t> tokens;  ///< the stop token included, if finished
+  std::vector<double> logp;          ///< of each token under the policy that was sampled, nats
+  bool finished = false;
+  double score = 0;
+  std::string text;                  ///< without special tokens
+};
+
+/// A judge started, or a reward model opened, as the settings say.
+/// throws  error if neither or both are named, or it can't be had
+[[nodiscard]] scorer make_scorer(on_policy_settings const& settings, session const& policy, device_settings const& compute);
+
+/// Prompts, and completions of them: sampled from any point, rewarded, reproducible from a seed.
+class rollout_source {
+ public:
+  rollout_source(session const& s, causal_lm const& model, on_policy_settings const& settings, std::filesystem::path const& prompts,
+                 std::size_t most_prompts, bool skip_bad_lines, scorer& judge, std::uint64_t seed);
+
+  /// Completions of the prompts `which`, `samples` of each in a row. `stream` numbers the draw: another one, other samples.
+  /// `keep_going` is asked between steps; if it returns false the result is empty
+  [[nodiscard]] std::vector<rollout> sample(std::span<mixture_term const> policy, std::span<std::size_t const> which, std::size_t samples,
+                                            std::uint64_t stream, std::function<bool()> const& keep_going = {});
+
+  /// Which prompts draw number `round` takes: `count` of them, pass after pass over all, each pass in an order of its own.
+  [[nodiscard]] std::vector<std::size_t> take(std::size_t round, std::size_t count) const;
+
+  [[nodiscard]] std::size_t size() const { return prompts_.ids.size(); }
+  [[nodiscard]] std::vector<std::int32_t> const& ids(std::size_t prompt) const { return prompts_.ids[prompt]; }
+  [[nodiscard]] nlohmann::ordered_json const& prompt(std::size_t prompt) const { return prompts_.examples[prompt].prompt; }
+
+  double sample_seconds = 0, judge_seconds = 0;  ///< spent so far
+  std::size_t sampled_tokens = 0;
+
+ private:
+  session const& session_;
+  causal_lm const& model_;
+  on_policy_settings const& settings_;
+  encoded_prompts prompts_;
+  std::vector<std::int32_t> stop_;
+  scorer& judge_;
+  std::uint64_t seed_;
+};
+
+/// Rollouts of the same prompts under the policy of the day, measured against those of the start: reward, KL, wins, length.
+class policy_evaluator {
+ public:
+  policy_evaluator(rollout_source prompts, causal_lm const& model, pack start, std::size_t samples, std::size_t micro_batch_tokens);
+
+  /// The first call measures the start itself, and keeps its rewards.
+  [[nodiscard]] policy_evaluation measure(pack const& weights, std::size_t round);
+
+  std::vector<double> start_scores;      ///< of the start's completions, for wins; saved with a checkpoint
+  std::vector<rollout> last;             ///< what the last call sampled
+  [[nodiscard]] rollout_source const& prompts() const { return prompts_; }
+
+ private:
+  rollout_source prompts_;
+  causal_lm const& model_;
+  pack start_;  // in the type of the computation
+  std::size_t samples_, micro_batch_tokens_;
+};
+
+/// Log-probabilities of rollouts' tokens, one run of numbers in their order: rows of all completions. `order` lists rollouts of a
+/// prompt together, so that they share it.
+struct rollout_batch {
+  ragged_batch batch;
+  std::vector<std::size_t> which;  ///< rollouts in the order of the batch's sequences
+};
+
+/// Cuts rollouts into batches of at most `max_tokens` tokens, those of a prompt side by side.
+[[nodiscard]] std::vector<rollout_batch> pack_rollouts(rollout_source const& prompts, std::span<rollout const> rollouts,
+                                                       std::span<std::size_t const> which, std::size_t max_tokens);
+
+/// Where each rollout's tokens begin in a run of numbers, one a token; the last entry is their total.
+[[nodiscard]] std::vector<std::size_t> token_offsets(std::span<rollout const> rollouts);
+
+/// What the model says at every token of every rollout, in their order: log-probabilities, values.
+[[nodiscard]] row_outputs rollout_rows(causal_lm const& model, pack const& weights, rollout_source const& prompts,
+                                       std::span<rollout const> rollouts, std::size_t max_tokens);
+
+}  // namespace kedge::llm
