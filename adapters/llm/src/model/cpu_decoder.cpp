@@ -85,18 +85,24 @@ class cpu_decoder final : public decoder {
  private:
   void pack_all(pack const& weights) {
     slots const at_slot{c_};
+    auto const bytes = [&](std::int64_t outputs, std::int64_t in) { return packed_matrix::bytes(as_size(outputs), as_size(in), word_); };
+    std::int64_t const q = c_.heads * c_.head_dim, kv = c_.kv_heads * c_.head_dim, inner = (c_.intermediate + 15) / 16 * 16;
+    std::size_t const a_layer = bytes(q + 2 * kv, c_.hidden) + bytes(c_.hidden, q) + bytes(2 * inner, c_.hidden) + bytes(c_.hidden, inner);
+    packed_ = large_buffer(as_size(c_.layers) * a_layer + bytes(c_.vocabulary, c_.hidden));
+    std::byte* to = packed_.data();
     for (std::int64_t i = 0; i < c_.layers; ++i) {
       auto const w = [&](layer_slot slot) { return weights[at_slot.layer(i) + slot].contiguous(); };
-      layers_.push_back({.input_norm = w(input_norm).to(at::kFloat),
-                         .post_norm = w(post_norm).to(at::kFloat),
-                         .qkv = packed_matrix::of({w(q_proj), w(k_proj), w(v_proj)}, team_),
-                         .o = packed_matrix::of({w(o_proj)}, team_),
-                         .gate_up = packed_matrix::of_gate_and_up(w(gate_proj), w(up_proj), team_),
-                         .down = packed_matrix::of({w(down_proj)}, team_)});
+      packed_layer& layer = layers_.emplace_back();
+      layer.input_norm = w(input_norm).to(at::kFloat);
+      layer.post_norm = w(post_norm).to(at::kFloat);
+      layer.qkv = packed_matrix::of({w(q_proj), w(k_proj), w(v_proj)}, to, team_);
+      layer.o = packed_matrix::of({w(o_proj)}, to, team_);
+      layer.gate_up = packed_matrix::of_gate_and_up(w(gate_proj), w(up_proj), to, team_);
+      layer.down = packed_matrix::of({w(down_proj)}, to, team_);
     }
     embedding_ = weights[at_slot.embedding()].contiguous();
     final_norm_ = weights[at_slot.final_norm()].to(at::kFloat).contiguous();
-    head_ = packed_matrix::of({weights[at_slot.head()].contiguous()}, team_);
+    head_ = packed_matrix::of({weights[at_slot.head()].contiguous()}, to, team_);
   }
 
   void know_angles(std::int32_t last) {
@@ -206,6 +212,7 @@ class cpu_decoder final : public decoder {
   std::size_t word_, heads_, kv_heads_, d_, hidden_;
   std::size_t page_block_;  // bytes of one layer and key-value head in a page
   std::vector<float> frequencies_, cosine_, sine_;
+  large_buffer packed_;
   std::vector<packed_layer> layers_;
   packed_matrix head_;
   at::Tensor embedding_, final_norm_;
