@@ -38,13 +38,17 @@ class decoder {
   virtual void reserve(std::int32_t pages) = 0;
   /// Copies all layers of a page.
   virtual void copy_page(std::int32_t from, std::int32_t to) = 0;
-  /// Keeps keys and values of the batch's tokens, and returns logits after `rows`: [R, V] on the host, at least fp32.
+  /// Keeps keys and values of the batch's tokens, and returns logits after `rows`: [R, V] on the host, rows contiguous, at least fp32.
   /// Valid until the next call.
   [[nodiscard]] virtual at::Tensor logits(step_batch const& batch) = 0;
 };
 
 /// Plain tensor operations: any device, any type.
 std::unique_ptr<decoder> make_tensor_decoder(causal_lm const& model, pack const& weights);
+
+/// Inner loops written for the processor, on packed copies of the weights: fp32 and bf16 on the host, head_dim a multiple of
+/// 16. Null where there are none.
+std::unique_ptr<decoder> make_cpu_decoder(causal_lm const& model, pack const& weights, thread_team& team);
 
 /// The fastest decoder for the model's type and device. Team and weights have to outlive it.
 std::unique_ptr<decoder> make_decoder(causal_lm const& model, pack const& weights, thread_team& team);

@@ -186,13 +186,13 @@ class sampling_run {
       s.result.logp.push_back(drawn.logp);
       s.result.finished = std::find(settings_.stop_tokens.begin(), settings_.stop_tokens.end(), drawn.token) != settings_.stop_tokens.end();
     };
-    team_.run([&] { team_.each(n, one); });
+    team_.run([&] { team_.each(n, 1, one); });
   }
 
   token_draw draw_from(at::Tensor const& logits, std::size_t row, double u) const {
-    auto const V = static_cast<std::size_t>(logits.size(1));
-    if (logits.scalar_type() == at::kDouble) return draw_token(std::span(logits.const_data_ptr<double>() + row * V, V), settings_, u);
-    return draw_token(std::span(logits.const_data_ptr<float>() + row * V, V), settings_, u);
+    auto const V = static_cast<std::size_t>(logits.size(1)), first = row * static_cast<std::size_t>(logits.stride(0));
+    if (logits.scalar_type() == at::kDouble) return draw_token(std::span(logits.const_data_ptr<double>() + first, V), settings_, u);
+    return draw_token(std::span(logits.const_data_ptr<float>() + first, V), settings_, u);
   }
 
   void retire() {

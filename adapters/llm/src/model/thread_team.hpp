@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <functional>
@@ -27,14 +28,16 @@ class thread_team {
   /// Within run: nobody goes on before everybody is here.
   void barrier();
 
-  /// Within run: f(i) for every i < n, each on the thread that comes first, then a barrier.
+  /// Within run: f(i) for every i < n, runs of `chunk` on the thread that comes first, then a barrier.
   template <class F>
-  void each(std::size_t n, F const& f) {
-    for (std::size_t i = next_.fetch_add(1, std::memory_order_relaxed); i < n; i = next_.fetch_add(1, std::memory_order_relaxed)) f(i);
+  void each(std::size_t n, std::size_t chunk, F const& f) {
+    for (std::size_t begin = take(chunk); begin < n; begin = take(chunk))
+      for (std::size_t i = begin; i < std::min(n, begin + chunk); ++i) f(i);
     barrier();
   }
 
  private:
+  std::size_t take(std::size_t chunk) { return next_.fetch_add(chunk, std::memory_order_relaxed); }
   void serve();
   void wait_for_change(std::atomic<unsigned> const& value, unsigned old) const;
 

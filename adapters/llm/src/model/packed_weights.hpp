@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include <kedge/llm/model/causal_lm.hpp>
+
+#include "cpu_kernels.hpp"
+
+namespace kedge::llm {
+
+class thread_team;
+
+/// Uninitialised memory on large pages where the system grants them: streaming through weights would miss the address cache
+/// at every 4 KiB otherwise. What is given back is kept for the next buffer of that size: to touch new memory costs more than
+/// to fill it, and a training run samples again and again.
+class large_buffer {
+ public:
+  large_buffer() = default;
+  explicit large_buffer(std::size_t bytes);
+  large_buffer(large_buffer&& other) noexcept : bytes_(std::exchange(other.bytes_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  large_buffer& operator=(large_buffer&& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~large_buffer();
+  [[nodiscard]] std::byte* data() const { return bytes_; }
+
+ private:
+  std::byte* bytes_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// A matrix, or several with one input, in panels of panel_width outputs for cpu_kernels::multiply.
+class packed_matrix {
+ public:
+  packed_matrix() = default;
+  /// Outputs of all matrices one after another, packed into `to`, which moves behind them.
+  /// weights: [out, in], fp32 or bf16, contiguous, on the host
+  static packed_matrix of(std::vector<at::Tensor> const& weights, std::byte*& to, thread_team& team);
+  /// In every panel 16 outputs of each: what panel_end::swiglu takes.
+  static packed_matrix of_gate_and_up(at::Tensor const& gate, at::Tensor const& up, std::byte*& to, thread_team& team);
+  /// Bytes that packing takes, for a matrix of so many outputs in all.
+  static std::size_t bytes(std::size_t outputs, std::size_t in, std::size_t word) {
+    return (outputs + panel_width - 1) / panel_width * panel_width * in * word;
+  }
+
+  [[nodiscard]] std::size_t panels() const { return panels_; }
+  /// The product of one panel with x [rows, in], y [rows, outputs].
+  [[nodiscard]] panel_product product(std::size_t panel, float const* x, std::size_t rows, float* y, std::size_t y_stride, panel_end end) const;
+
+ private:
+  /// row(j): where output j of the panels' order starts, or null.
+  template <class Row>
+  static packed_matrix pack(at::Tensor const& like, std::size_t outputs, std::size_t width, Row const& row, std::byte*& to, thread_team& team);
+
+  std::size_t in_ = 0, outputs_ = 0, width_ = 0, panels_ = 0;
+  bool bf16_ = false;
+  std::byte const* panels_at_ = nullptr;
+};
+
+}  // namespace kedge::llm
