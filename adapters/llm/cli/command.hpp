@@ -26,6 +26,7 @@ int run_dpo(arguments const& args);
 int run_sdpo(arguments const& args);
 int run_apo(arguments const& args);
 int run_score(arguments const& args);
+int run_soup(arguments const& args);
 int run_tokenize(arguments const& args);
 int run_inspect(arguments const& args);
 

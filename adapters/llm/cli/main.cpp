@@ -17,6 +17,7 @@ constexpr std::array commands{
     command{"sdpo", "stepwise DPO: data in steps, the reference becomes the model just trained", run_sdpo},
     command{"apo", "accelerated preference optimization: rounds with Nesterov extrapolation", run_apo},
     command{"score", "log-probability and token count of chosen and rejected of every pair", run_score},
+    command{"soup", "one model from several: averages and mixtures of checkpoints", run_soup},
     command{"tokenize", "token ids of lines or of chat messages", run_tokenize},
     command{"inspect", "what a checkpoint is: family, shapes, types, parameters, tokenizer, problems", run_inspect},
 };
