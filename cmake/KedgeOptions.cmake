@@ -71,6 +71,9 @@ kedge_wanted(KEDGE_LLM wanted)
 if(wanted)
   kedge_look_for(nlohmann_json nlohmann-json3-dev no_json)
   kedge_look_for(CLI11 libcli11-dev no_cli11)
+  kedge_look_for(yaml-cpp libyaml-cpp-dev no_yaml)
+  # Version 0.8 gave the target a namespace.
+  set(KEDGE_YAML_CPP $<IF:$<TARGET_EXISTS:yaml-cpp::yaml-cpp>,yaml-cpp::yaml-cpp,yaml-cpp>)
 endif()
 kedge_wanted(KEDGE_TORCH wanted_torch)
 if(wanted OR wanted_torch)
@@ -84,7 +87,7 @@ kedge_choice(TORCH KEDGE_TORCH "LibTorch adapter${torch_version}" "${no_torch}")
 if(NOT KEDGE_WITH_TORCH AND NOT no_torch)
   set(no_torch "the LibTorch adapter is off (KEDGE_TORCH)")
 endif()
-kedge_choice(LLM KEDGE_LLM "language models, program kedge" "${no_torch}" "${no_json}" "${no_cli11}")
+kedge_choice(LLM KEDGE_LLM "language models, program kedge" "${no_torch}" "${no_json}" "${no_cli11}" "${no_yaml}")
 
 kedge_choice(EXAMPLES KEDGE_BUILD_EXAMPLES "examples, program kedge-lab")
 

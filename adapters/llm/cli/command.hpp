@@ -31,6 +31,7 @@ int run_apo(arguments const& args);
 int run_ppo(arguments const& args);
 int run_score(arguments const& args);
 int run_generate(arguments const& args);
+int run_soup(arguments const& args);
 int run_tokenize(arguments const& args);
 int run_inspect(arguments const& args);
 

@@ -19,6 +19,7 @@ constexpr std::array commands{
     command{"ppo", "train on the model's own completions, rewarded by a judge: PPO, RLOO, GRPO", run_ppo},
     command{"score", "log-probability and token count of chosen and rejected of every pair", run_score},
     command{"generate", "sample completions of prompts", run_generate},
+    command{"soup", "one model from several: averages and mixtures of checkpoints", run_soup},
     command{"tokenize", "token ids of lines or of chat messages", run_tokenize},
     command{"inspect", "what a checkpoint is: family, shapes, types, parameters, tokenizer, problems", run_inspect},
 };

@@ -121,6 +121,23 @@ void pending_file::write(std::span<std::byte const> bytes) {
   }
 }
 
+void pending_file::write_at(std::size_t offset, std::span<std::byte const> bytes) {
+  constexpr std::size_t most = std::size_t{1} << 30U;
+  while (!bytes.empty()) {
+    ssize_t const written = ::pwrite(descriptor_, bytes.data(), std::min(bytes.size(), most), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail(errno);
+    offset += static_cast<std::size_t>(written);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+}
+
+void pending_file::begin_flush([[maybe_unused]] std::size_t offset, [[maybe_unused]] std::size_t size) noexcept {
+#if defined(__linux__)
+  ::sync_file_range(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(size), SYNC_FILE_RANGE_WRITE);
+#endif
+}
+
 void pending_file::commit() {
   if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != ENOTSUP) fail(errno);
   if (::rename(temporary_.c_str(), final_.c_str()) != 0) fail(errno);

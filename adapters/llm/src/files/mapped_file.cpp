@@ -63,4 +63,11 @@ void mapped_file::release(std::span<std::byte const> part) noexcept {
   if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
+void mapped_file::prefetch(std::span<std::byte const> part) noexcept {
+  auto const page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  auto const begin = reinterpret_cast<std::uintptr_t>(part.data()) / page * page;
+  auto const end = reinterpret_cast<std::uintptr_t>(part.data() + part.size());
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
+}
+
 }  // namespace kedge::llm

@@ -208,6 +208,22 @@ std::string shard_name(std::size_t shard, std::size_t count) {
   return name.data();
 }
 
+/// model.safetensors.index.json for tensors that lie in the files of these numbers.
+void write_index(std::filesystem::path const& folder, std::vector<std::string> const& files,
+                 std::vector<std::pair<std::size_t, tensor_plan const*>> const& placed) {
+  std::map<std::string, std::string> weight_map;
+  std::size_t total = 0;
+  std::size_t parameters = 0;
+  for (auto const& [file, tensor] : placed) {
+    weight_map[tensor->name] = files[file];
+    total += tensor->bytes();
+    parameters += tensor->bytes() / size_of(tensor->type);
+  }
+  json index = {{"metadata", {{"total_parameters", parameters}, {"total_size", total}}}};
+  index["weight_map"] = weight_map;
+  write_file_atomically(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+}
+
 std::map<std::string, std::string> const torch_metadata{{"format", "pt"}};
 
 }  // namespace
@@ -247,23 +263,60 @@ void write_model_safetensors(std::filesystem::path const& folder, std::vector<te
                              tensor_bytes const& bytes_of, std::size_t shard_bytes) {
   auto const shards = shards_of(plan, shard_bytes);
   if (shards.size() == 1) return write_safetensors(folder / "model.safetensors", plan, bytes_of, torch_metadata);
-  std::map<std::string, std::string> weight_map;
-  std::size_t total = 0;
-  std::size_t parameters = 0;
+  std::vector<std::string> names;
+  std::vector<std::pair<std::size_t, tensor_plan const*>> placed;
   for (std::size_t s = 0; s < shards.size(); ++s) {
-    std::string const name = shard_name(s, shards.size());
+    names.push_back(shard_name(s, shards.size()));
     std::vector<tensor_plan> part;
     for (std::size_t const index : shards[s]) {
       part.push_back(plan[index]);
-      weight_map[plan[index].name] = name;
-      total += plan[index].bytes();
-      parameters += plan[index].bytes() / size_of(plan[index].type);
+      placed.emplace_back(s, &plan[index]);
     }
-    write_safetensors(folder / name, part, [&](std::size_t i) { return bytes_of(shards[s][i]); }, torch_metadata);
+    write_safetensors(folder / names.back(), part, [&](std::size_t i) { return bytes_of(shards[s][i]); }, torch_metadata);
   }
-  json index = {{"metadata", {{"total_parameters", parameters}, {"total_size", total}}}};
-  index["weight_map"] = weight_map;
-  write_file_atomically(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+  write_index(folder, names, placed);
+}
+
+model_writer::model_writer(std::filesystem::path const& folder, std::vector<tensor_plan> plan, std::size_t shard_bytes,
+                           std::map<std::string, std::string> const& metadata)
+    : folder_(folder), plan_(std::move(plan)), places_(plan_.size()) {
+  auto const shards = shards_of(plan_, shard_bytes);
+  for (std::size_t s = 0; s < shards.size(); ++s) {
+    std::vector<tensor_plan> part;
+    for (std::size_t const index : shards[s]) part.push_back(plan_[index]);
+    auto const order = layout(part);
+    std::string const header = header_text(part, order, metadata);
+    std::uint64_t const length = header.size();
+    names_.push_back(shards.size() == 1 ? "model.safetensors" : shard_name(s, shards.size()));
+    files_.push_back(std::make_unique<pending_file>(folder_ / names_.back()));
+    files_.back()->write(std::as_bytes(std::span{&length, 1}));
+    files_.back()->write(header);
+    std::size_t begin = sizeof length + header.size();
+    for (std::size_t const i : order) {
+      places_[shards[s][i]] = {s, begin};
+      order_.push_back(shards[s][i]);
+      begin += part[i].bytes();
+    }
+  }
+}
+
+model_writer::~model_writer() = default;
+
+void model_writer::write(std::size_t index, std::size_t offset, std::span<std::byte const> bytes) {
+  if (offset > plan_[index].bytes() || bytes.size() > plan_[index].bytes() - offset) check_length(plan_[index], offset + bytes.size());
+  files_[places_[index].file]->write_at(places_[index].begin + offset, bytes);
+}
+
+void model_writer::finish(std::size_t index) noexcept {
+  files_[places_[index].file]->begin_flush(places_[index].begin, plan_[index].bytes());
+}
+
+void model_writer::commit() {
+  for (auto const& file : files_) file->commit();
+  if (files_.size() == 1) return;
+  std::vector<std::pair<std::size_t, tensor_plan const*>> placed;
+  for (std::size_t i = 0; i < plan_.size(); ++i) placed.emplace_back(places_[i].file, &plan_[i]);
+  write_index(folder_, names_, placed);
 }
 
 }  // namespace kedge::llm

@@ -20,6 +20,10 @@ class pending_file {
 
   void write(std::span<std::byte const> bytes);
   void write(std::string_view text) { write(std::as_bytes(std::span{text.data(), text.size()})); }
+  /// Writes at a place of the file's own, from several threads at once if they keep apart; what lies between is zeros.
+  void write_at(std::size_t offset, std::span<std::byte const> bytes);
+  /// Asks the disk to begin with a part already written, so that commit() waits for less. Only a hint.
+  void begin_flush(std::size_t offset, std::size_t size) noexcept;
   void commit();
 
  private:

@@ -26,6 +26,8 @@ class mapped_file {
   /// Tells the system that this part of a map is not needed for now; its memory is given back, and reading the part again
   /// fetches it again. Safe while others read the same part.
   static void release(std::span<std::byte const> part) noexcept;
+  /// Tells the system that this part will be read soon, so that it begins to fetch it.
+  static void prefetch(std::span<std::byte const> part) noexcept;
 
  private:
   std::filesystem::path path_;

@@ -6,12 +6,14 @@
 #include <filesystem>   // path
 #include <functional>   // function
 #include <map>          // map
+#include <memory>       // unique_ptr
 #include <optional>     // optional
 #include <span>         // span
 #include <string>       // string
 #include <string_view>  // string_view
 #include <vector>       // vector
 
+#include <kedge/llm/files/atomic.hpp>
 #include <kedge/llm/files/dtype.hpp>
 #include <kedge/llm/files/mapped_file.hpp>
 
@@ -80,5 +82,39 @@ void write_safetensors(std::filesystem::path const& path, std::vector<tensor_to_
 /// larger than a shard gets its own). Metadata {"format": "pt"}, which transformers asks for.
 void write_model_safetensors(std::filesystem::path const& folder, std::vector<tensor_plan> const& plan,
                              tensor_bytes const& bytes_of, std::size_t shard_bytes = 50'000'000'000);
+
+/// A model's tensors on their way to disk, in any order, in pieces and from several threads: model.safetensors or shards
+/// of it, named and filled as by write_model_safetensors. Nothing stands under its final name before commit().
+/// throws  kedge::llm::error as write_safetensors does
+class model_writer {
+ public:
+  model_writer(std::filesystem::path const& folder, std::vector<tensor_plan> plan, std::size_t shard_bytes,
+               std::map<std::string, std::string> const& metadata);
+  ~model_writer();
+
+  /// The plan's indices in the order of the bytes on disk, which is the best one to write in.
+  std::vector<std::size_t> const& order() const noexcept { return order_; }
+  std::size_t shards() const noexcept { return files_.size(); }
+
+  /// Bytes of tensor `index` from byte `offset` of it on; may run in many threads for parts that don't overlap.
+  void write(std::size_t index, std::size_t offset, std::span<std::byte const> bytes);
+  /// Says that tensor `index` is complete: the disk may begin with it.
+  void finish(std::size_t index) noexcept;
+  /// Flushes and names every file, and writes the index of shards.
+  void commit();
+
+ private:
+  struct place {
+    std::size_t file = 0;
+    std::size_t begin = 0;  ///< of the tensor, in the file
+  };
+
+  std::filesystem::path folder_;
+  std::vector<tensor_plan> plan_;
+  std::vector<place> places_;  ///< as plan_
+  std::vector<std::size_t> order_;
+  std::vector<std::string> names_;
+  std::vector<std::unique_ptr<pending_file>> files_;
+};
 
 }  // namespace kedge::llm

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>      // size_t
+#include <filesystem>   // path
+#include <map>          // map
+#include <optional>     // optional
+#include <span>         // span
+#include <string>       // string
+#include <string_view>  // string_view
+#include <utility>      // pair
+#include <vector>       // vector
+
+#include <kedge/llm/files/dtype.hpp>
+
+namespace kedge::llm {
+
+/// How checkpoints become one. All but `expo` and `greedy` are mergekit's, by its names.
+enum class soup_method {
+  linear,            ///< Σ wᵢθᵢ / Σ wᵢ
+  slerp,             ///< along the great circle from the base to the other model
+  nuslerp,           ///< the same between two models with weights, of task vectors where there is a base
+  multislerp,        ///< barycentre on the sphere, through the tangent space at the weighted mean
+  karcher,           ///< Riemannian mean on the sphere
+  task_arithmetic,   ///< θ₀ + λ Σ wᵢ(θᵢ − θ₀)
+  ties,              ///< the same of the largest entries, those of the majority's sign
+  dare_linear,       ///< task arithmetic of entries kept at random
+  dare_ties,         ///< the same with the majority's sign
+  della,             ///< entries kept at random, larger ones more often, with the majority's sign
+  della_linear,      ///< the same without the sign
+  breadcrumbs,       ///< task arithmetic without the smallest and the very largest entries
+  breadcrumbs_ties,  ///< the same with the majority's sign
+  model_stock,       ///< towards the mean as far as the angles between the task vectors tell
+  passthrough,       ///< one model a slice, layers stacked as the slices say
+  expo,              ///< θ₁ + α(θ₁ − θ₀), beyond the trained model
+  greedy,            ///< the mean of those models that an evaluation keeps
+};
+
+std::string_view name_of(soup_method method);
+/// throws  kedge::llm::error for an unknown name, listing the known ones
+soup_method soup_method_from_name(std::string_view name);
+
+/// A value for tensors whose name contains `filter` ("" and "*": any): one number, or numbers spread over the depth of the
+/// slice, between which reals are interpolated. Booleans are 0 and 1.
+struct parameter_rule {
+  std::string filter;
+  std::vector<double> values;
+};
+
+/// Name to rules, of which the first that matches counts.
+using soup_parameters = std::map<std::string, std::vector<parameter_rule>, std::less<>>;
+
+/// What a parameter may hold and which methods read it.
+struct parameter_info {
+  enum class kind { real, boolean, integer };
+  enum class scope { shared, input };  ///< one value for a tensor, or one a model
+
+  std::string_view name;
+  kind type = kind::real;
+  scope reach = scope::shared;
+  std::vector<soup_method> methods;
+  std::string_view help;
+};
+
+/// Every parameter there is.
+std::span<parameter_info const> soup_parameter_table();
+
+/// The value of a name in a table of rules at depth t ∈ [0, 1] of its slice; nothing where no rule matches.
+std::optional<double> evaluate(soup_parameters const& table, std::string_view name, std::string_view tensor, double t);
+
+/// A model, or a range of its layers.
+struct soup_source {
+  std::filesystem::path model;
+  std::optional<std::pair<std::size_t, std::size_t>> layers;  ///< [first, last); all where absent
+  soup_parameters parameters;
+};
+
+/// Layers of the result, made of as many layers of each source.
+struct soup_slice {
+  std::vector<soup_source> sources;
+  std::optional<std::filesystem::path> base_model;
+  soup_parameters parameters;
+};
+
+/// What to merge and how. A parameter is looked for in the source, then its slice, then here.
+struct soup_recipe {
+  soup_method method = soup_method::linear;
+  std::vector<soup_slice> slices;
+  std::optional<std::filesystem::path> base_model;
+  soup_parameters parameters;
+  std::optional<dtype> input_dtype;   ///< numbers are rounded to it as they are read
+  std::optional<dtype> output_dtype;  ///< of the result; else input_dtype, else what holds all inputs' numbers
+  bool round_to_input_dtype = false;  ///< round the result to the inputs' format before the output's, as mergekit does
+  std::optional<std::filesystem::path> tokenizer_source;
+  std::string chat_template;       ///< replaces the models' if not empty
+  std::vector<std::string> notes;  ///< what was read and has no effect
+};
+
+/// Reads a recipe in mergekit's format. Every construct of it that kedge has no equal for is an error with its line.
+/// throws  kedge::llm::error "FILE:LINE: what, what to do"
+soup_recipe read_recipe(std::filesystem::path const& yaml);
+
+/// A model and its weight as the command line writes them, "DIR" or "DIR:0.3". Only a number after the last colon is a
+/// weight; a folder whose name ends like that takes a weight of its own ("runs:3:1").
+std::pair<std::filesystem::path, std::optional<double>> parse_weighted_model(std::string_view text);
+
+/// The recipe of a command line: models as parse_weighted_model reads them, parameters as texts (`0.5`, `true`, or
+/// `0,0.5,1` over the depth). Weights default to one each; linear divides by their sum, and where weights are given they
+/// have to sum to one unless `allow_unnormalized`, which takes them as they are. slerp takes the first model for its base
+/// and t from the weights where nothing is said.
+/// throws  kedge::llm::error naming the model or parameter
+soup_recipe make_recipe(soup_method method, std::vector<std::string> const& models, std::filesystem::path const& base_model,
+                        std::string_view number_format, std::map<std::string, std::string> const& parameters, bool allow_unnormalized);
+
+/// "5GB", "500MB", "2GiB", "4096": bytes; KB, MB, GB and TB are powers of 1000 as in transformers.
+/// throws  kedge::llm::error for anything else, and for zero
+std::size_t parse_size(std::string_view text);
+
+}  // namespace kedge::llm

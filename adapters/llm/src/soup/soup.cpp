@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/soup/soup.hpp>
+
+#include <algorithm>   // min
+#include <chrono>      // steady_clock
+#include <cstdio>      // fprintf
+#include <cstring>     // memcmp, memcpy
+
+#include <unistd.h>
+
+#include <kedge/llm/files/atomic.hpp>
+#include <kedge/llm/files/error.hpp>
+
+#include "cook.hpp"
+#include "kernels.hpp"
+#include "output_folder.hpp"
+
+namespace kedge::llm {
+namespace {
+
+/// "\r12/272 tensors  3 s left" on a terminal, nothing in a pipe.
+class progress_bar {
+ public:
+  progress_bar(bool quiet, std::size_t bytes) : shown_(!quiet && isatty(STDERR_FILENO) != 0), bytes_(bytes) {}
+  progress_bar(progress_bar const&) = delete;
+  progress_bar& operator=(progress_bar const&) = delete;
+  ~progress_bar() {
+    if (shown_) std::fprintf(stderr, "\r\033[K");
+  }
+
+  void advance(std::size_t bytes) {
+    done_ += bytes;
+    if (!shown_ || done_ == 0) return;
+    double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    double const share = static_cast<double>(done_) / static_cast<double>(bytes_);
+    std::fprintf(stderr, "\r\033[Ksoup %3.0f %%  %.0f s left", 100 * share, seconds / share * (1 - share));
+  }
+
+ private:
+  bool shown_;
+  std::size_t bytes_, done_ = 0;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+/// FNV-1a: the same on every machine, so that a seed means the same everywhere.
+std::uint64_t hash_of(std::string const& text) {
+  std::uint64_t out = 0xcbf2'9ce4'8422'2325U;
+  for (char const c : text) out = (out ^ static_cast<unsigned char>(c)) * 0x0000'0100'0000'01b3U;
+  return out;
+}
+
+class cook {
+ public:
+  cook(soup_recipe const& recipe, soup_plan const& plan, soup_settings const& settings, team& workers, model_writer& writer)
+      : recipe_(recipe), plan_(plan), settings_(settings), workers_(workers), writer_(writer) {}
+
+  void run() {
+    progress_bar bar(settings_.quiet, plan_.size(settings_.max_shard_bytes).bytes_out);
+    auto const& order = writer_.order();
+    if (order.empty()) return;
+    tensor_job next = job_of(order.front());
+    for (std::size_t k = 0; k < order.size(); ++k) {
+      tensor_job job = std::move(next);
+      if (k + 1 < order.size()) {
+        next = job_of(order[k + 1]);
+        for (auto const& input : next.inputs) input.prefetch();  // the disk reads ahead while this one is merged
+      }
+      planned_tensor const& tensor = plan_.tensors[order[k]];
+      if (tensor.copied)
+        copy(order[k], tensor);
+      else
+        merge(order[k], tensor, job);
+      writer_.finish(order[k]);
+      bar.advance(tensor.output.bytes());
+    }
+  }
+
+ private:
+  tensor_job job_of(std::size_t index) const {
+    planned_tensor const& tensor = plan_.tensors[index];
+    tensor_job job;
+    job.name = tensor.output.name;
+    job.shape = tensor.output.shape;
+    job.elements = tensor.output.bytes() / size_of(tensor.output.type);
+    job.method = recipe_.method;
+    job.base = tensor.base;
+    job.values = tensor.values;
+    job.seed = settings_.seed * 0x9e37'79b9'7f4a'7c15U + hash_of(tensor.output.name);
+    if (!tensor.copied)
+      for (auto const& [model, name] : tensor.inputs) job.inputs.emplace_back(*model, name, recipe_.input_dtype);
+    return job;
+  }
+
+  void check_stop() const {
+    if (settings_.stop && settings_.stop()) throw soup_interrupted{};
+  }
+
+  void merge(std::size_t index, planned_tensor const& tensor, tensor_job& job) {
+    check_stop();
+    dtype const type = tensor.output.type;
+    bool const twice = recipe_.round_to_input_dtype && tensor.computed != dtype::f32 && tensor.computed != type;
+    merge_tensor(job, workers_, [&](std::size_t begin, std::span<float> values) {
+      check_stop();
+      std::vector<std::byte> bytes(values.size() * size_of(type));
+      if (twice) {
+        round(tensor, tensor.computed, values, bytes);
+        widen(tensor.computed, std::span{bytes}.first(values.size() * size_of(tensor.computed)), values);
+      }
+      round(tensor, type, values, bytes);
+      writer_.write(index, begin * size_of(type), bytes);
+    });
+  }
+
+  /// Rounds into the front of `bytes`, which is made large enough.
+  static void round(planned_tensor const& tensor, dtype type, std::span<float> values, std::vector<std::byte>& bytes) {
+    std::size_t const size = values.size() * size_of(type);
+    bytes.resize(std::max(bytes.size(), size));
+    narrow(values, type, std::span{bytes}.first(size));
+    if (all_finite(values) && fits(type, std::span{bytes}.first(size))) return;
+    throw error("tensor " + in_quotes(tensor.output.name) + " of the soup has numbers too large for " + std::string{torch_name_of(type)} +
+                "; choose a wider format, or smaller weights");
+  }
+
+  /// False if rounding has made an infinity.
+  static bool fits(dtype type, std::span<std::byte const> bytes) {
+    if (type == dtype::f32) return true;
+    std::uint16_t const exponent = type == dtype::bf16 ? 0x7f80U : 0x7c00U;
+    std::uint16_t bad = 0;
+    for (std::size_t i = 0; i < bytes.size() / 2; ++i) {
+      std::uint16_t bits = 0;
+      std::memcpy(&bits, bytes.data() + 2 * i, sizeof bits);
+      bad = static_cast<std::uint16_t>(bad | ((bits & exponent) == exponent ? 1U : 0U));
+    }
+    return bad == 0;
+  }
+
+  void copy(std::size_t index, planned_tensor const& tensor) {
+    std::span<std::byte const> first;
+    for (auto const& [model, name] : tensor.inputs) {
+      auto const bytes = model->view(name, tensor.output.type);
+      if (!bytes) throw error(in_quotes(model->path().string()) + ": tensor " + in_quotes(name) + " cannot be copied: it is not aligned");
+      if (first.data() == nullptr) first = *bytes;
+      if (std::memcmp(first.data(), bytes->data(), first.size()) != 0)
+        throw error("tensor " + in_quotes(name) + " holds " + std::string{torch_name_of(tensor.output.type)} + " that differ between " +
+                    in_quotes(tensor.inputs.front().first->path().string()) + " and " + in_quotes(model->path().string()) +
+                    "; only floating numbers are merged");
+    }
+    writer_.write(index, 0, first);
+  }
+
+  soup_recipe const& recipe_;
+  soup_plan const& plan_;
+  soup_settings const& settings_;
+  team& workers_;
+  model_writer& writer_;
+};
+
+void print_notes(soup_recipe const& recipe, soup_settings const& settings) {
+  if (settings.quiet) return;
+  std::vector<std::string> seen;
+  for (auto const& note : recipe.notes) {
+    if (std::find(seen.begin(), seen.end(), note) != seen.end()) continue;
+    std::fprintf(stderr, "note: %s\n", note.c_str());
+    seen.push_back(note);
+  }
+}
+
+}  // namespace
+
+soup_size cook_into(pending_directory& folder, soup_recipe const& recipe, soup_models const& models, soup_settings const& settings) {
+  soup_plan const plan = kedge::llm::plan(recipe, models);
+  std::vector<tensor_plan> outputs;
+  for (auto const& tensor : plan.tensors) outputs.push_back(tensor.output);
+  model_writer writer(folder.path(), outputs, settings.max_shard_bytes, provenance(recipe));
+  team workers(settings.threads);
+  cook(recipe, plan, settings, workers, writer).run();
+  write_companions(folder.path(), recipe, models, plan);
+  writer.commit();
+  soup_size size = plan.size(settings.max_shard_bytes);
+  size.shards = writer.shards();
+  return size;
+}
+
+soup_size plan_soup(soup_recipe const& recipe, soup_settings const& settings) {
+  print_notes(recipe, settings);
+  soup_models const models(recipe, settings);
+  return plan(recipe, models).size(settings.max_shard_bytes);
+}
+
+soup_size make_soup(soup_recipe const& recipe, soup_settings const& settings) {
+  print_notes(recipe, settings);
+  if_taken const taken = settings.overwrite_output_dir ? if_taken::replace : if_taken::refuse;
+  check_output_folder(settings.output_dir, taken);
+  soup_models const models(recipe, settings);
+  pending_directory folder(settings.output_dir, taken);
+  soup_size const size = cook_into(folder, recipe, models, settings);
+  folder.commit();
+  return size;
+}
+
+}  // namespace kedge::llm
