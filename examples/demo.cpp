@@ -69,7 +69,7 @@ int demo(std::vector<std::string> const& args) {
     return row{name, train_preferences(s, rounds)};
   };
   constexpr double beta = 0.1;
-  round_settings const apo{.method = "apo", .chunks = 2, .momentum = "constant", .alpha = 0.5};
+  round_settings const apo{.method = "apo", .chunks = 2, .momentum = "constant", .alpha = {0.5}};
   std::vector<row> rows;
   rows.push_back(train("dpo", beta, {}));
   if (!rows.back().result.interrupted) rows.push_back(train("apo", beta, apo));

@@ -3,7 +3,9 @@
 
 #include <concepts>
 #include <cstddef>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <kedge/detail/check.hpp>
 
@@ -28,6 +30,15 @@ struct nesterov_momentum {
   double s = 3;
   [[nodiscard]] double operator()(std::size_t round) const {
     return static_cast<double>(round) / (static_cast<double>(round) + s);
+  }
+};
+
+/// α_1, α_2, … one by one; the last one goes on.
+struct listed_momentum {
+  std::vector<double> alpha;
+  [[nodiscard]] double operator()(std::size_t round) const {
+    detail::require(!alpha.empty(), "listed_momentum: no alpha; list at least one");
+    return round <= alpha.size() ? alpha[round - 1] : alpha.back();
   }
 };
 
@@ -64,6 +75,20 @@ template <momentum M>
   detail::require(beta > 0, "effective_beta: beta = ", beta, "; it must be positive");
   detail::require(rounds > 0, "effective_beta: no rounds; pass at least one");
   return beta * static_cast<double>(rounds) / accumulated_steps(rule, rounds);
+}
+
+/// The same where each round has a β of its own.
+/// math    v_1 = 1/β_1, v_{t+1} = α_t v_t + 1/β_{t+1}, β_eq = T / Σ_t v_t
+template <momentum M>
+[[nodiscard]] double effective_beta(std::span<double const> betas, M const& rule) {
+  detail::require(!betas.empty(), "effective_beta: no rounds; pass at least one");
+  double velocity = 0, sum = 0;
+  for (std::size_t t = 1; t <= betas.size(); ++t) {
+    detail::require(betas[t - 1] > 0, "effective_beta: beta = ", betas[t - 1], "; it must be positive");
+    velocity = (t == 1 ? 0 : rule(t - 1) * velocity) + 1 / betas[t - 1];
+    sum += velocity;
+  }
+  return static_cast<double>(betas.size()) / sum;
 }
 
 }  // namespace kedge

@@ -80,17 +80,17 @@ TEST_CASE("one chunk of sdpo and one round of apo are dpo bit for bit", "[traini
   scratch_folder const folder;
   std::string const dpo = trained(settings_for(folder / "dpo"));
   CHECK(trained(settings_for(folder / "sdpo"), {.method = "sdpo", .chunks = 1}) == dpo);
-  CHECK(trained(settings_for(folder / "apo"), {.method = "apo", .chunks = 1, .momentum = "constant", .alpha = 0.5}) == dpo);
+  CHECK(trained(settings_for(folder / "apo"), {.method = "apo", .chunks = 1, .momentum = "constant", .alpha = {0.5}}) == dpo);
 }
 
 TEST_CASE("apo with alpha 0 is iterative dpo bit for bit and with alpha above 0 it is not", "[training]") {
   scratch_folder const folder;
   std::string const iterative = trained(settings_for(folder / "sdpo"), {.method = "sdpo", .chunks = 3});
-  round_settings apo{.method = "apo", .chunks = 3, .momentum = "constant", .alpha = 0};
+  round_settings apo{.method = "apo", .chunks = 3, .momentum = "constant", .alpha = {0}};
   CHECK(trained(settings_for(folder / "zero"), apo) == iterative);
   apo.extrapolate = "log-probs";
   CHECK(trained(settings_for(folder / "zero-log-probs"), apo) == iterative);
-  apo.alpha = 0.5;
+  apo.alpha = {0.5};
   std::string const log_probs = trained(settings_for(folder / "log-probs"), apo);
   apo.extrapolate = "weights";
   std::string const weights = trained(settings_for(folder / "weights"), apo);
@@ -132,7 +132,7 @@ TEST_CASE("a run that stopped after any step goes on to the same bits", "[traini
   for (std::string const extrapolate : {"weights", "log-probs"})
     for (std::string const dtype : {"float32", "bfloat16"}) {
       INFO(extrapolate << " " << dtype);
-      round_settings const rounds{.method = "apo", .chunks = 3, .momentum = "constant", .alpha = 0.5, .extrapolate = extrapolate};
+      round_settings const rounds{.method = "apo", .chunks = 3, .momentum = "constant", .alpha = {0.5}, .extrapolate = extrapolate};
       training_settings s = settings_for(folder / (extrapolate + dtype));
       s.compute.dtype = dtype;
       s.max_steps = 2;

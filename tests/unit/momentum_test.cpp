@@ -48,3 +48,16 @@ TEST_CASE("an alpha below 0, or of 1 and more, is a warning, not an error", "[mo
   CHECK_THAT(theory_warning(constant_momentum{-0.1}), contains("alpha = -0.1"));
   CHECK_FALSE(theory_warning(constant_momentum{std::nan("")}).empty());
 }
+
+TEST_CASE("a list of alphas goes on with its last one and a list of betas has the effective beta of one", "[momentum]") {
+  listed_momentum const rule{{0.2, 0.5}};
+  CHECK(rule(1) == 0.2);
+  CHECK(rule(2) == 0.5);
+  CHECK(rule(9) == 0.5);
+  std::vector<double> const equal(6, 0.3);
+  CHECK_THAT(effective_beta(equal, rule), WithinRel(effective_beta(0.3, rule, 6), 1e-14));
+  // Two rounds by hand: c_1 = 1/b_1, c_2 = c_1 (1 + a) + 1/b_2.
+  std::vector<double> const two{0.1, 0.4};
+  CHECK_THAT(effective_beta(two, constant_momentum{0.5}), WithinRel(2 / (10 * 1.5 + 2.5), 1e-14));
+  CHECK_THROWS_AS(effective_beta(std::vector<double>{0.1, 0.0}, rule), std::invalid_argument);
+}

@@ -47,6 +47,9 @@ void add_run_options(CLI::App& app, llm::run_settings& settings);
 /// --prompts, --judge and what belongs to training on the model's own completions.
 void add_sampling_options(CLI::App& app, llm::on_policy_settings& settings);
 
+/// The same, and how completions become pairs.
+void add_online_options(CLI::App& app, llm::round_settings& rounds);
+
 /// add_run_options and what belongs to training on preference pairs.
 void add_training_options(CLI::App& app, llm::training_settings& settings);
 

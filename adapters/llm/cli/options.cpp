@@ -116,6 +116,16 @@ void add_sampling_options(CLI::App& app, llm::on_policy_settings& s) {
   app.add_option("--eval_samples", s.eval_samples, "completions of each of them")->capture_default_str()->group(group);
 }
 
+void add_online_options(CLI::App& app, llm::round_settings& r) {
+  add_sampling_options(app, r.sampling);
+  auto const group = "Sampling";
+  app.add_option("--num_samples", r.num_samples, "completions of a prompt")->capture_default_str()->group(group);
+  app.add_option("--prompts_per_round", r.prompts_per_round, "0: all")->capture_default_str()->group(group);
+  app.add_option("--pairing", r.pairing, "best-worst, or all that differ in score")->check(CLI::IsMember({"best-worst", "all"}))->capture_default_str()->group(group);
+  app.add_option("--sample_from", r.sample_from, "weights: the extrapolated model; mixture: (1 + alpha) log new - alpha log old, token by token")
+      ->check(CLI::IsMember({"weights", "mixture"}))->capture_default_str()->group(group);
+}
+
 void add_training_options(CLI::App& app, llm::training_settings& s) {
   add_pair_options(app, s);
   add_loss_options(app, s.loss);

@@ -8,7 +8,7 @@
 namespace kedge::cli {
 namespace {
 
-nlohmann::ordered_json as_json(llm::training_settings const& settings, llm::training_result const& r) {
+nlohmann::ordered_json summary(llm::training_settings const& settings, llm::training_result const& r) {
   nlohmann::ordered_json evaluations = nlohmann::ordered_json::array();
   for (auto const& e : r.evaluations)
     evaluations.push_back({{"round", e.round}, {"eval_loss", e.loss}, {"eval_rewards/accuracies", e.accuracy}, {"eval_rewards/margins", e.margin},
@@ -25,7 +25,10 @@ nlohmann::ordered_json as_json(llm::training_settings const& settings, llm::trai
           {"beta", settings.loss.beta},
           {"effective_beta", r.effective_beta},
           {"peak_memory_bytes", r.peak_memory_bytes},
-          {"evaluations", evaluations}};
+          {"sample_runtime", r.sample_seconds},
+          {"judge_runtime", r.judge_seconds},
+          {"evaluations", evaluations},
+          {"policy_evaluations", as_json(r.policy_evaluations)}};
 }
 
 }  // namespace
@@ -33,7 +36,7 @@ nlohmann::ordered_json as_json(llm::training_settings const& settings, llm::trai
 int train(llm::training_settings const& settings, llm::round_settings const& rounds, bool json) {
   llm::training_result const result = llm::train_preferences(settings, rounds);
   if (json)
-    std::printf("%s\n", as_json(settings, result).dump().c_str());
+    std::printf("%s\n", summary(settings, result).dump().c_str());
   else if (result.interrupted)
     std::printf("interrupted after %zu steps; checkpoint in %s\n", result.steps, result.checkpoint.string().c_str());
   else

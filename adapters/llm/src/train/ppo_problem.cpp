@@ -51,7 +51,7 @@ std::vector<rollout> const& ppo_problem::source(ppo_state const& state) {
   pack const weights = models_.policy.weights_for(part_of(state.theta, 0, models_.policy_size));
   std::vector<std::size_t> const which = prompts_.take(state.round, settings_.episodes_per_update() / settings_.num_generations);
   mixture_term const policy[] = {{1, &weights}};
-  rollouts_ = prompts_.sample(policy, which, settings_.num_generations, state.round + 1, keep_going);
+  rollouts_ = prompts_.sample(policy, which, settings_.num_generations, state.round + 1);
   if (settings_.sampling.temperature != 1) {  // the policy that is trained is the one that was sampled
     std::vector<double> const logp =
         rollout_rows(models_.policy, weights, prompts_, rollouts_, settings_.compute.micro_batch_tokens).logp;
@@ -201,7 +201,6 @@ step_report ppo_problem::step(pack const& weights, std::vector<rollout> const& r
 }
 
 kedge::status ppo_problem::solve(pack& theta, std::vector<rollout> const& rollouts, std::vector<double> const& reference, std::size_t round) {
-  if (rollouts.empty()) return kedge::status::stopped;
   report_objective(rollouts, reference);
   std::vector<double> values;
   if (models_.has_values()) {

@@ -45,7 +45,7 @@ class ppo_problem {
  public:
   ppo_problem(actor_critic const& models, ppo_settings const& settings, rollout_source& prompts);
 
-  /// Empty if somebody asked for a stop meanwhile.
+  /// throws  sampling_stopped
   [[nodiscard]] std::vector<rollout> const& source(ppo_state const& state);
   [[nodiscard]] std::vector<double> score(pack const& theta, std::vector<rollout> const& rollouts) const;
   kedge::status solve(pack& theta, std::vector<rollout> const& rollouts, std::vector<double> const& reference, std::size_t round);
@@ -58,7 +58,6 @@ class ppo_problem {
   adaptive_kl controller;               ///< its beta is the penalty's, adaptive or not
   std::optional<double> kl_baseline;    ///< κ_0: KL per token before the first step
   double kl_at_start = 0;               ///< KL per completion before the first step
-  std::function<bool()> keep_going;     ///< asked while sampling
   step_report report;                   ///< of the last update, the means over its steps
 
  private:

@@ -68,12 +68,13 @@ class ppo_run {
   ppo_result run() {
     bool const resumed = host_.begin(settings_.updates(), {{"objective/scores", "score"}, {"objective/kl", "KL"}, {"completions/mean_length", "length"}},
                                      {[this](checkpoint_writer& to) { save(to); }, [this](checkpoint_reader const& from) { restore(from); }, describe()});
-    problem_.keep_going = [this] { return !host_.stop_requested(); };
-    if (!resumed) evaluate();
-    kedge::status ended = kedge::run(state_, kedge::fixed_anchor{}, problem_, settings_.updates(), *this);
-    if (ended == kedge::status::stopped) {  // asked for between updates, or while sampling: nothing has moved since the last one
-      state_.in_round = false;
-      state_.cached.reset();
+    kedge::status ended = kedge::status::stopped;
+    try {
+      if (!resumed) evaluate();
+      prompts_.keep_going = [this] { return !host_.stop_requested(); };
+      ended = kedge::run(state_, kedge::fixed_anchor{}, problem_, settings_.updates(), *this);
+    } catch (sampling_stopped const&) {
+      state_.in_round = false;  // nothing has moved since the last update
     }
     if (collapsed_) ended = kedge::status::done;
     host_.end(ended, "update " + std::to_string(state_.round + 1), [this] {

@@ -40,8 +40,8 @@ loss_input::loss_input(pair_log_probs values, pair_log_probs const& reference, s
   }
 }
 
-preference_problem::preference_problem(causal_lm const& model, training_settings const& settings, loss_choice loss, pair_source source)
-    : solver(settings), model_(model), settings_(settings), loss_(std::move(loss)), ask_(std::move(source)) {}
+preference_problem::preference_problem(causal_lm const& model, training_settings const& settings, std::vector<loss_choice> losses, pair_source source)
+    : solver(settings), model_(model), settings_(settings), losses_(std::move(losses)), ask_(std::move(source)) {}
 
 std::vector<preference_pair> const& preference_problem::source(training_state const& state) {
   if (state.round != round_) {
@@ -53,7 +53,7 @@ std::vector<preference_pair> const& preference_problem::source(training_state co
 
 std::vector<std::span<std::size_t const>> preference_problem::micro_batches(std::vector<preference_pair> const& pairs,
                                                                            std::span<std::size_t const> step) const {
-  if (loss_.compares_pairs) return {step};
+  if (loss().compares_pairs) return {step};
   return cut_micro_batches(pairs, step, settings_.compute.micro_batch_tokens);
 }
 
@@ -86,13 +86,13 @@ step_report preference_problem::train_step(pack const& weights, std::vector<pref
   for (auto const micro : micro_batches(pairs, which)) {
     auto [logp, pullback] = model_.forward(weights, pack_pairs(pairs, micro));
     loss_input const input(split_pairs(logp), reference, pairs, micro);
-    loss_and_cotangent const loss = loss_.evaluate(input.view(), which.size());
+    loss_and_cotangent const value = loss().evaluate(input.view(), which.size());
     std::vector<double> cotangent;
     for (std::size_t i = 0; i < micro.size(); ++i) {
-      cotangent.push_back(loss.cotangent.chosen[i]);
-      cotangent.push_back(loss.cotangent.rejected[i]);
-      double const a = loss_.beta * (input.logp.chosen[i] - input.ref.chosen[i]);
-      double const b = loss_.beta * (input.logp.rejected[i] - input.ref.rejected[i]);
+      cotangent.push_back(value.cotangent.chosen[i]);
+      cotangent.push_back(value.cotangent.rejected[i]);
+      double const a = loss().beta * (input.logp.chosen[i] - input.ref.chosen[i]);
+      double const b = loss().beta * (input.logp.rejected[i] - input.ref.rejected[i]);
       report.add("rewards/chosen", a, share);
       report.add("rewards/rejected", b, share);
       report.add("rewards/margins", a - b, share);
@@ -102,7 +102,7 @@ step_report preference_problem::train_step(pack const& weights, std::vector<pref
       report.tokens += shared_tokens(pairs[micro[i]]);
       report.padded_like_tokens += shared_tokens(pairs[micro[i]]) + pairs[micro[i]].prompt.size();
     }
-    report.loss += loss.value;
+    report.loss += value.value;
     pullback(cotangent, gradient);
   }
   return report;

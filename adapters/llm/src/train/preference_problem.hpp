@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <span>
 #include <vector>
@@ -24,7 +25,8 @@ class preference_problem {
   /// Gives a round's pairs, which may depend on where the round starts. Asked once a round, again after a resume inside one.
   using pair_source = std::function<std::vector<preference_pair>(training_state const&)>;
 
-  preference_problem(causal_lm const& model, training_settings const& settings, loss_choice loss, pair_source source);
+  /// `losses`: one a round, the last one goes on
+  preference_problem(causal_lm const& model, training_settings const& settings, std::vector<loss_choice> losses, pair_source source);
 
   [[nodiscard]] std::vector<preference_pair> const& source(training_state const& state);
   /// Scored in the micro-batches in which the first epoch will train, so that before the first step every margin is exactly 0.
@@ -37,12 +39,13 @@ class preference_problem {
  private:
   [[nodiscard]] std::vector<std::span<std::size_t const>> micro_batches(std::vector<preference_pair> const& pairs,
                                                                        std::span<std::size_t const> step) const;
+  [[nodiscard]] loss_choice const& loss() const { return losses_[std::min(round_, losses_.size() - 1)]; }
   step_report train_step(pack const& weights, std::vector<preference_pair> const& pairs, std::span<std::size_t const> which,
                          pair_log_probs const& reference, pack& gradient) const;
 
   causal_lm const& model_;
   training_settings const& settings_;
-  loss_choice loss_;
+  std::vector<loss_choice> losses_;
   pair_source ask_;
   std::vector<preference_pair> pairs_;  // of round round_
   std::size_t round_ = static_cast<std::size_t>(-1);

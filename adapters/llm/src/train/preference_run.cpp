@@ -9,9 +9,11 @@
 #include <kedge/llm/train/settings.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
+#include "online_pairs.hpp"
 #include "preference_problem.hpp"
 #include "rounds.hpp"
 #include "run_host.hpp"
+#include "sample_file.hpp"
 #include "session.hpp"
 
 namespace kedge::llm {
@@ -24,19 +26,29 @@ void check(training_settings const& s, round_settings const& r) {
   auto require = [](bool holds, std::string const& message) {
     if (!holds) throw error(message);
   };
-  require(!s.dataset.empty(), "--dataset is missing; give a JSONL file of preference pairs");
+  require(!s.dataset.empty() || r.online(), "--dataset is missing; give a JSONL file of preference pairs, or --prompts and --judge");
+  require(s.dataset.empty() || !r.online(), "--dataset and --prompts exclude each other: pairs come from a file or are sampled");
   require(s.loss.beta > 0, "--beta must be positive");
+  for (double const beta : r.beta) require(beta > 0, "--round_beta must be positive");
+  require(!r.alpha.empty(), "--alpha is empty; give one or several");
   require(r.chunks == 0 || s.dataset.size() == 1, "--chunks cuts one data set; give one file, or leave --chunks out and give one file a round");
   require(r.momentum == "none" || r.momentum == "constant" || r.momentum == "nesterov",
           "--momentum " + r.momentum + " is not known; use none, constant or nesterov");
   require(r.extrapolate == "weights" || r.extrapolate == "log-probs",
           "--extrapolate " + r.extrapolate + " is not known; use weights or log-probs");
+  if (!r.online()) return;
+  require(r.rounds > 0, "--rounds must be at least 1");
+  require(r.num_samples > 1, "--num_samples " + std::to_string(r.num_samples) + ": a pair needs at least 2 completions of a prompt");
+  require(r.pairing == "best-worst" || r.pairing == "all", "--pairing " + r.pairing + " is not known; use best-worst or all");
+  require(r.sample_from == "weights" || r.sample_from == "mixture", "--sample_from " + r.sample_from + " is not known; use weights or mixture");
+  require(r.sample_from == "weights" || (r.extrapolate == "log-probs" && r.momentum != "none"),
+          "--sample_from mixture samples from two models' log-probabilities; it goes with --extrapolate log-probs");
 }
 
 // The momentum and schedule of a run, chosen once; everything below is generic over them.
 template <class Use>
 auto with_momentum(round_settings const& r, Use&& use) {
-  if (r.momentum == "constant") return use(constant_momentum{r.alpha});
+  if (r.momentum == "constant") return use(listed_momentum{r.alpha});
   if (r.momentum == "nesterov") return use(nesterov_momentum{r.nesterov_s});
   return use(no_momentum{});
 }
@@ -50,31 +62,50 @@ auto with_schedule(round_settings const& r, Use&& use) {
   });
 }
 
+// The loss of each round: the last one goes on.
+std::vector<loss_choice> losses_of(training_settings const& settings, round_settings const& rounds) {
+  std::vector<loss_choice> losses;
+  loss_settings own = settings.loss;
+  for (double const beta : rounds.beta) {
+    own.beta = beta;
+    losses.push_back(make_loss(own));
+  }
+  if (losses.empty()) losses.push_back(make_loss(own));
+  return losses;
+}
+
 class preference_run {
  public:
   preference_run(training_settings const& settings, round_settings const& rounds)
       : settings_(settings),
         round_settings_(rounds),
-        loss_(make_loss(settings.loss)),
+        losses_(losses_of(settings, rounds)),
+        loss_(losses_.front()),
         session_(settings.model, settings.compute),
         model_(session_.config, session_.compute),
         host_(settings, parameters_of(session_.config)),
         state_(session_.load()),
-        problem_(model_, settings_, loss_, [this](training_state const& state) { return rounds_[state.round]; }) {
+        problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }) {
     if (!settings.eval_dataset.empty()) held_out_ = read(settings.eval_dataset, settings.eval_min_score_gap, settings.max_eval_samples);
-    read_rounds();
+    if (rounds.online())
+      open_prompts();
+    else
+      read_rounds();
   }
 
   training_result run() {
-    std::size_t steps = 0;
-    for (auto const& pairs : rounds_) steps += problem_.solver.steps(pairs.size());
+    std::size_t const steps = all_steps();
     bool const resumed = host_.begin(steps, {{"rewards/margins", "margin"}, {"rewards/accuracies", "accuracy"}},
                                      {[this](checkpoint_writer& to) { save(to); }, [this](checkpoint_reader const& from) { restore(from); }, describe(steps)});
-    if (!resumed) start(steps);
     problem_.solver.on_step = [this](step_report const& report) { return host_.after_step(report); };
-    kedge::status const ended = with_schedule(round_settings_, [&](auto const& schedule) {
-      return kedge::run(state_, schedule, problem_, round_count(), *this);
-    });
+    kedge::status ended = kedge::status::stopped;
+    try {
+      if (!resumed) start(steps);
+      if (prompts_) prompts_->keep_going = [this] { return !host_.stop_requested(); };
+      ended = with_schedule(round_settings_, [&](auto const& schedule) { return kedge::run(state_, schedule, problem_, round_count(), *this); });
+    } catch (sampling_stopped const&) {
+      // The round is placed and nothing of it trained: a resume samples again.
+    }
     host_.end(ended, where(), [this] {
       write_model(settings_.output_dir, session_.source, session_.config, state_.theta, dtype_from_name(settings_.save_dtype));
     });
@@ -89,6 +120,34 @@ class preference_run {
   void on_round_end(training_state const&) { evaluate(); }
 
  private:
+  void open_prompts() {
+    on_policy_settings const& sampling = round_settings_.sampling;
+    judge_ = make_scorer(sampling, session_, settings_.compute);
+    prompts_.emplace(session_, model_, sampling, sampling.prompts, settings_.max_train_samples, settings_.skip_bad_lines, judge_, settings_.seed);
+    online_.emplace(round_settings_, settings_, model_, *prompts_);
+    if (sampling.eval_prompts.empty()) return;
+    rollout_source held_out(session_, model_, sampling, sampling.eval_prompts, settings_.max_eval_samples, settings_.skip_bad_lines, judge_,
+                            settings_.seed + 1);
+    evaluator_.emplace(std::move(held_out), model_, model_.weights_for(kedge::deep_copy(state_.theta)), sampling.eval_samples,
+                       settings_.compute.micro_batch_tokens);
+  }
+
+  std::vector<preference_pair> pairs_of_round(training_state const& state) {
+    if (!online_) return rounds_[state.round];
+    std::vector<preference_pair> pairs = online_->pairs(state);
+    if (!state.cached)
+      host_.log().record({{"step", host_.log().global_step()}, {"round", state.round + 1}, {"sampled_completions", online_->sampled},
+                          {"sampled_reward", online_->mean_score}, {"sampled_pairs", pairs.size()}});
+    return pairs;
+  }
+
+  [[nodiscard]] std::size_t all_steps() const {
+    if (online_) return round_count() * problem_.solver.steps(online_->expected());
+    std::size_t steps = 0;
+    for (auto const& pairs : rounds_) steps += problem_.solver.steps(pairs.size());
+    return steps;
+  }
+
   [[nodiscard]] std::vector<preference_pair> read(fs::path const& file, double min_gap, std::size_t most) const {
     std::vector<preference_pair> pairs = session_.read_pairs(file, settings_.max_length, settings_.skip_bad_lines);
     if (min_gap > 0) pairs = keep_clear_pairs(std::move(pairs), min_gap);
@@ -115,7 +174,10 @@ class preference_run {
       for (auto const& pairs : rounds_) static_cast<void>(score_gaps(pairs));
   }
 
-  [[nodiscard]] std::size_t round_count() const { return round_settings_.chunks > 0 ? round_settings_.chunks : settings_.dataset.size(); }
+  [[nodiscard]] std::size_t round_count() const {
+    if (round_settings_.online()) return round_settings_.rounds;
+    return round_settings_.chunks > 0 ? round_settings_.chunks : settings_.dataset.size();
+  }
 
   // What a resumed run must share with the one that was stopped.
   [[nodiscard]] json describe(std::size_t steps) const {
@@ -125,6 +187,11 @@ class preference_run {
             {"chunks", round_settings_.chunks},   {"order", round_settings_.order},
             {"momentum", round_settings_.momentum}, {"alpha", round_settings_.alpha},
             {"extrapolate", round_settings_.extrapolate}, {"dataset", files},
+            {"round_beta", round_settings_.beta}, {"prompts", round_settings_.sampling.prompts.filename().string()},
+            {"num_samples", round_settings_.num_samples}, {"prompts_per_round", round_settings_.prompts_per_round},
+            {"pairing", round_settings_.pairing}, {"sample_from", round_settings_.sample_from},
+            {"max_new_tokens", round_settings_.sampling.max_new_tokens}, {"temperature", round_settings_.sampling.temperature},
+            {"top_p", round_settings_.sampling.top_p}, {"top_k", round_settings_.sampling.top_k},
             {"steps", steps},     {"loss_type", loss_.name},
             {"beta", settings_.loss.beta},        {"learning_rate", settings_.learning_rate},
             {"lr_scheduler_type", settings_.lr_scheduler_type}, {"warmup_ratio", settings_.warmup_ratio},
@@ -155,6 +222,8 @@ class preference_run {
       evaluations.push_back({{"round", e.round}, {"loss", e.loss}, {"accuracy", e.accuracy}, {"margin", e.margin}, {"kl", e.kl}, {"pairs", e.pairs}});
     to.state["evaluations"] = evaluations;
     to.state["score_seconds"] = problem_.score_seconds;
+    to.state["policy_evaluations"] = as_json(policy_evaluations_);
+    to.add("start_scores", evaluator_ ? evaluator_->start_scores : std::vector<double>{});
   }
 
   void restore(checkpoint_reader const& from) {
@@ -162,12 +231,15 @@ class preference_run {
     llm::restore(from, problem_.solver, state_.theta);
     restore_logp(from, "evaluation", held_out_reference_);
     problem_.score_seconds = from.state.at("score_seconds").get<double>();
+    policy_evaluations_ = evaluations_from(from.state.at("policy_evaluations"));
+    if (evaluator_) evaluator_->start_scores = from.read_vector("start_scores");
     for (json const& e : from.state.at("evaluations"))
       evaluations_.push_back({e.at("round").get<std::size_t>(), e.at("loss").get<double>(), e.at("accuracy").get<double>(),
                               e.at("margin").get<double>(), e.at("kl").get<double>(), e.at("pairs").get<std::size_t>()});
   }
 
   void evaluate() {
+    evaluate_policy();
     if (held_out_.empty()) return;
     pair_log_probs const logp = score_in_order(model_, model_.weights_for(state_.theta), held_out_, settings_.per_device_eval_batch_size,
                                                settings_.compute.micro_batch_tokens);
@@ -190,6 +262,15 @@ class preference_run {
               short_number(e.margin) + ", KL " + short_number(e.kl));
   }
 
+  void evaluate_policy() {
+    if (!evaluator_) return;
+    policy_evaluation const e = evaluator_->measure(model_.weights_for(state_.theta), state_.round);
+    policy_evaluations_.push_back(e);
+    write_samples(settings_.output_dir, e.round, evaluator_->prompts(), evaluator_->last);
+    host_.log().record(log_line(e, host_.log().global_step()));
+    host_.log().say(sentence(e));
+  }
+
   [[nodiscard]] double effective_beta() const { return llm::effective_beta(round_settings_, round_count(), settings_.loss.beta); }
 
   [[nodiscard]] std::string where() const {
@@ -198,29 +279,41 @@ class preference_run {
   }
 
   training_result summary() const {
-    training_result result{host_.result(), problem_.score_seconds, effective_beta(), evaluations_};
-    result.train_seconds = problem_.score_seconds + problem_.solver.seconds;
+    training_result result{host_.result(), problem_.score_seconds, effective_beta(), evaluations_, policy_evaluations_, 0, 0};
+    if (prompts_) {
+      result.sample_seconds = prompts_->sample_seconds;
+      result.judge_seconds = prompts_->judge_seconds;
+    }
+    result.train_seconds = problem_.score_seconds + problem_.solver.seconds + result.sample_seconds + result.judge_seconds;
     return result;
   }
 
   training_settings const& settings_;
   round_settings const& round_settings_;
-  loss_choice loss_;
+  std::vector<loss_choice> losses_;
+  loss_choice const& loss_;  // the first round's, by which all evaluations are made
   session session_;
   causal_lm model_;
   run_host host_;
   training_state state_;
-  std::vector<std::vector<preference_pair>> rounds_;
+  std::vector<std::vector<preference_pair>> rounds_;   // from files, or
+  scorer judge_;
+  std::optional<rollout_source> prompts_;
+  std::optional<online_pairs> online_;
+  std::optional<policy_evaluator> evaluator_;
   preference_problem problem_;
   std::vector<preference_pair> held_out_;
   pair_log_probs held_out_reference_;
   std::vector<evaluation> evaluations_;
+  std::vector<policy_evaluation> policy_evaluations_;
 };
 
 }  // namespace
 
 double effective_beta(round_settings const& rounds, std::size_t count, double beta) {
-  return with_momentum(rounds, [&](auto const& rule) { return kedge::effective_beta(beta, rule, count); });
+  std::vector<double> betas = rounds.beta;
+  betas.resize(count, betas.empty() ? beta : betas.back());
+  return with_momentum(rounds, [&](auto const& rule) { return kedge::effective_beta(betas, rule); });
 }
 
 training_result train_preferences(training_settings const& settings, round_settings const& rounds) {

@@ -49,7 +49,7 @@ rollout_source::rollout_source(session const& s, causal_lm const& model, on_poli
 }
 
 std::vector<rollout> rollout_source::sample(std::span<mixture_term const> policy, std::span<std::size_t const> which, std::size_t samples,
-                                            std::uint64_t stream, std::function<bool()> const& keep_going) {
+                                            std::uint64_t stream) {
   auto begin = std::chrono::steady_clock::now();
   std::vector<std::vector<std::int32_t>> ids;
   for (std::size_t const i : which) ids.push_back(prompts_.ids[i]);
@@ -58,11 +58,11 @@ std::vector<rollout> rollout_source::sample(std::span<mixture_term const> policy
                                    .top_k = settings_.top_k, .stop_tokens = stop_, .seed = mixed(seed_, stream),
                                    .batch_size = settings_.generation_batch_size};
   std::vector<sampled_completion> completions = generate(model_, policy, ids, samples, sampling, [&](std::size_t, std::size_t) {
-    stopped = keep_going && !keep_going();
+    stopped = !keep_going();
     return !stopped;
   });
   sample_seconds += seconds_since(begin);
-  if (stopped) return {};
+  if (stopped) throw sampling_stopped{};
   std::vector<rollout> rollouts;
   std::vector<judged> questions;
   for (sampled_completion& c : completions) {
@@ -157,17 +157,20 @@ policy_evaluation policy_evaluator::measure(pack const& weights, std::size_t rou
   bool const first = start_scores.empty();
   policy_evaluation e{.round = round, .win_rate = 0, .completions = last.size()};
   auto const n = static_cast<double>(last.size());
-  for (std::size_t t = 0; t < now.size(); ++t) e.kl += (now[t] - before[t]) / n;
+  for (std::size_t t = 0; t < now.size(); ++t) e.kl += now[t] - before[t];
   std::vector<double> by_prompt(which.size());
   for (std::size_t i = 0; i < last.size(); ++i) {
     rollout const& r = last[i];
     if (first) start_scores.push_back(r.score);
     by_prompt[r.prompt] += r.score / static_cast<double>(samples_);
-    e.reward += r.score / n;
-    e.length += static_cast<double>(r.tokens.size()) / n;
-    e.finished += r.finished ? 1 / n : 0;
-    e.win_rate += (r.score > start_scores[i] ? 1 : r.score == start_scores[i] ? 0.5 : 0) / n;
+    e.reward += r.score;
+    e.length += static_cast<double>(r.tokens.size());
+    e.finished += r.finished ? 1 : 0;
+    e.win_rate += r.score > start_scores[i] ? 1 : r.score == start_scores[i] ? 0.5 : 0;
   }
+  for (double policy_evaluation::*mean : {&policy_evaluation::kl, &policy_evaluation::reward, &policy_evaluation::length,
+                                          &policy_evaluation::finished, &policy_evaluation::win_rate})
+    e.*mean /= n;
   double squares = 0;
   for (double const mean : by_prompt) squares += (mean - e.reward) * (mean - e.reward);
   auto const m = static_cast<double>(by_prompt.size());

@@ -26,6 +26,9 @@ struct rollout {
   std::string text;                  ///< without special tokens
 };
 
+/// Thrown where sampling was asked to stop: nothing has been rewarded, nothing has moved.
+struct sampling_stopped {};
+
 /// A judge started, or a reward model opened, as the settings say.
 /// throws  error if neither or both are named, or it can't be had
 [[nodiscard]] scorer make_scorer(on_policy_settings const& settings, session const& policy, device_settings const& compute);
@@ -37,9 +40,9 @@ class rollout_source {
                  std::size_t most_prompts, bool skip_bad_lines, scorer& judge, std::uint64_t seed);
 
   /// Completions of the prompts `which`, `samples` of each in a row. `stream` numbers the draw: another one, other samples.
-  /// `keep_going` is asked between steps; if it returns false the result is empty
+  /// throws  sampling_stopped if keep_going, asked between steps, returned false
   [[nodiscard]] std::vector<rollout> sample(std::span<mixture_term const> policy, std::span<std::size_t const> which, std::size_t samples,
-                                            std::uint64_t stream, std::function<bool()> const& keep_going = {});
+                                            std::uint64_t stream);
 
   /// Which prompts draw number `round` takes: `count` of them, pass after pass over all, each pass in an order of its own.
   [[nodiscard]] std::vector<std::size_t> take(std::size_t round, std::size_t count) const;
@@ -48,6 +51,7 @@ class rollout_source {
   [[nodiscard]] std::vector<std::int32_t> const& ids(std::size_t prompt) const { return prompts_.ids[prompt]; }
   [[nodiscard]] nlohmann::ordered_json const& prompt(std::size_t prompt) const { return prompts_.examples[prompt].prompt; }
 
+  std::function<bool()> keep_going = [] { return true; };
   double sample_seconds = 0, judge_seconds = 0;  ///< spent so far
   std::size_t sampled_tokens = 0;
 

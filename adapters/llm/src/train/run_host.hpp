@@ -8,10 +8,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include <kedge/llm/files/interrupt.hpp>
 #include <kedge/llm/train/settings.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
-#include "interrupt.hpp"
 #include "run_checkpoint.hpp"
 
 namespace kedge::llm {

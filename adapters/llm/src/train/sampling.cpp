@@ -9,10 +9,10 @@
 #include <string>
 
 #include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/interrupt.hpp>
 #include <kedge/llm/model/generation.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
-#include "interrupt.hpp"
 #include "session.hpp"
 
 namespace kedge::llm {

@@ -30,7 +30,7 @@ struct reference_choice {
 
 /// PPO, and what differs from it by the advantage alone. Names and defaults are those of TRL's PPOConfig where it has them.
 struct ppo_settings : run_settings {
-  on_policy_settings sampling;
+  on_policy_settings sampling{};
   reference_choice reference;
   std::size_t total_episodes = 1024;      ///< completions sampled in the whole run
   std::size_t num_mini_batches = 1;       ///< optimiser steps that an epoch makes of an update's completions

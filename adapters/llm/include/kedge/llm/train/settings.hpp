@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <kedge/llm/train/loss_choice.hpp>
+#include <kedge/llm/train/on_policy.hpp>
 
 namespace kedge::llm {
 
@@ -73,9 +74,19 @@ struct round_settings {
   std::string order = "given";                   ///< given | easy-to-hard | hard-to-easy | random, for chunks
   std::string difficulty = "score-gap";          ///< score-gap | logp-margin: what makes a pair easy
   std::string momentum = "none";                 ///< none | constant | nesterov
-  double alpha = 0.3;                            ///< constant momentum
+  std::vector<double> alpha{0.3};                ///< constant momentum; several: α_1, α_2, … , the last one goes on
+  std::vector<double> beta{};                    ///< a β for each round, the last one goes on; empty: the loss's
   double nesterov_s = 3;
   std::string extrapolate = "weights";           ///< weights | log-probs
+
+  // Fresh pairs each round: sampled from the round's anchor, rewarded, paired. Off while sampling.prompts is empty.
+  on_policy_settings sampling{};
+  std::size_t prompts_per_round = 0;             ///< 0: all
+  std::size_t num_samples = 4;                   ///< completions of a prompt
+  std::string pairing = "best-worst";            ///< best-worst | all
+  std::string sample_from = "weights";           ///< weights: the extrapolated model | mixture: both models' log-probabilities, token by token
+
+  [[nodiscard]] bool online() const { return !sampling.prompts.empty(); }
 };
 
 /// How a model does on held-out pairs, its rewards measured against the start of the run.
@@ -103,9 +114,12 @@ struct training_result : run_result {
   double reference_seconds = 0;
   double effective_beta = 0;                     ///< β of the plain run that ends at the same place under exact dynamics
   std::vector<evaluation> evaluations;
+  std::vector<policy_evaluation> policy_evaluations;  ///< on held-out prompts, under the judge
+  double sample_seconds = 0, judge_seconds = 0;  ///< of online rounds
 };
 
 /// β of the plain iterative run that ends at the same policy as these rounds, under exact Bradley–Terry dynamics.
+/// `beta`: of the rounds that round_settings gives none
 [[nodiscard]] double effective_beta(round_settings const& rounds, std::size_t count, double beta);
 
 /// Trains: dpo, sdpo and apo are settings of the same rounds. Writes the model, metrics.jsonl and checkpoints to output_dir.
