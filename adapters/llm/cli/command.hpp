@@ -29,6 +29,7 @@ int run_dpo(arguments const& args);
 int run_sdpo(arguments const& args);
 int run_apo(arguments const& args);
 int run_ppo(arguments const& args);
+int run_salsa(arguments const& args);
 int run_score(arguments const& args);
 int run_generate(arguments const& args);
 int run_soup(arguments const& args);

@@ -17,6 +17,7 @@ constexpr std::array commands{
     command{"sdpo", "stepwise DPO: data in steps, the reference becomes the model just trained", run_sdpo},
     command{"apo", "accelerated preference optimization: rounds with Nesterov extrapolation", run_apo},
     command{"ppo", "train on the model's own completions, rewarded by a judge: PPO, RLOO, GRPO", run_ppo},
+    command{"salsa", "PPO around a soup of fine-tuned models", run_salsa},
     command{"score", "log-probability and token count of chosen and rejected of every pair", run_score},
     command{"generate", "sample completions of prompts", run_generate},
     command{"soup", "one model from several: averages and mixtures of checkpoints", run_soup},

@@ -3,6 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <kedge/llm/train/reward_plane.hpp>
+
 #include "command.hpp"
 
 namespace kedge::cli {
@@ -100,6 +102,60 @@ int run_ppo(arguments const& args) {
   app.add_flag("--json", json, "print the summary as one JSON object");
   parse(app, args);
   settings.reference = llm::parse_reference(reference);
+  return train(settings, json);
+}
+
+namespace {
+
+// Runs salsa at each weight of the second model, into folders of their own, and prints a table.
+int sweep(llm::ppo_settings const& settings, std::vector<double> const& weights, bool json) {
+  std::vector<llm::ppo_result> results;
+  for (double const weight : weights) {
+    llm::ppo_settings own = settings;
+    own.reference.weights = {1 - weight, weight};
+    own.output_dir /= "weight-" + CLI::detail::to_string(weight);
+    results.push_back(llm::train_ppo(own));
+    if (results.back().interrupted) return exit_interrupted;
+    if (json) std::printf("%s\n", summary(own, results.back()).dump().c_str());
+  }
+  if (json) return exit_done;
+  std::printf("weight  KL at step 0  reward    KL     wins\n");
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    llm::policy_evaluation const last = results[i].evaluations.empty() ? llm::policy_evaluation{} : results[i].evaluations.back();
+    std::printf("%-7.3g %-13.4g %-9.4g %-6.3g %.3g\n", weights[i], results[i].kl_at_start, last.reward, last.kl, last.win_rate);
+  }
+  return exit_done;
+}
+
+}  // namespace
+
+int run_salsa(arguments const& args) {
+  llm::ppo_settings settings = defaults();
+  std::string reference;
+  std::vector<double> soup_weight;
+  std::size_t plane = 0;
+  bool json = false;
+  CLI::App app("PPO whose KL is measured against a soup of fine-tuned models; training starts from the first of them.", "kedge salsa");
+  add_run_options(app, settings);
+  add_sampling_options(app, settings.sampling);
+  add_ppo_options(app, settings);
+  app.get_option("--prompts")->required();
+  app.get_option("--model_name_or_path")->required(false)->description("where training starts, if not at the first model of --reference");
+  auto const group = "SALSA";
+  app.add_option("--reference", reference, "soup:DIR,DIR[,...][@W,W], or mkl:DIR,DIR for the mean of several KL penalties")->required()->group(group);
+  app.add_option("--soup_weight", soup_weight, "weight of the second of two models: 0 is PPO, 1 the other model; several make a sweep")->group(group);
+  app.add_option("--reward_plane", plane, "before training, measure soups on a grid of so many steps; --total_episodes 0 does only that")->group(group);
+  app.add_option("--eval_steps", settings.eval_steps, "updates between evaluations; 0: before and after only")->capture_default_str()->group("Run");
+  app.add_flag("--json", json, "print the summary as one JSON object");
+  parse(app, args);
+  settings.reference = llm::parse_reference(reference);
+  if (!soup_weight.empty() && (settings.reference.models.size() != 2 || !settings.reference.weights.empty()))
+    throw CLI::ValidationError("--soup_weight", "it is for two models without weights of their own: --reference soup:DIR,DIR");
+  if (settings.model.empty()) settings.model = settings.reference.models.front();
+  if (plane > 0) llm::measure_reward_plane(settings, plane);
+  if (plane > 0 && settings.total_episodes == 0) return exit_done;
+  if (soup_weight.size() > 1) return sweep(settings, soup_weight, json);
+  if (!soup_weight.empty()) settings.reference.weights = {1 - soup_weight.front(), soup_weight.front()};
   return train(settings, json);
 }
 
