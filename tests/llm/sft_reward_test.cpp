@@ -316,9 +316,9 @@ TEST_CASE("what fine-tuning and reward models can't use is refused in one line",
   fs::path const base = with_head(folder / "base", std::vector<float>(32, 0.1F));
   tokenizer const own = tokenizer::from_json(checkpoint::open(tiny / "tied").tokenizer);
   tokenizer const renamed = tokenizer::from_json(checkpoint::open(with_renamed_token(folder / "renamed")).tokenizer);
-  CHECK(open_scorer({.reward_model = base}, {}, own)(std::vector<judged>{{"a", "b"}}).size() == 1);
-  CHECK_THROWS_WITH(open_scorer({.reward_model = base}, {}, renamed), contains("has another tokenizer than the policy: token 270 is "));
-  CHECK_THROWS_WITH(open_scorer({}, {}, own), contains("either --judge"));
+  reward_model const opened(base, {});
+  CHECK_NOTHROW(opened.require_same_tokenizer(own, "the policy"));
+  CHECK_THROWS_WITH(opened.require_same_tokenizer(renamed, "the policy"), contains("has another tokenizer than the policy: token 270 is "));
   s.model = base;
   s.config_name.clear();
   CHECK_THROWS_WITH(train_sft(s), contains("give a language model"));

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include <kedge/llm/train/judge.hpp>
-
 #include "reward_head.hpp"
 
 namespace kedge::llm {
@@ -117,18 +115,6 @@ void reward_model::require_same_tokenizer(tokenizer const& other, std::string co
       throw error("the reward model " + path + " has another tokenizer than " + whose + ": token " + std::to_string(i) + " is " + in_quotes(a) +
                   ", not " + in_quotes(b) + cure);
   }
-}
-
-scorer open_scorer(scorer_settings const& settings, device_settings const& device, tokenizer const& policy) {
-  if (settings.judge.empty() == settings.reward_model.empty())
-    throw error("give either --judge, a program that rewards completions, or --reward_model, a folder that kedge reward wrote");
-  if (!settings.judge.empty()) {
-    auto const who = std::make_shared<judge>(judge_settings{settings.judge, settings.judge_timeout});
-    return [who](std::span<judged const> completions) { return who->score(completions); };
-  }
-  auto const who = std::make_shared<reward_model>(settings.reward_model, device);
-  who->require_same_tokenizer(policy, "the policy");
-  return [who](std::span<judged const> completions) { return who->score(completions); };
 }
 
 }  // namespace kedge::llm

@@ -39,15 +39,4 @@ class reward_model {
   std::unique_ptr<implementation> implementation_;
 };
 
-/// Who rewards: one of the two is set.
-struct scorer_settings {
-  std::string judge;                   ///< --judge CMD
-  double judge_timeout = 60;           ///< --judge_timeout: seconds for one answer
-  std::filesystem::path reward_model;  ///< --reward_model DIR
-};
-
-/// Starts the judge, or loads the reward model.
-/// throws  error if neither is set or both are, or the reward model has not the policy's tokenizer
-[[nodiscard]] scorer open_scorer(scorer_settings const& settings, device_settings const& device, tokenizer const& policy);
-
 }  // namespace kedge::llm
