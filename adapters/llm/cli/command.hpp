@@ -25,6 +25,8 @@ struct command {
   int (*run)(arguments const& args);
 };
 
+int run_sft(arguments const& args);
+int run_reward(arguments const& args);
 int run_dpo(arguments const& args);
 int run_sdpo(arguments const& args);
 int run_apo(arguments const& args);
@@ -56,6 +58,9 @@ void add_training_options(CLI::App& app, llm::training_settings& settings);
 
 /// --chunks, --order, --difficulty.
 void add_chunk_options(CLI::App& app, llm::round_settings& rounds);
+
+/// Prints how a run without rounds ended (as JSON if asked) and returns the exit code; `what` are its examples.
+int report(llm::run_settings const& settings, llm::one_round_result const& result, char const* what, bool json);
 
 /// Trains, prints the summary (as JSON if asked) and returns the exit code.
 int train(llm::training_settings const& settings, llm::round_settings const& rounds, bool json);

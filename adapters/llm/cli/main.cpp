@@ -13,6 +13,8 @@ namespace {
 using namespace kedge::cli;
 
 constexpr std::array commands{
+    command{"sft", "supervised fine-tuning on prompts and completions, or on conversations", run_sft},
+    command{"reward", "train a reward model on preference pairs", run_reward},
     command{"dpo", "train on preference pairs: DPO, IPO and their family, one round", run_dpo},
     command{"sdpo", "stepwise DPO: data in steps, the reference becomes the model just trained", run_sdpo},
     command{"apo", "accelerated preference optimization: rounds with Nesterov extrapolation", run_apo},

@@ -33,6 +33,29 @@ nlohmann::ordered_json summary(llm::training_settings const& settings, llm::trai
 
 }  // namespace
 
+int report(llm::run_settings const& settings, llm::one_round_result const& r, char const* what, bool json) {
+  double const per_second = static_cast<double>(r.examples) / r.train_seconds;
+  if (json) {
+    nlohmann::ordered_json const summary{{"output_dir", settings.output_dir.string()},
+                                         {"interrupted", r.interrupted},
+                                         {"steps", r.steps},
+                                         {"final_loss", r.final_loss},
+                                         {"train_runtime", r.train_seconds},
+                                         {"train_samples", r.examples},
+                                         {"train_samples_per_second", per_second},
+                                         {"train_tokens_per_second", static_cast<double>(r.tokens) / r.train_seconds},
+                                         {"peak_memory_bytes", r.peak_memory_bytes},
+                                         {"evaluations", r.evaluations}};
+    std::printf("%s\n", summary.dump().c_str());
+  } else if (r.interrupted) {
+    std::printf("interrupted after %zu steps; checkpoint in %s\n", r.steps, r.checkpoint.string().c_str());
+  } else {
+    std::printf("%s: %zu steps, %zu %s in %.1f s (%.2f/s), peak memory %.2f GB\n", settings.output_dir.string().c_str(), r.steps, r.examples, what,
+                r.train_seconds, per_second, static_cast<double>(r.peak_memory_bytes) / 1e9);
+  }
+  return r.interrupted ? exit_interrupted : exit_done;
+}
+
 int train(llm::training_settings const& settings, llm::round_settings const& rounds, bool json) {
   llm::training_result const result = llm::train_preferences(settings, rounds);
   if (json)

@@ -128,6 +128,7 @@ preference_pair pair_encoder::encode(preference_example const& example) const tr
   out.line = example.line;
   out.score_chosen = score(example.extra, "score_chosen");
   out.score_rejected = score(example.extra, "score_rejected");
+  out.margin = score(example.extra, "margin");
   out.dropped_prompt_tokens = prompt.size() - shared;
   return out;
 } catch (error const& problem) {

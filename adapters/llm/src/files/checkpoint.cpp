@@ -73,10 +73,19 @@ void checkpoint::storage::add(tensor_entry entry, tensor_source source) {
   sources.push_back(source);
 }
 
-checkpoint::checkpoint() = default;
 checkpoint::checkpoint(checkpoint&&) noexcept = default;
 checkpoint& checkpoint::operator=(checkpoint&&) noexcept = default;
 checkpoint::~checkpoint() = default;
+
+checkpoint::checkpoint(opened_checkpoint&& opened)
+    : config(std::move(opened.config)),
+      tokenizer(std::move(opened.tokenizer)),
+      tokenizer_config(std::move(opened.tokenizer_config)),
+      generation_config(std::move(opened.generation_config)),
+      chat_template(std::move(opened.chat_template)),
+      storage_(std::move(opened.files)) {}
+
+checkpoint checkpoint::open_description(std::filesystem::path const& folder) { return checkpoint(open_folder(folder, weights_are::optional)); }
 
 checkpoint checkpoint::open(std::filesystem::path const& folder_or_gguf) {
   std::error_code ignored;
@@ -85,15 +94,7 @@ checkpoint checkpoint::open(std::filesystem::path const& folder_or_gguf) {
     throw error("no model at " + in_quotes(folder_or_gguf.string()) +
                 ": there is no such file or folder; pass a Hugging Face folder or a .gguf file");
   bool const folder = std::filesystem::is_directory(status);
-  auto opened = folder ? open_folder(folder_or_gguf) : open_gguf(folder_or_gguf);
-  checkpoint out;
-  out.storage_ = std::move(opened.files);
-  out.config = std::move(opened.config);
-  out.tokenizer = std::move(opened.tokenizer);
-  out.tokenizer_config = std::move(opened.tokenizer_config);
-  out.generation_config = std::move(opened.generation_config);
-  out.chat_template = std::move(opened.chat_template);
-  return out;
+  return checkpoint(folder ? open_folder(folder_or_gguf, weights_are::required) : open_gguf(folder_or_gguf));
 }
 
 std::vector<tensor_entry> const& checkpoint::tensors() const noexcept { return storage_->entries; }

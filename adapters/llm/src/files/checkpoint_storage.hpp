@@ -47,6 +47,7 @@ struct opened_checkpoint {
 };
 
 opened_checkpoint open_gguf(std::filesystem::path const& file);
-opened_checkpoint open_folder(std::filesystem::path const& folder);
+enum class weights_are { required, optional };
+opened_checkpoint open_folder(std::filesystem::path const& folder, weights_are weights);
 
 }  // namespace kedge::llm

@@ -80,7 +80,7 @@ void add_shards(checkpoint::storage& files, path const& index) {
   }
 }
 
-void add_weights(checkpoint::storage& files, path const& folder) {
+void add_weights(checkpoint::storage& files, path const& folder, weights_are weights) {
   path const single = folder / "model.safetensors";
   path const index = folder / "model.safetensors.index.json";
   if (is_there(single)) {
@@ -91,7 +91,7 @@ void add_weights(checkpoint::storage& files, path const& folder) {
     throw error(in_quotes(folder.string()) +
                 " holds pickled weights (pytorch_model.bin), which kedge never loads; convert "
                 "them to safetensors");
-  } else {
+  } else if (weights == weights_are::required) {
     throw error("no weights in " + in_quotes(folder.string()) + ": neither model.safetensors nor model.safetensors.index.json");
   }
 }
@@ -124,7 +124,7 @@ json tokenizer_config_of(path const& folder) {
 
 }  // namespace
 
-opened_checkpoint open_folder(path const& folder) {
+opened_checkpoint open_folder(path const& folder, weights_are weights) {
   if (!is_there(folder / "config.json"))
     throw error("no config.json in " + in_quotes(folder.string()) +
                 "; pass a Hugging Face model folder, or a .gguf file itself");
@@ -136,7 +136,7 @@ opened_checkpoint open_folder(path const& folder) {
   out.tokenizer_config = tokenizer_config_of(folder);
   out.generation_config = read_object_if_there(folder / "generation_config.json", nullptr);
   out.chat_template = template_of(folder, out.tokenizer_config);
-  add_weights(*out.files, folder);
+  add_weights(*out.files, folder, weights);
   return out;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/model/weights.hpp>
 
+#include <ATen/CPUGeneratorImpl.h>
+
 #include <sstream>
 
 #include <kedge/llm/files/atomic.hpp>
@@ -45,6 +47,14 @@ pack load_parameters(checkpoint const& source, transformer_config const& config)
     source.read(p.name, dtype::f32, bytes_of(t));
     if (!finite(t)) throw error(source.path().string() + ": tensor " + p.name + " holds NaN or infinity; the checkpoint is damaged");
   }
+  return theta;
+}
+
+pack initial_parameters(transformer_config const& config, double range, std::uint64_t seed) {
+  at::Generator random = at::detail::createCPUGenerator(seed);
+  pack theta;
+  for (parameter const& p : parameters_of(config))
+    theta.push_back(p.shape.size() == 1 ? at::ones(p.shape) : at::empty(p.shape).normal_(0, range, random));
   return theta;
 }
 

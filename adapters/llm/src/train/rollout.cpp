@@ -10,6 +10,7 @@
 
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/train/judge.hpp>
+#include <kedge/llm/train/reward_model.hpp>
 
 namespace kedge::llm {
 namespace {
@@ -25,8 +26,14 @@ std::uint64_t mixed(std::uint64_t seed, std::uint64_t stream) {
 
 }  // namespace
 
-scorer make_scorer(on_policy_settings const& settings, session const&, device_settings const&) {
-  if (settings.judge.empty()) throw error("no reward: give --judge CMD or --reward_model DIR");
+scorer make_scorer(on_policy_settings const& settings, session const& policy, device_settings const& compute) {
+  if (settings.judge.empty() == settings.reward_model.empty())
+    throw error("who rewards? give either --judge CMD, a program, or --reward_model DIR, which kedge reward wrote");
+  if (!settings.reward_model.empty()) {
+    auto model = std::make_shared<reward_model>(settings.reward_model, compute);
+    model->require_same_tokenizer(policy.tokens, policy.source.path().string());
+    return [model](std::span<judged const> completions) { return model->score(completions); };
+  }
   auto program = std::make_shared<judge>(judge_settings{settings.judge, settings.judge_timeout});
   return [program](std::span<judged const> completions) { return program->score(completions); };
 }

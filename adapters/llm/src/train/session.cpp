@@ -56,9 +56,9 @@ tokenizer open_tokenizer(checkpoint const& source) {
 
 }  // namespace
 
-session::session(std::filesystem::path const& path, device_settings const& device)
-    : source(checkpoint::open(path)),
-      config(read_config(source.config, path.string())),
+session::session(checkpoint opened, device_settings const& device)
+    : source(std::move(opened)),
+      config(read_config(source.config, source.path().string())),
       tokens(open_tokenizer(source)),
       compute(resolve(device)) {
   if (!source.chat_template.empty()) chat.emplace(source.chat_template);
@@ -110,6 +110,18 @@ std::vector<std::int32_t> session::stop_tokens() const {
     stop.push_back(id.get<std::int32_t>());
   }
   return stop;
+}
+
+conversation_encoder session::encoder() const { return {tokens, chat ? &*chat : nullptr, special_tokens(source.tokenizer_config)}; }
+
+std::vector<demonstration_ids> session::read_demonstrations(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines) const {
+  std::size_t unread = 0, unencoded = 0;
+  std::vector<demonstration> const examples = llm::read_demonstrations(file, skip_bad_lines, &unread);
+  std::vector<demonstration_ids> encoded = encode_demonstrations(encoder(), examples, max_length, skip_bad_lines, &unencoded);
+  if (unread + unencoded > 0)
+    std::fprintf(stderr, "%s: %zu lines skipped that could not be used\n", file.c_str(), unread + unencoded);
+  if (encoded.empty()) throw error(file.string() + ": no demonstrations in it");
+  return encoded;
 }
 
 pack session::load() const {

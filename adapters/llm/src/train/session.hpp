@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <kedge/llm/data/conversation.hpp>
+#include <kedge/llm/data/demonstrations.hpp>
 #include <kedge/llm/data/preferences.hpp>
 #include <kedge/llm/data/prompts.hpp>
 #include <kedge/llm/files/checkpoint.hpp>
@@ -26,11 +28,19 @@ struct encoded_prompts {
 class session {
  public:
   /// Sets the number of threads for the whole process.
-  session(std::filesystem::path const& path, device_settings const& device);
+  session(std::filesystem::path const& path, device_settings const& device) : session(checkpoint::open(path), device) {}
+  session(checkpoint opened, device_settings const& device);
 
   /// Reads and encodes preference pairs.
   /// throws  error naming file and line
   [[nodiscard]] std::vector<preference_pair> read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines) const;
+
+  /// Reads and encodes demonstrations.
+  /// throws  error naming file and line
+  [[nodiscard]] std::vector<demonstration_ids> read_demonstrations(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines) const;
+
+  /// Texts and messages to token ids.
+  [[nodiscard]] conversation_encoder encoder() const;
 
   /// Reads and encodes prompts, the first `most` of them (0: all).
   /// throws  error naming file and line of one that has no token, or leaves no room for an answer

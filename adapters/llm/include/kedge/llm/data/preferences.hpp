@@ -38,6 +38,7 @@ struct preference_pair {
   std::size_t line = 0;
   double score_chosen = std::numeric_limits<double>::quiet_NaN();  ///< the line's score_chosen, NaN if it has none
   double score_rejected = std::numeric_limits<double>::quiet_NaN();
+  double margin = std::numeric_limits<double>::quiet_NaN();  ///< the line's margin: how much better chosen has to be for a reward model
   std::size_t dropped_prompt_tokens = 0;  ///< end of the prompt that tokenises otherwise before a completion; worth one warning
   bool truncated = false;                 ///< a completion was cut at max_length
 };

@@ -27,6 +27,8 @@ struct tensor_entry {
   std::size_t elements() const noexcept;
 };
 
+struct opened_checkpoint;  ///< what the two kinds of container give; defined in the library's sources
+
 /// A model on disk as Hugging Face would spell it, whatever the container: a folder with config.json and safetensors (one
 /// file, or shards with their index), or one GGUF file, whose metadata become config.json, tokenizer.json and
 /// tokenizer_config.json, and whose tensors get Hugging Face's names and, for Llama, its order of query and key rows.
@@ -37,6 +39,9 @@ class checkpoint {
   /// throws  kedge::llm::error if the path holds no model, or any file of it is damaged. Weights are not read yet
   /// cost    headers, config and tokenizer are parsed; tensors are only mapped
   static checkpoint open(std::filesystem::path const& folder_or_gguf);
+
+  /// The same, but the folder may be without weights: a description, to start a model from random numbers.
+  static checkpoint open_description(std::filesystem::path const& folder);
 
   checkpoint(checkpoint&&) noexcept;
   checkpoint& operator=(checkpoint&&) noexcept;
@@ -66,7 +71,7 @@ class checkpoint {
   struct storage;  ///< how the files are held; defined in the library's sources
 
  private:
-  checkpoint();
+  explicit checkpoint(opened_checkpoint&& opened);
   std::unique_ptr<storage> storage_;
 };
 

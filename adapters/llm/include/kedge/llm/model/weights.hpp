@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 
 #include <kedge/llm/files/checkpoint.hpp>
@@ -11,6 +12,9 @@ namespace kedge::llm {
 /// All parameters of a checkpoint as fp32 master weights, in the order of parameters_of().
 /// throws  error naming the checkpoint and the tensor that is missing, has another shape than the config says, or holds NaN or infinity
 [[nodiscard]] pack load_parameters(checkpoint const& source, transformer_config const& config);
+
+/// Random parameters, as transformers draws them: matrices from N(0, range²), norms 1. A seed fixes them, whatever the threads.
+[[nodiscard]] pack initial_parameters(transformer_config const& config, double range, std::uint64_t seed);
 
 /// Writes a Hugging Face folder: weights in `type`, config, tokenizer, template and generation settings of `source`.
 /// Every file appears whole or not at all, config.json last: a folder without it is no model yet.

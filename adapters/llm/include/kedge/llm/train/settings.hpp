@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include <kedge/llm/train/loss_choice.hpp>
 #include <kedge/llm/train/on_policy.hpp>
 
@@ -107,6 +109,11 @@ struct run_result {
   std::size_t tokens = 0;                        ///< useful ones: prompts shared, nothing padded
   std::size_t peak_memory_bytes = 0;
   std::filesystem::path checkpoint;              ///< last one written
+};
+
+/// How a run without rounds ended.
+struct one_round_result : run_result {
+  nlohmann::ordered_json evaluations;            ///< an object each, as in metrics.jsonl
 };
 
 /// How a run on preference pairs ended.

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/train/reward.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include <kedge/losses/pair.hpp>
+
+#include <kedge/llm/model/weights.hpp>
+
+#include "one_round.hpp"
+#include "reward_head.hpp"
+
+namespace kedge::llm {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+/// Figures of a number of pairs: sums first, then means under TRL's names.
+struct reward_figures {
+  double loss = 0, accuracy = 0, margin = 0, mean = 0;
+  double least = std::numeric_limits<double>::infinity(), most = -least;
+  double center = 0;  ///< the coefficient
+
+  /// Adds a pair. returns the slopes of its loss with respect to the two rewards
+  std::pair<double, double> add(double chosen, double rejected, double margin_wanted) {
+    double const h = chosen - rejected - (std::isnan(margin_wanted) ? 0 : margin_wanted), both = chosen + rejected;
+    loss += detail::softplus(-h) + center * both * both;
+    accuracy += chosen > rejected ? 1 : 0;
+    margin += chosen - rejected;
+    mean += both / 2;
+    least = std::min({least, chosen, rejected});
+    most = std::max({most, chosen, rejected});
+    double const slope = -detail::sigmoid(-h), pull = 2 * center * both;
+    return {slope + pull, -slope + pull};
+  }
+};
+
+class reward_run {
+ public:
+  explicit reward_run(reward_settings const& settings)
+      : settings_(settings), opened_(settings.model, settings.compute), padding_(padding_token(opened_)), model_(prepare_config(), opened_.compute) {
+    pairs_ = read(settings.dataset, settings.max_train_samples);
+    if (!settings.eval_dataset.empty()) held_out_ = read(settings.eval_dataset, settings.max_eval_samples);
+  }
+
+  one_round_result run() {
+    one_round_task task;
+    task.examples = pairs_.size();
+    task.step = [this](pack const& weights, std::span<std::size_t const> which, pack& gradient) { return train_step(weights, which, gradient); };
+    if (!held_out_.empty()) task.evaluate = [this](pack const& weights) { return evaluate(weights); };
+    task.write = [this](pack const& theta) {
+      write_model(settings_.output_dir, opened_.source, model_.config(), theta, dtype_from_name(settings_.save_dtype));
+    };
+    task.shown = {{"margin", "margin"}, {"accuracy", "accuracy"}};
+    task.settings = {{"dataset", settings_.dataset.filename().string()}, {"center_rewards_coefficient", settings_.center_rewards_coefficient}};
+    task.name = opened_.source.path().filename().string();
+    return run_one_round(settings_, model_, start(), task);
+  }
+
+ private:
+  // Makes the opened checkpoint's config that of a reward model, which is what will be written.
+  transformer_config prepare_config() {
+    starts_as_language_model_ = opened_.config.lm_head;
+    opened_.config.lm_head = false;
+    opened_.config.scalar_head = true;
+    json& config = opened_.source.config;
+    config["architectures"] = {"LlamaForSequenceClassification"};
+    config["model_type"] = "llama";
+    config["id2label"] = {{"0", "LABEL_0"}};
+    config["label2id"] = {{"LABEL_0", 0}};
+    config["pad_token_id"] = padding_;
+    config.erase("num_labels");
+    opened_.source.generation_config = nullptr;
+    return opened_.config;
+  }
+
+  [[nodiscard]] pack start() const {
+    if (!starts_as_language_model_) return opened_.load();
+    transformer_config body = opened_.config;
+    body.scalar_head = false;
+    pack theta = load_parameters(opened_.source, body);
+    transformer_config head = opened_.config;
+    head.layers = 0;
+    theta.push_back(initial_parameters(head, opened_.source.config.value("initializer_range", 0.02), settings_.seed).back());
+    for (at::Tensor& t : theta) t = t.to(opened_.compute.device, opened_.compute.type == at::kDouble ? at::kDouble : at::kFloat);
+    return theta;
+  }
+
+  [[nodiscard]] std::vector<preference_pair> read(std::filesystem::path const& file, std::size_t most) const {
+    std::vector<preference_pair> pairs = opened_.read_pairs(file, 0, settings_.skip_bad_lines);
+    if (most > 0 && pairs.size() > most) pairs.resize(most);
+    if (settings_.max_length > 0) std::erase_if(pairs, [&](preference_pair const& p) {
+        return p.prompt.size() + std::max(p.chosen.size(), p.rejected.size()) > settings_.max_length;
+      });
+    if (pairs.empty()) throw error(file.string() + ": every pair is longer than max_length " + std::to_string(settings_.max_length) + "; raise --max_length");
+    for (preference_pair& pair : pairs) {
+      if (std::isnan(pair.margin) != std::isnan(pairs.front().margin))
+        throw error(file.string() + ":" + std::to_string(pair.line) + ": some lines have a margin and some have none; give all of them one, or none");
+      drop_padding(pair.chosen, padding_);
+      drop_padding(pair.rejected, padding_);
+    }
+    return pairs;
+  }
+
+  step_report train_step(pack const& weights, std::span<std::size_t const> which, pack& gradient) const {
+    step_report report;
+    report.examples = which.size();
+    reward_figures figures{.center = settings_.center_rewards_coefficient};
+    auto const n = static_cast<double>(which.size());
+    for (auto const micro : cut_micro_batches(pairs_, which, settings_.compute.micro_batch_tokens)) {
+      ragged_batch const batch = pack_pairs(pairs_, micro, read_at::end);
+      auto [out, pullback] = model_.forward_rows(weights, batch);
+      std::vector<double> cotangent;
+      for (std::size_t i = 0; i < micro.size(); ++i) {
+        preference_pair const& pair = pairs_[micro[i]];
+        auto const [chosen, rejected] = figures.add(out.value[2 * i], out.value[2 * i + 1], pair.margin);
+        cotangent.push_back(chosen / n);
+        cotangent.push_back(rejected / n);
+        report.padded_like_tokens += shared_tokens(pair) + pair.prompt.size();
+      }
+      report.tokens += batch.size();
+      pullback({}, cotangent, gradient);
+    }
+    report.loss = figures.loss / n;
+    report.add("min_reward", figures.least);
+    report.add("mean_reward", figures.mean / n);
+    report.add("max_reward", figures.most);
+    report.add("accuracy", figures.accuracy / n);
+    report.add("margin", figures.margin / n);
+    return report;
+  }
+
+  [[nodiscard]] json evaluate(pack const& weights) const {
+    std::vector<std::size_t> all(held_out_.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    reward_figures figures{.center = settings_.center_rewards_coefficient};
+    for (auto const micro : cut_micro_batches(held_out_, all, settings_.compute.micro_batch_tokens)) {
+      row_outputs const out = model_.rows(weights, pack_pairs(held_out_, micro, read_at::end));
+      for (std::size_t i = 0; i < micro.size(); ++i) figures.add(out.value[2 * i], out.value[2 * i + 1], held_out_[micro[i]].margin);
+    }
+    auto const n = static_cast<double>(held_out_.size());
+    return {{"eval_loss", figures.loss / n},        {"eval_min_reward", figures.least},       {"eval_mean_reward", figures.mean / n},
+            {"eval_max_reward", figures.most}, {"eval_accuracy", figures.accuracy / n}, {"eval_margin", figures.margin / n}};
+  }
+
+  reward_settings const& settings_;
+  session opened_;
+  std::int32_t padding_;
+  bool starts_as_language_model_ = false;
+  causal_lm model_;
+  std::vector<preference_pair> pairs_, held_out_;
+};
+
+}  // namespace
+
+one_round_result train_reward(reward_settings const& settings) {
+  if (settings.dataset.empty()) throw error("--dataset is missing; give a JSONL file of preference pairs");
+  if (settings.center_rewards_coefficient < 0) throw error("--center_rewards_coefficient must not be negative");
+  return reward_run(settings).run();
+}
+
+}  // namespace kedge::llm

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/train/sft.hpp>
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/model/weights.hpp>
+
+#include "one_round.hpp"
+#include "session.hpp"
+
+namespace kedge::llm {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+// Tokens of an example that enter the loss: nothing stands before a sequence's first.
+std::size_t learned_tokens(demonstration_ids const& example) {
+  return example.tokens.size() - std::max<std::size_t>(example.learned_from, 1);
+}
+
+ragged_batch pack_demonstrations(std::span<demonstration_ids const> examples, std::span<std::size_t const> which) {
+  ragged_batch batch;
+  for (std::size_t const i : which) {
+    std::span const tokens(examples[i].tokens);
+    std::array const completion{tokens.subspan(examples[i].learned_from)};
+    append(batch, tokens.first(examples[i].learned_from), completion);
+  }
+  return batch;
+}
+
+std::vector<std::span<std::size_t const>> micro_batches(std::span<demonstration_ids const> examples, std::span<std::size_t const> which, std::size_t most) {
+  return cut_by_tokens(which, most, [&](std::size_t i) { return examples[i].tokens.size(); });
+}
+
+double sum(std::vector<double> const& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
+
+step_report train_step(causal_lm const& model, std::size_t micro_batch_tokens, pack const& weights,
+                       std::span<demonstration_ids const> examples, std::span<std::size_t const> which, pack& gradient) {
+  step_report report;
+  report.examples = which.size();
+  std::size_t learned = 0;
+  for (std::size_t const i : which) learned += learned_tokens(examples[i]);
+  double const share = 1 / static_cast<double>(std::max<std::size_t>(learned, 1));
+  for (auto const micro : micro_batches(examples, which, micro_batch_tokens)) {
+    ragged_batch const batch = pack_demonstrations(examples, micro);
+    auto [out, pullback] = model.forward_rows(weights, batch, /*entropies=*/true);
+    report.loss -= share * sum(out.logp);
+    report.add("entropy", sum(out.entropy), share);
+    report.tokens += batch.size();
+    pullback(std::vector<double>(out.logp.size(), -share), {}, gradient);
+  }
+  report.padded_like_tokens = report.tokens;
+  return report;
+}
+
+json evaluate(causal_lm const& model, std::size_t micro_batch_tokens, pack const& weights, std::span<demonstration_ids const> examples) {
+  std::vector<std::size_t> all(examples.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  double logp = 0;
+  std::size_t learned = 0;
+  for (auto const micro : micro_batches(examples, all, micro_batch_tokens)) {
+    row_outputs const out = model.rows(weights, pack_demonstrations(examples, micro));
+    logp += sum(out.logp);
+    learned += out.logp.size();
+  }
+  return {{"eval_loss", -logp / static_cast<double>(std::max<std::size_t>(learned, 1))}};
+}
+
+class sft_data {
+ public:
+  sft_data(session const& opened, sft_settings const& settings) : session_(opened), settings_(settings) {}
+
+  [[nodiscard]] std::vector<demonstration_ids> read(std::filesystem::path const& file, std::size_t most) const {
+    std::vector<demonstration_ids> all = session_.read_demonstrations(file, settings_.max_length, settings_.skip_bad_lines);
+    if (most > 0 && all.size() > most) all.resize(most);
+    if (settings_.completion_only_loss.value_or(false))
+      for (demonstration_ids const& example : all)
+        if (example.learned_from == 0)
+          throw error(file.string() + ":" + std::to_string(example.line) + ": --completion_only_loss true needs a prompt; give prompt and completion");
+    if (!settings_.completion_only_loss.value_or(true))
+      for (demonstration_ids& example : all) example.learned_from = 0;
+    return all;
+  }
+
+ private:
+  session const& session_;
+  sft_settings const& settings_;
+};
+
+session open(sft_settings const& s) {
+  if (s.model.empty() == s.config_name.empty())
+    throw error("give either --model_name_or_path, a model to go on from, or --config_name, a folder with config.json and tokenizer to start from random numbers");
+  return s.model.empty() ? session(checkpoint::open_description(s.config_name), s.compute) : session(s.model, s.compute);
+}
+
+pack start_of(session const& opened, sft_settings const& s) {
+  if (!s.model.empty()) return opened.load();
+  double const range = opened.source.config.value("initializer_range", 0.02);
+  pack theta = initial_parameters(opened.config, range, s.seed);
+  for (at::Tensor& t : theta) t = t.to(opened.compute.device, opened.compute.type == at::kDouble ? at::kDouble : at::kFloat);
+  return theta;
+}
+
+}  // namespace
+
+one_round_result train_sft(sft_settings const& settings) {
+  if (settings.dataset.empty()) throw error("--dataset is missing; give a JSONL file of demonstrations");
+  session const opened = open(settings);
+  if (!opened.config.lm_head) throw error(opened.source.path().string() + ": a reward model has no words to learn; give a language model");
+  sft_data const data(opened, settings);
+  std::vector<demonstration_ids> const examples = data.read(settings.dataset, settings.max_train_samples);
+  std::vector<demonstration_ids> held_out;
+  if (!settings.eval_dataset.empty()) held_out = data.read(settings.eval_dataset, settings.max_eval_samples);
+  causal_lm const model(opened.config, opened.compute);
+  std::size_t const most = settings.compute.micro_batch_tokens;
+  one_round_task task;
+  task.examples = examples.size();
+  task.step = [&](pack const& weights, std::span<std::size_t const> which, pack& gradient) {
+    return train_step(model, most, weights, examples, which, gradient);
+  };
+  if (!held_out.empty()) task.evaluate = [&](pack const& weights) { return evaluate(model, most, weights, held_out); };
+  task.write = [&](pack const& theta) {
+    write_model(settings.output_dir, opened.source, opened.config, theta, dtype_from_name(settings.save_dtype));
+  };
+  task.shown = {{"entropy", "entropy"}};
+  task.settings = {{"dataset", settings.dataset.filename().string()},
+                   {"completion_only_loss", settings.completion_only_loss.value_or(true)}};
+  task.name = opened.source.path().filename().string() + (settings.model.empty() ? ", from random numbers" : "");
+  return run_one_round(settings, model, start_of(opened, settings), task);
+}
+
+}  // namespace kedge::llm
