@@ -25,11 +25,13 @@ using token_ids = std::vector<std::int32_t>;
 
 constexpr std::size_t prompt_tokens_a_step = 512;  // bounds the activations of a step
 
-void check(causal_lm const& model, std::span<mixture_term const> policy, std::span<token_ids const> prompts, std::size_t samples,
-           sampling_settings const& s) {
+void check(std::span<mixture_term const> policy) {
   double sum = 0;
   for (mixture_term const& term : policy) sum += term.weight;
   if (!(std::abs(sum - 1) < 1e-6)) throw error("the weights of a mixture have to sum to one, not " + std::to_string(sum));
+}
+
+void check(transformer_config const& config, std::span<token_ids const> prompts, std::size_t samples, sampling_settings const& s) {
   if (samples == 0) throw error("the number of samples a prompt must be at least 1");
   if (s.batch_size == 0) throw error("the batch size must be at least 1");
   if (s.max_new_tokens == 0) throw error("the number of new tokens must be at least 1");
@@ -39,12 +41,12 @@ void check(causal_lm const& model, std::span<mixture_term const> policy, std::sp
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     std::string const where = "prompt " + std::to_string(i + 1);
     if (prompts[i].empty()) throw error(where + " has no token to go on from");
-    if (static_cast<std::int64_t>(prompts[i].size()) >= model.config().max_positions)
+    if (static_cast<std::int64_t>(prompts[i].size()) >= config.max_positions)
       throw error(where + " has " + std::to_string(prompts[i].size()) + " tokens and leaves no room for an answer: the model has " +
-                  std::to_string(model.config().max_positions) + " positions");
+                  std::to_string(config.max_positions) + " positions");
     for (std::int32_t const id : prompts[i])
-      if (id < 0 || id >= model.config().vocabulary)
-        throw error(where + " holds token " + std::to_string(id) + ", the model knows 0 to " + std::to_string(model.config().vocabulary - 1));
+      if (id < 0 || id >= config.vocabulary)
+        throw error(where + " holds token " + std::to_string(id) + ", the model knows 0 to " + std::to_string(config.vocabulary - 1));
   }
 }
 
@@ -103,9 +105,9 @@ struct sequence {
 
 class sampling_run {
  public:
-  sampling_run(causal_lm const& model, std::span<mixture_term const> policy, std::span<token_ids const> prompts, std::size_t samples,
-               sampling_settings const& settings, thread_team& team)
-      : prompts_(prompts), samples_(samples), settings_(settings), limit_(model.config().max_positions), team_(team), decoders_(model, policy, team) {}
+  sampling_run(policy_decoders& decoders, thread_team& team, std::int64_t max_positions, std::span<token_ids const> prompts,
+               std::size_t samples, sampling_settings const& settings)
+      : prompts_(prompts), samples_(samples), settings_(settings), limit_(max_positions), team_(team), decoders_(decoders) {}
 
   void run(std::function<bool(sampled_completion&&)> const& take, std::function<bool(std::size_t, std::size_t)> const& on_progress) {
     std::size_t const all = prompts_.size() * samples_;
@@ -233,7 +235,7 @@ class sampling_run {
   sampling_settings const& settings_;
   std::int64_t limit_;
   thread_team& team_;
-  policy_decoders decoders_;
+  policy_decoders& decoders_;
   page_pool pool_;
   page_table prefix_{pool_};
   std::vector<sequence> active_, started_;
@@ -245,26 +247,41 @@ class sampling_run {
 
 }  // namespace
 
-void generate_each(causal_lm const& model, std::span<mixture_term const> policy, std::span<token_ids const> prompts,
-                   std::size_t samples_per_prompt, sampling_settings const& settings,
-                   std::function<bool(sampled_completion&&)> const& take,
+struct prepared_policy::state {
+  causal_lm const& model;
+  thread_team team;
+  policy_decoders decoders;
+
+  state(causal_lm const& lm, std::span<mixture_term const> policy) : model(lm), team(at::get_num_threads()), decoders(lm, policy, team) {}
+};
+
+prepared_policy::prepared_policy(causal_lm const& model, std::span<mixture_term const> policy) {
+  at::NoGradGuard const no_grad;
+  check(policy);
+  state_ = std::make_unique<state>(model, policy);
+}
+prepared_policy::prepared_policy(prepared_policy&&) noexcept = default;
+prepared_policy::~prepared_policy() = default;
+
+void generate_each(prepared_policy& policy, std::span<token_ids const> prompts, std::size_t samples_per_prompt,
+                   sampling_settings const& settings, std::function<bool(sampled_completion&&)> const& take,
                    std::function<bool(std::size_t done, std::size_t all)> const& on_progress) {
   at::NoGradGuard const no_grad;
-  check(model, policy, prompts, samples_per_prompt, settings);
-  if (prompts.empty()) return;
-  thread_team team(at::get_num_threads());
-  sampling_run(model, policy, prompts, samples_per_prompt, settings, team).run(take, on_progress);
+  auto& [model, team, decoders] = *policy.state_;
+  check(model.config(), prompts, samples_per_prompt, settings);
+  sampling_run(decoders, team, model.config().max_positions, prompts, samples_per_prompt, settings).run(take, on_progress);
 }
 
 std::vector<sampled_completion> generate(causal_lm const& model, std::span<mixture_term const> policy, std::span<token_ids const> prompts,
                                          std::size_t samples_per_prompt, sampling_settings const& settings,
                                          std::function<bool(std::size_t done, std::size_t all)> const& on_progress) {
   std::vector<sampled_completion> all;
+  prepared_policy prepared(model, policy);
   auto const keep = [&](sampled_completion&& one) {
     all.push_back(std::move(one));
     return true;
   };
-  generate_each(model, policy, prompts, samples_per_prompt, settings, keep, on_progress);
+  generate_each(prepared, prompts, samples_per_prompt, settings, keep, on_progress);
   return all;
 }
 

@@ -77,6 +77,7 @@ generate_report generate_completions(generate_settings const& settings, std::fun
   causal_lm const model(s.config, s.compute);
   pack const weights = model.weights_for(s.load());
   mixture_term const policy[] = {{1, &weights}};
+  prepared_policy prepared(model, policy);
   bool const bar = !settings.quiet && isatty(STDERR_FILENO) != 0;
   interrupt_guard const interrupt;
   stop_watch const watch;
@@ -92,7 +93,7 @@ generate_report generate_completions(generate_settings const& settings, std::fun
     report.interrupted = interrupt.requested();
     return !report.interrupted;
   };
-  generate_each(model, policy, prompts.ids, settings.num_samples, sampling, take, on_progress);
+  generate_each(prepared, prompts.ids, settings.num_samples, sampling, take, on_progress);
   report.seconds = watch.seconds();
   return report;
 }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -18,7 +19,7 @@ struct sampling_settings {
   double top_p = 1;                       ///< fewest tokens that hold this share of the probability; 1: off
   double min_p = 0;                       ///< tokens at least so likely as this share of the likeliest; 0: off
   std::size_t top_k = 0;                  ///< 0: off
-  std::vector<std::int32_t> stop_tokens;  ///< a completion ends with the first of these
+  std::vector<std::int32_t> stop_tokens = {};  ///< a completion ends with the first of these
   std::uint64_t seed = 42;
   std::size_t batch_size = 48;            ///< sequences decoded at once; changes speed and memory, and results only by rounding
 };
@@ -52,10 +53,27 @@ struct mixture_term {
                                                        std::size_t samples_per_prompt, sampling_settings const& settings,
                                                        std::function<bool(std::size_t done, std::size_t all)> const& on_progress = {});
 
-/// The same, each completion handed over as soon as it and all before it are done. `take` returns false to stop.
-void generate_each(causal_lm const& model, std::span<mixture_term const> policy, std::span<std::vector<std::int32_t> const> prompts,
-                   std::size_t samples_per_prompt, sampling_settings const& settings,
-                   std::function<bool(sampled_completion&&)> const& take,
+/// A policy made ready for sampling: weights packed for the processor, threads, memory for keys and values. Worth keeping
+/// where one policy is sampled several times. Model and weights have to outlive it, unchanged.
+/// cost    a copy of the weights
+class prepared_policy {
+ public:
+  /// throws  error if the weights of the terms do not sum to one
+  prepared_policy(causal_lm const& model, std::span<mixture_term const> policy);
+  prepared_policy(prepared_policy&&) noexcept;
+  ~prepared_policy();
+
+ private:
+  friend void generate_each(prepared_policy& policy, std::span<std::vector<std::int32_t> const> prompts, std::size_t samples_per_prompt,
+                            sampling_settings const& settings, std::function<bool(sampled_completion&&)> const& take,
+                            std::function<bool(std::size_t done, std::size_t all)> const& on_progress);
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+/// generate(), each completion handed over as soon as it and all before it are done. `take` returns false to stop.
+void generate_each(prepared_policy& policy, std::span<std::vector<std::int32_t> const> prompts, std::size_t samples_per_prompt,
+                   sampling_settings const& settings, std::function<bool(sampled_completion&&)> const& take,
                    std::function<bool(std::size_t done, std::size_t all)> const& on_progress = {});
 
 }  // namespace kedge::llm
