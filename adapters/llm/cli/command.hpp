@@ -38,6 +38,9 @@ int run_soup(arguments const& args);
 int run_tokenize(arguments const& args);
 int run_inspect(arguments const& args);
 
+/// Runs a subcommand and turns what it throws into one line on stderr and an exit code.
+int run(command const& c, arguments const& args);
+
 /// Parses `args` with the options of `app`, which gets --config; `-` and `_` are the same in flag names.
 void parse(CLI::App& app, arguments const& args);
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
 #include <cstdio>
-#include <exception>
 #include <string>
 
 #include <kedge/version.hpp>
@@ -31,26 +30,6 @@ void print_usage(std::FILE* to) {
   std::fprintf(to, "kedge %s: preference optimization of language models\n\nusage: kedge SUBCOMMAND [--flags]\n\n", KEDGE_VERSION_STRING);
   for (command const& c : commands) std::fprintf(to, "  %-9s %s\n", c.name, c.summary);
   std::fprintf(to, "\nkedge SUBCOMMAND --help lists the flags; --config FILE.toml takes the same keys, and flags win.\n");
-}
-
-// One line, whatever was thrown: libraries add traces after a line break.
-std::string first_line(std::string text) {
-  if (auto const end = text.find('\n'); end != std::string::npos) text.resize(end);
-  return text;
-}
-
-int run(command const& c, arguments const& args) {
-  try {
-    return c.run(args);
-  } catch (CLI::CallForHelp const&) {
-    return exit_done;  // parse() has printed it
-  } catch (CLI::ParseError const& e) {
-    std::fprintf(stderr, "kedge %s: %s; see kedge %s --help\n", c.name, first_line(e.what()).c_str(), c.name);
-    return exit_usage;
-  } catch (std::exception const& e) {
-    std::fprintf(stderr, "kedge %s: %s\n", c.name, first_line(e.what()).c_str());
-    return exit_error;
-  }
 }
 
 }  // namespace

@@ -1,24 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
-#include <cstdio>
-
 #include "command.hpp"
 
 namespace kedge::cli {
-
-void parse(CLI::App& app, arguments const& args) {
-  app.set_config("--config", "", "TOML file with the same keys as the flags; flags win");
-  app.get_formatter()->column_width(40);
-  arguments reversed(args.rbegin(), args.rend());  // what CLI11 asks for
-  for (std::string& arg : reversed)
-    if (arg.rfind("--", 0) == 0) std::replace(arg.begin() + 2, arg.begin() + static_cast<std::ptrdiff_t>(std::min(arg.find('='), arg.size())), '-', '_');
-  try {
-    app.parse(reversed);
-  } catch (CLI::CallForHelp const&) {
-    std::fputs(app.help().c_str(), stdout);
-    throw;
-  }
-}
 
 void add_compute_options(CLI::App& app, llm::device_settings& c) {
   auto const group = "Computation";

@@ -5,7 +5,7 @@
 #include <cstdio>     // rename
 #include <cstring>    // strerror
 #include <string>     // string
-#include <utility>    // move
+#include <utility>    // exchange, move
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -54,7 +54,19 @@ void flush(path const& target) {
   if (outcome != 0 && reason != EINVAL && reason != ENOTSUP) cannot("flush", target, reason);  // some file systems cannot
 }
 
+/// Asks the disk to begin with a file, so that many files are written together and not one after the other.
+void begin_flush_of(path const& file) {
+#if defined(__linux__)
+  int const descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  ::sync_file_range(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE);
+  ::close(descriptor);
+#endif
+}
+
 void flush_tree(path const& folder) {
+  for (auto const& item : std::filesystem::recursive_directory_iterator(folder))
+    if (item.is_regular_file()) begin_flush_of(item.path());
   for (auto const& item : std::filesystem::recursive_directory_iterator(folder))
     if (item.is_regular_file() || item.is_directory()) flush(item.path());
   flush(folder);
@@ -140,10 +152,14 @@ void pending_file::begin_flush([[maybe_unused]] std::size_t offset, [[maybe_unus
 
 void pending_file::commit() {
   if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != ENOTSUP) fail(errno);
-  if (::rename(temporary_.c_str(), final_.c_str()) != 0) fail(errno);
-  ::close(descriptor_);
-  descriptor_ = -1;
+  commit_unflushed();
   flush(final_.parent_path());
+}
+
+void pending_file::commit_unflushed() {
+  if (::rename(temporary_.c_str(), final_.c_str()) != 0) fail(errno);
+  int const descriptor = std::exchange(descriptor_, -1);
+  if (::close(descriptor) != 0 && errno != EINTR) fail(errno);
 }
 
 void write_file_atomically(path const& target, std::span<std::byte const> bytes) {

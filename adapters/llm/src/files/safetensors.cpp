@@ -312,7 +312,7 @@ void model_writer::finish(std::size_t index) noexcept {
 }
 
 void model_writer::commit() {
-  for (auto const& file : files_) file->commit();
+  for (auto const& file : files_) file->commit_unflushed();
   if (files_.size() == 1) return;
   std::vector<std::pair<std::size_t, tensor_plan const*>> placed;
   for (std::size_t i = 0; i < plan_.size(); ++i) placed.emplace_back(places_[i].file, &plan_[i]);

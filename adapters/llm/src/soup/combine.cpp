@@ -83,10 +83,15 @@ class piece_buffer {
   std::vector<float> base_;
 };
 
+/// y ← y + w·x, product and sum rounded one after the other.
+void add_product(float w, std::span<float const> x, std::span<float> y) {
+  for (std::size_t i = 0; i < y.size(); ++i) y[i] += w * x[i];
+}
+
 /// out ← [base +] Σ cᵥ xᵥ, in float32 in the order of the vectors.
 void mix(std::vector<double> const& c, piece_buffer const& from, std::span<float> out) {
   std::fill(out.begin(), out.end(), 0.0F);
-  for (std::size_t v = 0; v < c.size(); ++v) add_scaled(static_cast<float>(c[v]), from.vector(v), out);
+  for (std::size_t v = 0; v < c.size(); ++v) add_product(static_cast<float>(c[v]), from.vector(v), out);
   for (std::size_t i = 0; i < from.base().size(); ++i) out[i] += from.base()[i];
 }
 
@@ -152,7 +157,7 @@ void merge_lines(tensor_job& job, lines const& layout, team& workers, tensor_sin
       for (std::size_t j = 0; j < n; ++j) gram.products[i * n + j] = dot(vectors[i], vectors[j]);
     std::vector<double> const c = coefficients_of(job, what, gram);
     std::vector<float> sum(layout.length);
-    for (std::size_t v = 0; v < n; ++v) add_scaled(static_cast<float>(c[v]), vectors[v], sum);
+    for (std::size_t v = 0; v < n; ++v) add_product(static_cast<float>(c[v]), vectors[v], sum);
     for (std::size_t k = 0; k < layout.length; ++k)
       result[begin + k * layout.inner] = sum[k] + (what.differences ? at(*job.base, k) : 0.0F);
   });

@@ -25,6 +25,8 @@ class pending_file {
   /// Asks the disk to begin with a part already written, so that commit() waits for less. Only a hint.
   void begin_flush(std::size_t offset, std::size_t size) noexcept;
   void commit();
+  /// Gives the file its name without flushing it: for a folder that is flushed as a whole, by pending_directory.
+  void commit_unflushed();
 
  private:
   [[noreturn]] void fail(int reason);

@@ -85,6 +85,7 @@ void write_model_safetensors(std::filesystem::path const& folder, std::vector<te
 
 /// A model's tensors on their way to disk, in any order, in pieces and from several threads: model.safetensors or shards
 /// of it, named and filled as by write_model_safetensors. Nothing stands under its final name before commit().
+/// The folder is one that is flushed as a whole, by pending_directory.
 /// throws  kedge::llm::error as write_safetensors does
 class model_writer {
  public:
@@ -100,7 +101,7 @@ class model_writer {
   void write(std::size_t index, std::size_t offset, std::span<std::byte const> bytes);
   /// Says that tensor `index` is complete: the disk may begin with it.
   void finish(std::size_t index) noexcept;
-  /// Flushes and names every file, and writes the index of shards.
+  /// Names every file, and writes the index of shards.
   void commit();
 
  private:
