@@ -52,15 +52,16 @@ class ppo_run {
         session_(settings.model, settings.compute),
         models_(session_.config, with_temperature(session_.compute, settings.sampling.temperature), settings.advantage, settings.value_model),
         judge_(make_scorer(settings.sampling, session_, settings.compute)),
-        prompts_(session_, models_.policy, settings.sampling, settings.sampling.prompts, settings.max_train_samples, settings.skip_bad_lines, judge_,
-                 settings.seed),
+        prompts_(session_, models_.policy, settings.sampling,
+                 session_.read_prompts(settings.sampling.prompts, settings.max_train_samples, settings.skip_bad_lines), judge_, settings.seed),
         host_(settings, models_.parameters()),
         state_(start()),
         problem_(models_, settings_, prompts_) {
     state_.anchor = make_anchor(settings.reference, session_, part_of(state_.theta, 0, models_.policy_size));
     if (settings.sampling.eval_prompts.empty()) return;
-    rollout_source held_out(session_, models_.policy, settings.sampling, settings.sampling.eval_prompts, settings.max_eval_samples,
-                            settings.skip_bad_lines, judge_, settings.seed + 1);
+    rollout_source held_out(session_, models_.policy, settings.sampling,
+                            session_.read_prompts(settings.sampling.eval_prompts, settings.max_eval_samples, settings.skip_bad_lines), judge_,
+                            settings.seed + 1);
     evaluator_.emplace(std::move(held_out), models_.policy, models_.policy.weights_for(kedge::deep_copy(part_of(state_.theta, 0, models_.policy_size))),
                        settings.sampling.eval_samples, settings.compute.micro_batch_tokens);
   }

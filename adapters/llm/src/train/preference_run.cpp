@@ -123,11 +123,12 @@ class preference_run {
   void open_prompts() {
     on_policy_settings const& sampling = round_settings_.sampling;
     judge_ = make_scorer(sampling, session_, settings_.compute);
-    prompts_.emplace(session_, model_, sampling, sampling.prompts, settings_.max_train_samples, settings_.skip_bad_lines, judge_, settings_.seed);
+    prompts_.emplace(session_, model_, sampling, session_.read_prompts(sampling.prompts, settings_.max_train_samples, settings_.skip_bad_lines), judge_,
+                     settings_.seed);
     online_.emplace(round_settings_, settings_, model_, *prompts_);
     if (sampling.eval_prompts.empty()) return;
-    rollout_source held_out(session_, model_, sampling, sampling.eval_prompts, settings_.max_eval_samples, settings_.skip_bad_lines, judge_,
-                            settings_.seed + 1);
+    rollout_source held_out(session_, model_, sampling, session_.read_prompts(sampling.eval_prompts, settings_.max_eval_samples, settings_.skip_bad_lines),
+                            judge_, settings_.seed + 1);
     evaluator_.emplace(std::move(held_out), model_, model_.weights_for(kedge::deep_copy(state_.theta)), sampling.eval_samples,
                        settings_.compute.micro_batch_tokens);
   }

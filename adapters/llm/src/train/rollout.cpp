@@ -38,13 +38,12 @@ scorer make_scorer(on_policy_settings const& settings, session const& policy, de
   return [program](std::span<judged const> completions) { return program->score(completions); };
 }
 
-rollout_source::rollout_source(session const& s, causal_lm const& model, on_policy_settings const& settings,
-                               std::filesystem::path const& prompts, std::size_t most_prompts, bool skip_bad_lines, scorer& judge,
-                               std::uint64_t seed)
+rollout_source::rollout_source(session const& s, causal_lm const& model, on_policy_settings const& settings, encoded_prompts prompts,
+                               scorer& judge, std::uint64_t seed)
     : session_(s),
       model_(model),
       settings_(settings),
-      prompts_(s.read_prompts(prompts, most_prompts, skip_bad_lines)),
+      prompts_(std::move(prompts)),
       stop_(s.stop_tokens()),
       judge_(judge),
       seed_(seed) {

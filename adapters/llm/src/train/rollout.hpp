@@ -36,8 +36,9 @@ struct sampling_stopped {};
 /// Prompts, and completions of them: sampled from any point, rewarded, reproducible from a seed.
 class rollout_source {
  public:
-  rollout_source(session const& s, causal_lm const& model, on_policy_settings const& settings, std::filesystem::path const& prompts,
-                 std::size_t most_prompts, bool skip_bad_lines, scorer& judge, std::uint64_t seed);
+  /// throws  error naming file and line of a prompt that leaves no room for settings.max_new_tokens
+  rollout_source(session const& s, causal_lm const& model, on_policy_settings const& settings, encoded_prompts prompts, scorer& judge,
+                 std::uint64_t seed);
 
   /// Completions of the prompts `which`, `samples` of each in a row. `stream` numbers the draw: another one, other samples.
   /// throws  sampling_stopped if keep_going, asked between steps, returned false

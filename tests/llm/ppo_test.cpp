@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// PPO, SALSA and online rounds on a tiny checkpoint: one update against an independent one, and whole runs against each other.
+
+#include "../adapters/llm/src/train/ppo_problem.hpp"
+
+#include <filesystem>
+#include <fstream>
+
+#include <nlohmann/json.hpp>
+
+#include <kedge/llm/files/error.hpp>
+
+#include "../adapters/llm/src/train/online_pairs.hpp"
+#include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
+
+using namespace kedge::llm;
+using kedge::testing::contains;
+using kedge::testing::scratch_folder;
+using json = nlohmann::ordered_json;
+namespace fs = std::filesystem;
+
+namespace {
+
+fs::path const tiny = fs::path(KEDGE_TESTS_DIR) / "golden/tiny";
+
+json golden() {
+  std::ifstream file(tiny / "ppo.json");
+  return json::parse(file);
+}
+
+ppo_settings settings_of(json const& all, json const& variant) {
+  ppo_settings s;
+  json const& g = all.at("settings");
+  s.kl_coef = g.at("kl_coef").get<double>();
+  s.gamma = g.at("gamma").get<double>();
+  s.lam = g.at("lam").get<double>();
+  s.cliprange = g.at("cliprange").get<double>();
+  s.cliprange_value = g.at("cliprange_value").get<double>();
+  s.vf_coef = g.at("vf_coef").get<double>();
+  s.learning_rate = g.at("learning_rate").get<double>();
+  s.num_train_epochs = g.at("epochs").get<double>();
+  s.missing_eos_penalty = g.at("missing_eos_penalty").get<double>();
+  s.kl_estimator = variant.at("estimator").get<std::string>();
+  s.whiten_rewards = variant.at("whiten_rewards").get<bool>();
+  s.lr_scheduler_type = "constant";
+  s.per_device_train_batch_size = s.total_episodes = all.at("completions").size();
+  s.compute.dtype = "float64";
+  return s;
+}
+
+std::vector<rollout> rollouts_of(json const& all, json const& variant) {
+  std::vector<rollout> rollouts;
+  for (std::size_t i = 0; i < all.at("completions").size(); ++i) {
+    json const& c = all["completions"][i];
+    rollouts.push_back({c.at("prompt").get<std::size_t>(), c.at("tokens").get<std::vector<std::int32_t>>(),
+                        variant.at("old")[i].get<std::vector<double>>(), c.at("finished").get<bool>(), all.at("scores")[i].get<double>(), ""});
+  }
+  return rollouts;
+}
+
+template <class T>
+std::vector<T> flat(json const& lists) {
+  std::vector<T> all;
+  for (json const& list : lists)
+    for (json const& value : list) all.push_back(value.get<T>());
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("an update of PPO has the advantages and losses and gradient norms of the reference", "[ppo]") {
+  json const all = golden();
+  for (std::string const variant : {"shared", "separate"}) {
+    json const& g = all.at("variants").at(variant);
+    ppo_settings settings = settings_of(all, g);
+    session const tied(tiny / "tied", settings.compute);
+    actor_critic const models(tied.config, tied.compute, "gae", variant);
+    encoded_prompts prompts;
+    for (json const& ids : all.at("prompts")) prompts.ids.push_back(ids.get<std::vector<std::int32_t>>());
+    prompts.examples.resize(prompts.ids.size());
+    scorer nobody;
+    rollout_source source(tied, models.policy, settings.sampling, std::move(prompts), nobody, 1);
+    pack theta = tied.load();
+    auto const score = all.at("score_head").get<std::vector<double>>();
+    at::Tensor const head = at::tensor(score, at::kDouble).unsqueeze(0);
+    if (models.critic)
+      for (at::Tensor const& t : kedge::deep_copy(tied.load())) theta.push_back(t);
+    theta.push_back(head);
+    ppo_problem problem(models, settings, source);
+    auto const rollouts = rollouts_of(all, g);
+    auto const reference = flat<double>(g.at("reference"));
+    auto const targets = problem.targets(rollouts, reference, flat<double>(g.at("values")));
+    auto const advantage = g.at("advantage").get<std::vector<double>>(), returns = g.at("returns").get<std::vector<double>>();
+    for (std::size_t t = 0; t < advantage.size(); ++t) {
+      CHECK(std::abs(targets.advantage[t] - advantage[t]) < 1e-10);
+      CHECK(std::abs(targets.returns[t] - returns[t]) < 1e-10);
+    }
+    REQUIRE(problem.solve(theta, rollouts, reference, 0) == kedge::status::done);
+    for (auto const& [name, value] : g.at("steps")[0].items()) {
+      double mean = 0;
+      for (json const& step : g.at("steps")) mean += step.at(name).get<double>() / static_cast<double>(g.at("steps").size());
+      double const measured = name == "loss" ? problem.report.loss : name == "grad_norm" ? problem.report.grad_norm : problem.report.metric_or_nan(name);
+      INFO(variant << ' ' << name << ": " << measured << ", expected " << mean);
+      CHECK(std::abs(measured - mean) < 1e-5 * (1 + std::abs(mean)));
+    }
+  }
+}
+
+TEST_CASE("the pairs of a round are the best and the worst or all that differ in score", "[ppo]") {
+  std::vector<rollout> rollouts(6);
+  double const scores[] = {1, 3, 2, 5, 5, 5};
+  for (std::size_t i = 0; i < 6; ++i) rollouts[i].score = scores[i];
+  auto const best = pair_up(rollouts, 3, "best-worst", 0);
+  REQUIRE(best.size() == 1);  // the second prompt's are all equal
+  CHECK((best[0].better == 1 && best[0].worse == 0));
+  CHECK(pair_up(rollouts, 3, "all", 0).size() == 3);
+  CHECK(pair_up(rollouts, 3, "all", 1.5).size() == 1);
+}
+
+namespace {
+
+fs::path prompts_in(fs::path const& folder) {
+  fs::path const file = folder / "prompts.jsonl";
+  std::ofstream out(file);
+  for (char const* text : {"The anchor went", "One, two,", "A kind answer: ", "Warm and"}) out << json{{"prompt", text}}.dump() << '\n';
+  return file;
+}
+
+// Rewards every 'e' of a completion.
+std::string const judge_command = R"(awk '{ n = gsub(/e/, "e", $0); print "{\"score\": " n "}"; fflush() }')";
+
+ppo_settings small_run(fs::path const& folder, std::string const& name) {
+  ppo_settings s;
+  s.model = tiny / "tied";
+  s.output_dir = folder / name;
+  s.sampling.prompts = prompts_in(folder);
+  s.sampling.judge = judge_command;
+  s.sampling.max_new_tokens = 6;
+  s.compute.dtype = "float32";
+  s.compute.threads = 1;
+  s.learning_rate = 1e-3;
+  s.num_train_epochs = 2;
+  s.per_device_train_batch_size = 4;
+  s.num_mini_batches = 2;
+  s.total_episodes = 24;
+  s.value_model = "shared";
+  s.kl_coef = 0.1;
+  s.quiet = true;
+  s.save_steps = 1;
+  return s;
+}
+
+std::string weights_after(ppo_settings const& settings) {
+  train_ppo(settings);
+  return kedge::testing::read_file(settings.output_dir / "model.safetensors");
+}
+
+// The tiny model with other weights, as a folder.
+fs::path other_model(fs::path const& folder) {
+  training_settings s;
+  s.model = tiny / "tied";
+  s.output_dir = folder / "other";
+  s.dataset = {tiny / "pairs.jsonl"};
+  s.compute.dtype = "float32";
+  s.learning_rate = 1e-2;
+  s.max_steps = 4;
+  s.save_steps = 0;
+  s.quiet = true;
+  train_preferences(s, {});
+  return s.output_dir;
+}
+
+}  // namespace
+
+TEST_CASE("a soup of equal models and a soup with weight 0 of the other are ppo bit for bit and a real soup is not", "[ppo]") {
+  scratch_folder const folder;
+  std::string const ppo = weights_after(small_run(folder.path(), "ppo")), same = (tiny / "tied").string(), other = other_model(folder.path()).string();
+  auto salsa = [&](std::string const& name, std::string const& reference) {
+    ppo_settings s = small_run(folder.path(), name);
+    s.reference = parse_reference(reference);
+    return weights_after(s);
+  };
+  CHECK(salsa("equal", "soup:" + same + "," + same) == ppo);
+  CHECK(salsa("zero", "soup:" + same + "," + other + "@1,0") == ppo);
+  CHECK(salsa("half", "soup:" + same + "," + other) != ppo);
+  CHECK(salsa("mkl", "mkl:" + same + "," + same) == ppo);
+}
+
+TEST_CASE("KL before the first step is 0 against the start and above 0 against a soup", "[ppo]") {
+  scratch_folder const folder;
+  ppo_settings s = small_run(folder.path(), "plain");
+  s.total_episodes = 8;
+  CHECK(std::abs(train_ppo(s).kl_at_start) < 1e-4);
+  s = small_run(folder.path(), "soup");
+  s.total_episodes = 8;
+  s.reference = parse_reference("soup:" + s.model.string() + "," + other_model(folder.path()).string());
+  CHECK(train_ppo(s).kl_at_start > 1e-3);
+}
+
+TEST_CASE("ppo resumed from any update ends with the same bits", "[ppo]") {
+  scratch_folder const folder;
+  for (std::string const advantage : {"gae", "rloo", "grpo"}) {
+    auto settings = [&](std::string const& name) {
+      ppo_settings s = small_run(folder.path(), advantage + name);
+      s.advantage = advantage;
+      s.adap_kl_ctrl = true;
+      if (advantage != "gae") s.num_generations = 2;
+      return s;
+    };
+    ppo_settings whole = settings("-whole");
+    std::string const weights = weights_after(whole);
+    for (int const step : {1, 2}) {
+      ppo_settings again = settings("-again");
+      again.output_dir = whole.output_dir;
+      again.resume_from_checkpoint = (whole.output_dir / "checkpoints" / ("step-" + std::to_string(step))).string();
+      CHECK(weights_after(again) == weights);
+    }
+  }
+}
+
+TEST_CASE("online apo resumed inside a round and between rounds ends with the same bits", "[ppo]") {
+  scratch_folder const folder;
+  for (std::string const extrapolate : {"weights", "log-probs"}) {
+    training_settings s;
+    s.model = tiny / "tied";
+    s.output_dir = folder.path() / extrapolate;
+    s.compute.dtype = "float32";
+    s.compute.threads = 1;
+    s.learning_rate = 1e-3;
+    s.num_train_epochs = 2;
+    s.per_device_train_batch_size = 2;
+    s.save_steps = 1;
+    s.quiet = true;
+    round_settings r{.method = "apo", .rounds = 3, .momentum = "constant", .alpha = {0.5, 0.2}, .beta = {0.2, 0.1}, .extrapolate = extrapolate};
+    r.sampling.prompts = prompts_in(folder.path());
+    r.sampling.judge = judge_command;
+    r.sampling.max_new_tokens = 8;
+    r.num_samples = 5;
+    r.sample_from = extrapolate == "weights" ? "weights" : "mixture";
+    training_result const result = train_preferences(s, r);
+    CHECK(result.sample_seconds > 0);
+    std::string const weights = kedge::testing::read_file(s.output_dir / "model.safetensors");
+    REQUIRE(result.steps > 3);
+    for (std::size_t step = 1; step < result.steps; ++step) {
+      s.resume_from_checkpoint = (s.output_dir / "checkpoints" / ("step-" + std::to_string(step))).string();
+      train_preferences(s, r);
+      CHECK(kedge::testing::read_file(s.output_dir / "model.safetensors") == weights);
+    }
+  }
+}
+
+TEST_CASE("references that can't be averaged and prompts without room and settings that make no sense are refused", "[ppo]") {
+  scratch_folder const folder;
+  CHECK_THROWS_WITH(parse_reference("soup:a,b@0.5,0.6"), contains("sum to 1.1"));
+  CHECK_THROWS_WITH(parse_reference("soup:a,b@0.5"), contains("1 weights for 2 models"));
+  CHECK_THROWS_WITH(parse_reference("soup:a,b@x,1"), contains("'x' is not a number"));
+  CHECK_THROWS_WITH(parse_reference("soup:"), contains("no models"));
+  ppo_settings s = small_run(folder.path(), "refused");
+  s.reference = parse_reference("soup:" + (tiny / "tied").string() + "," + (tiny / "untied").string());
+  CHECK_THROWS_WITH(train_ppo(s), contains("can be averaged"));
+  s.reference = {};
+  s.sampling.max_new_tokens = 100000;
+  CHECK_THROWS_WITH(train_ppo(s), contains("leaves no room"));
+  s.sampling.max_new_tokens = 6;
+  s.advantage = "rloo";
+  CHECK_THROWS_WITH(train_ppo(s), contains("--num_generations 2 or more"));
+  s.advantage = "gae";
+  s.sampling.judge = "echo nonsense";
+  CHECK_THROWS_WITH(train_ppo(s), contains("nonsense"));
+}
