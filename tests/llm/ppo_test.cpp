@@ -129,7 +129,7 @@ fs::path prompts_in(fs::path const& folder) {
 }
 
 // Rewards every 'e' of a completion.
-std::string const judge_command = R"(awk '{ n = gsub(/e/, "e", $0); print "{\"score\": " n "}"; fflush() }')";
+std::string const judge_command = R"sh(while IFS= read -r line; do printf '{"score": %d}\n' "$(printf %s "$line" | tr -cd e | wc -c)"; done)sh";
 
 ppo_settings small_run(fs::path const& folder, std::string const& name) {
   ppo_settings s;

@@ -153,7 +153,7 @@ void check_packing(Run&& run, Settings const& s) {
   cut.compute.micro_batch_tokens = 1;
   run(whole);
   run(cut);
-  auto const a = lines(whole.output_dir / "metrics.jsonl"), b = lines(cut.output_dir / "metrics.jsonl");
+  std::vector<json> const a = lines(whole.output_dir / "metrics.jsonl"), b = lines(cut.output_dir / "metrics.jsonl");
   REQUIRE(a.size() == b.size());
   for (std::size_t i = 0; i < a.size(); ++i) {
     CHECK(std::abs(a[i].at("loss").get<double>() - b[i].at("loss").get<double>()) < 1e-10);
