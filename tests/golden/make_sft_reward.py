@@ -37,7 +37,7 @@ SFT = {
     "whole sequence": {"completion_only_loss": False},
     "messages": {},
     "text": {},
-    "truncated": {"max_length": 40},
+    "truncated": {"max_length": 70},
 }
 REWARD = {
     "plain": {},

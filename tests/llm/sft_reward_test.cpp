@@ -51,6 +51,7 @@ Settings settings_for(fs::path const& output) {
   s.model = tiny / "tied";
   s.output_dir = output;
   s.compute.dtype = "float32";
+  s.compute.threads = 1;  // the model is too small for two
   s.learning_rate = 1e-3;
   s.lr_scheduler_type = "constant";
   s.per_device_train_batch_size = 4;
@@ -254,6 +255,8 @@ TEST_CASE("fine-tuning and reward runs that stopped after any step go on to the 
   r.dataset = r.eval_dataset = tiny / "pairs.jsonl";
   check_resume(train_reward, r);
   r.resume_from_checkpoint = "latest";
+  r.save_steps = 1;
+  r.shuffle = true;
   r.center_rewards_coefficient = 1;
   CHECK_THROWS_WITH(train_reward(r), contains("center_rewards_coefficient"));
 }
