@@ -106,3 +106,35 @@ TEST_CASE("an interrupted run saves and exits with 130 and goes on", "[program]"
   CHECK(interrupted(400, "--resume_from_checkpoint latest").code == 130);
   CHECK(checkpoints() == 2);
 }
+
+TEST_CASE("generate writes samples in order and the batch size changes no byte", "[program]") {
+  scratch_folder const folder;
+  std::string const command = "generate --model_name_or_path " + quoted(tiny / "untied") + " --prompts " + quoted(tiny / "pairs.jsonl") +
+                              " --num-samples 3 --max_samples 4 --max_new_tokens 9 --dtype float64 --output ";
+  outcome const printed = kedge_program(command + "-");
+  INFO(printed.text);
+  CHECK(printed.code == 0);
+  CHECK(std::count(printed.text.begin(), printed.text.end(), '\n') == 12);
+  CHECK(printed.text.rfind("{\"prompt\":[{\"role\":\"user\",\"content\":\"Say something about the sea.\"}],\"completion\":", 0) == 0);
+  CHECK_THAT(printed.text, contains("\"tokens\":9,\"finished\":false"));
+  CHECK_THAT(kedge_program(command + quoted(folder / "a.jsonl") + " --batch_size 1 --json").text, contains("tokens_per_second"));
+  CHECK(kedge::testing::read_file(folder / "a.jsonl") == printed.text);
+  outcome const more = kedge_program(command + "- --logprobs --ignore_eos --seed 8");
+  for (char const* key : {"\"logp\":", "\"logp_tokens\":", "\"token_ids\":"}) CHECK_THAT(more.text, contains(key));
+  std::ofstream(folder / "run.toml") << "top_k = 1\n";
+  outcome const likeliest = kedge_program(command + "- --config " + quoted(folder / "run.toml"));
+  CHECK(likeliest.text == kedge_program(command + "- --temperature 0").text);
+}
+
+TEST_CASE("generate tells in one line what it can't use", "[program]") {
+  scratch_folder const folder;
+  std::string const command = "generate --model_name_or_path " + quoted(tiny / "untied") + " --output " + quoted(folder / "out") + " --prompts ";
+  check_one_line(kedge_program(command + quoted(folder / "none.jsonl")), 1, "none.jsonl");
+  std::ofstream(folder / "long.jsonl") << "{\"prompt\": \"short\"}\n{\"prompt\": \"" << std::string(3000, 'x') << "\"}\n";
+  check_one_line(kedge_program(command + quoted(folder / "long.jsonl")), 1, "leaves no room");
+  check_one_line(kedge_program(command + quoted(folder / "long.jsonl")), 1, ":2");
+  CHECK(kedge_program(command + quoted(folder / "long.jsonl") + " --skip_bad_lines --max_new_tokens 3").code == 0);
+  check_one_line(kedge_program(command + quoted(tiny / "pairs.jsonl") + " --top_p 2"), 1, "top_p");
+  check_one_line(kedge_program(command + quoted(tiny / "pairs.jsonl") + " --tempreture 2"), 2, "tempreture");
+  check_one_line(kedge_program("generate --model_name_or_path x --prompts y --json"), 2, "--output");
+}

@@ -40,7 +40,8 @@ class cpu_decoder final : public decoder {
         kv_heads_(as_size(c_.kv_heads)),
         d_(as_size(c_.head_dim)),
         hidden_(as_size(c_.hidden)),
-        page_block_(2 * as_size(page_tokens) * d_ * word_) {
+        page_block_(2 * as_size(page_tokens) * d_ * word_),
+        parameters_(as_size(parameter_count(c_))) {
     at::Tensor const frequencies = ops::inverse_frequencies(c_.rope, c_.head_dim);
     frequencies_.assign(frequencies.const_data_ptr<float>(), frequencies.const_data_ptr<float>() + frequencies.numel());
     pack_all(weights);
@@ -73,7 +74,7 @@ class cpu_decoder final : public decoder {
       s_.logits = at::empty({static_cast<std::int64_t>(R), static_cast<std::int64_t>(V + apart)}, at::kFloat);
     know_angles(*std::max_element(batch.positions.begin(), batch.positions.end()));
     float* const out = s_.logits.mutable_data_ptr<float>();
-    team_.run([&] {
+    team_.run_for(T * parameters_, [&] {
       embed(batch);
       for (std::size_t i = 0; i < layers_.size(); ++i) layer(batch, i);
       team_.each(R, 1, [&](std::size_t r) { normalise(&s_.x[as_size(batch.rows[r]) * hidden_], final_norm_, &s_.h[r * hidden_]); });
@@ -211,6 +212,7 @@ class cpu_decoder final : public decoder {
   bool bf16_;
   std::size_t word_, heads_, kv_heads_, d_, hidden_;
   std::size_t page_block_;  // bytes of one layer and key-value head in a page
+  std::size_t parameters_;
   std::vector<float> frequencies_, cosine_, sine_;
   large_buffer packed_;
   std::vector<packed_layer> layers_;

@@ -188,7 +188,8 @@ class sampling_run {
       s.result.logp.push_back(drawn.logp);
       s.result.finished = std::find(settings_.stop_tokens.begin(), settings_.stop_tokens.end(), drawn.token) != settings_.stop_tokens.end();
     };
-    team_.run([&] { team_.each(n, 1, one); });
+    // A logit takes an exponential, about ten multiply-adds.
+    team_.run_for(10 * n * static_cast<std::size_t>(logits.size(1)), [&] { team_.each(n, 1, one); });
   }
 
   token_draw draw_from(at::Tensor const& logits, std::size_t row, double u) const {

@@ -20,7 +20,7 @@ void relax() {
 
 }  // namespace
 
-thread_team::thread_team(int threads) : size_(std::max(1, threads)) {
+thread_team::thread_team(int threads) : size_(std::max(1, threads)), active_(size_) {
   for (int i = 1; i < size_; ++i) helpers_.emplace_back([this] { serve(); });
 }
 
@@ -51,7 +51,8 @@ void thread_team::wait_for_change(std::atomic<unsigned> const& value, unsigned o
 
 void thread_team::barrier() {
   unsigned const mine = generation_.load(std::memory_order_acquire);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < size_) return wait_for_change(generation_, mine);
+  int const all = active_;  // read before arriving: once all are here, it may change
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < all) return wait_for_change(generation_, mine);
   arrived_.store(0, std::memory_order_relaxed);
   next_.store(0, std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <functional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace kedge::llm {
@@ -25,6 +26,19 @@ class thread_team {
   /// Calls job on every thread and returns when all are done. The job must not throw.
   void run(std::function<void()> const& job);
 
+  /// The same on this thread alone, where there is too little to do for two: waking a thread costs more than a small step.
+  void run_alone(std::function<void()> const& job) {
+    int const all = std::exchange(active_, 1);
+    job();
+    active_ = all;
+    next_.store(0, std::memory_order_relaxed);
+  }
+  /// run, or run_alone for less than about a tenth of a millisecond of work.
+  void run_for(std::size_t multiply_adds, std::function<void()> const& job) {
+    constexpr std::size_t worth_waking = 4'000'000;
+    multiply_adds < worth_waking ? run_alone(job) : run(job);
+  }
+
   /// Within run: nobody goes on before everybody is here.
   void barrier();
 
@@ -42,6 +56,7 @@ class thread_team {
   void wait_for_change(std::atomic<unsigned> const& value, unsigned old) const;
 
   int size_;
+  int active_;  ///< threads that a barrier waits for
   std::function<void()> const* job_ = nullptr;
   std::atomic<unsigned> started_{0}, generation_{0};
   std::atomic<int> arrived_{0};
