@@ -2,7 +2,8 @@
 
 // What soups are refused for, what a recipe may say, and what stands beside the weights.
 
-#include <fstream>
+#include <algorithm>
+#include <cstdlib>
 
 #include <kedge/llm/files/checkpoint.hpp>
 #include <kedge/llm/files/error.hpp>

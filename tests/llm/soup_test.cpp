@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <bit>
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
-#include <fstream>
+#include <limits>
 #include <numeric>
 
 #include <kedge/llm/files/checkpoint.hpp>

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// `kedge soup` from the outside: exit codes, one clear line for each thing that is wrong, and what an interrupt leaves.
+
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
+
+namespace fs = std::filesystem;
+using namespace kedge::testing;
+
+namespace {
+
+fs::path const tiny = fs::path(KEDGE_TESTS_DIR) / "golden/tiny/tied";
+fs::path const recipes = fs::path(KEDGE_TESTS_DIR) / "golden/soup";
+
+struct outcome {
+  int code = 0;
+  std::string text;  ///< standard output and error
+};
+
+std::string quoted(fs::path const& path) { return "'" + path.string() + "'"; }
+
+outcome soup(std::string const& arguments, std::string const& before = "") {
+  outcome result;
+  std::string const command = "cd " + quoted(recipes) + " && " + before + quoted(KEDGE_PROGRAM) + " soup " + arguments + " 2>&1";
+  std::FILE* const pipe = popen(command.c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  std::array<char, 4096> buffer{};
+  while (std::size_t const n = std::fread(buffer.data(), 1, buffer.size(), pipe)) result.text.append(buffer.data(), n);
+  int const status = pclose(pipe);
+  result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return result;
+}
+
+void check_one_line(outcome const& result, int code, std::string const& part) {
+  INFO(result.text);
+  CHECK(result.code == code);
+  CHECK_THAT(result.text, contains(part));
+  CHECK(std::count(result.text.begin(), result.text.end(), '\n') == 1);
+}
+
+}  // namespace
+
+TEST_CASE("kedge soup merges by flags and by recipe and says what it did", "[program][soup]") {
+  scratch_folder const folder;
+  outcome const flags = soup("--method linear --dtype bfloat16 --json --output-dir " + quoted(folder / "flags") + " a:0.3 b:0.7");
+  REQUIRE(flags.code == 0);
+  auto const summary = nlohmann::json::parse(flags.text);
+  CHECK(summary["method"] == "linear");
+  CHECK(summary["tensors"] == 29);
+  CHECK(summary["bytes_out"] == 3376);
+  CHECK(soup("--config linear-bfloat16.yml --quiet --output_dir " + quoted(folder / "recipe")).text.empty());
+  // The same numbers; the headers differ in what they say of the recipe.
+  std::string const a = read_file(folder / "flags/model.safetensors"), b = read_file(folder / "recipe/model.safetensors");
+  CHECK(a.substr(a.size() - 3376) == b.substr(b.size() - 3376));
+  outcome const dry = soup("--dry_run --config=ties.yml");
+  CHECK(dry.code == 0);
+  CHECK_THAT(dry.text, contains("bytes_out    3376"));
+  CHECK_THAT(soup("--help").text, contains("--allow_unnormalized"));
+}
+
+TEST_CASE("wrong usage of kedge soup exits with 2 and one line", "[program][soup]") {
+  check_one_line(soup(""), 2, "--output_dir is required");
+  check_one_line(soup("--output_dir x"), 2, "models or --recipe is required");
+  check_one_line(soup("--output_dir x --methud linear a"), 2, "methud");
+  check_one_line(soup("--output_dir x --threads many a"), 2, "threads");
+  check_one_line(soup("--output_dir x --config ties.yml a"), 2, "leave out models");
+  check_one_line(soup("--output_dir x --method greedy a b"), 2, "--evaluate");
+  check_one_line(soup("--output_dir x --evaluate true a b"), 2, "--method greedy");
+  CHECK_FALSE(fs::exists(recipes / "x"));
+}
+
+TEST_CASE("bad input of kedge soup exits with 1 and one line", "[program][soup]") {
+  scratch_folder const folder;
+  std::string const to = "--output_dir " + quoted(folder / "out") + " ";
+  check_one_line(soup(to + "--method stew a b"), 1, "no merge method 'stew'");
+  check_one_line(soup(to + "a nowhere"), 1, "no model at 'nowhere'");
+  check_one_line(soup(to + "a:0.5 b:0.6"), 1, "sum to 1.1");
+  check_one_line(soup(to + "a " + quoted(tiny)), 1, "vocab_size is 24");
+  check_one_line(soup(to + "--max_shard_size large a b"), 1, "a size of 'large'");
+  check_one_line(soup(to + "--density 0.5 a b"), 1, "--density has no effect on linear");
+  check_one_line(soup(to + "--recipe nowhere.yml"), 1, "nowhere.yml");
+  check_one_line(soup(to + "--dtype float16 --allow_unnormalized a:1e9 b:1"), 1, "too large for float16");
+  check_one_line(soup("--output_dir /proc/kedge a b"), 1, "/proc/kedge");
+  check_one_line(soup("--output_dir a a b"), 1, "already exists");
+  CHECK(names_in(folder.path()).empty());
+}
+
+TEST_CASE("an interrupt of kedge soup exits with 130 and leaves nothing", "[program][soup]") {
+  scratch_folder const folder;
+  // The evaluation interrupts the program that waits for it, as Ctrl-C would.
+  write_file(folder / "judge", "kill -INT $(cat \"$(dirname \"$0\")/pid\")\necho 1\n");
+  outcome const result = soup("--quiet --method greedy --evaluate " + quoted(fs::path("sh " + (folder / "judge").string())) + " --output_dir " + quoted(folder / "out") + " a b",
+                              "echo $$ > " + quoted(folder / "pid") + " && exec ");
+  check_one_line(result, 130, "interrupted");
+  CHECK(names_in(folder.path()) == "judge pid");
+}
