@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/soup/soup.hpp>
 
-#include <algorithm>   // min
-#include <chrono>      // steady_clock
-#include <cstdio>      // fprintf
-#include <cstring>     // memcmp, memcpy
+#include <algorithm>           // find, max, min
+#include <chrono>              // steady_clock
+#include <condition_variable>  // condition_variable
+#include <cstdio>              // fprintf
+#include <cstring>             // memcmp, memcpy
+#include <deque>               // deque
+#include <functional>          // function
+#include <mutex>               // mutex
+#include <thread>              // thread
+#include <utility>             // exchange
 
 #include <unistd.h>
 
@@ -49,6 +55,52 @@ std::uint64_t hash_of(std::string const& text) {
   return out;
 }
 
+/// A thread for calls that only hint at the disk but may wait for it, one after the other. What has not begun at the end of
+/// its life is left out.
+class background {
+ public:
+  background() : thread_([this] { loop(); }) {}
+  background(background const&) = delete;
+  background& operator=(background const&) = delete;
+  ~background() {
+    {
+      std::lock_guard const lock(mutex_);
+      ending_ = true;
+    }
+    wake_.notify_one();
+    thread_.join();
+  }
+
+  void post(std::function<void()> call) {
+    {
+      std::lock_guard const lock(mutex_);
+      calls_.push_back(std::move(call));
+    }
+    wake_.notify_one();
+  }
+
+ private:
+  void loop() {
+    for (;;) {
+      std::function<void()> call;
+      {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [&] { return ending_ || !calls_.empty(); });
+        if (ending_) return;
+        call = std::move(calls_.front());
+        calls_.pop_front();
+      }
+      call();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> calls_;
+  bool ending_ = false;
+  std::thread thread_;
+};
+
 class cook {
  public:
   cook(soup_recipe const& recipe, soup_plan const& plan, soup_settings const& settings, team& workers, model_writer& writer)
@@ -58,19 +110,30 @@ class cook {
     progress_bar bar(settings_.quiet, plan_.size(settings_.max_shard_bytes).bytes_out);
     auto const& order = writer_.order();
     if (order.empty()) return;
-    tensor_job next = job_of(order.front());
+    background reader, flusher;  // the disk reads ahead and writes behind while a tensor is merged
+    constexpr std::size_t worth_a_call = std::size_t{1} << 24U;  // bytes; threads that wake for less cost more than they give
+    std::vector<std::size_t> written;
+    std::size_t written_bytes = 0;
     for (std::size_t k = 0; k < order.size(); ++k) {
-      tensor_job job = std::move(next);
-      if (k + 1 < order.size()) {
-        next = job_of(order[k + 1]);
-        for (auto const& input : next.inputs) input.prefetch();  // the disk reads ahead while this one is merged
-      }
+      if (k + 1 < order.size() && plan_.tensors[order[k + 1]].bytes_in >= worth_a_call)
+        reader.post([this, next = order[k + 1]] {
+          for (auto const& input : job_of(next).inputs) input.prefetch();
+        });
       planned_tensor const& tensor = plan_.tensors[order[k]];
-      if (tensor.copied)
+      if (tensor.copied) {
         copy(order[k], tensor);
-      else
+      } else {
+        tensor_job job = job_of(order[k]);
         merge(order[k], tensor, job);
-      writer_.finish(order[k]);
+      }
+      written.push_back(order[k]);
+      written_bytes += tensor.output.bytes();
+      if (written_bytes >= worth_a_call || k + 1 == order.size()) {
+        flusher.post([this, done = std::exchange(written, {})] {
+          for (std::size_t const index : done) writer_.finish(index);
+        });
+        written_bytes = 0;
+      }
       bar.advance(tensor.output.bytes());
     }
   }
