@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/files/error.hpp>
+#include <kedge/llm/train/reward_plane.hpp>
 
 #include "../adapters/llm/src/train/online_pairs.hpp"
 #include "support/catch.hpp"
@@ -197,6 +198,51 @@ TEST_CASE("KL before the first step is 0 against the start and above 0 against a
   s.total_episodes = 8;
   s.reference = parse_reference("soup:" + s.model.string() + "," + other_model(folder.path()).string());
   CHECK(train_ppo(s).kl_at_start > 1e-3);
+}
+
+TEST_CASE("the reward plane begins with the first model alone and measures every soup of the grid", "[ppo]") {
+  scratch_folder const folder;
+  ppo_settings s = small_run(folder.path(), "plane");
+  std::string const same = s.model.string(), other = other_model(folder.path()).string();
+  s.reference = parse_reference("soup:" + same + "," + other);
+  auto const line = measure_reward_plane(s, 2);
+  REQUIRE(line.size() == 3);
+  CHECK(line[0].weights == std::vector<double>{1, 0});
+  CHECK(line[0].evaluation.kl == 0);
+  CHECK(line[0].evaluation.win_rate == 0.5);
+  CHECK(line[2].evaluation.kl > line[1].evaluation.kl);
+  CHECK(fs::exists(s.output_dir / "reward_plane.svg"));
+  s.reference = parse_reference("soup:" + same + "," + other + "," + same);
+  CHECK(measure_reward_plane(s, 2).size() == 6);
+  s.reference = parse_reference("soup:" + same);
+  CHECK_THROWS_WITH(measure_reward_plane(s, 2), contains("two or three models"));
+}
+
+TEST_CASE("an update is logged under TRL's names and held-out prompts are measured against the start", "[ppo]") {
+  scratch_folder const folder;
+  ppo_settings s = small_run(folder.path(), "logged");
+  s.logging_steps = 1;
+  s.log_entropy = true;
+  s.sampling.eval_prompts = prompts_in(folder.path());
+  s.sampling.eval_samples = 2;
+  ppo_result const result = train_ppo(s);
+  REQUIRE(result.evaluations.size() == 2);
+  CHECK(result.evaluations[0].kl == 0);
+  CHECK(result.evaluations[0].win_rate == 0.5);
+  CHECK(result.evaluations[1].kl > 0);
+  std::ifstream file(s.output_dir / "metrics.jsonl");
+  std::string line;
+  std::getline(file, line);
+  CHECK(json::parse(line).contains("eval_reward"));
+  std::getline(file, line);
+  json const first = json::parse(line);
+  for (char const* name : {"objective/kl", "objective/entropy", "objective/non_score_reward", "objective/rlhf_reward", "objective/scores",
+                           "policy/approxkl_avg", "policy/clipfrac_avg", "policy/entropy_avg", "loss/policy_avg", "loss/value_avg",
+                           "val/clipfrac_avg", "val/ratio", "val/ratio_var", "val/num_eos_tokens", "episode"})
+    CHECK(first.contains(name));
+  CHECK(first.at("episode") == 8.0);
+  CHECK(std::abs(first.at("objective/kl").get<double>()) < 1e-4);
+  CHECK(fs::exists(s.output_dir / "samples" / "round-3.jsonl"));
 }
 
 TEST_CASE("ppo resumed from any update ends with the same bits", "[ppo]") {

@@ -7,8 +7,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include <nlohmann/json.hpp>
-
 #include <kedge/llm/train/ppo.hpp>
 #include <kedge/llm/train/settings.hpp>
 
@@ -67,8 +65,5 @@ int report(llm::run_settings const& settings, llm::one_round_result const& resul
 
 /// Trains, prints the summary (as JSON if asked) and returns the exit code.
 int train(llm::training_settings const& settings, llm::round_settings const& rounds, bool json);
-
-/// Evaluations of a policy as a part of a summary.
-nlohmann::ordered_json as_json(std::vector<llm::policy_evaluation> const& evaluations);
 
 }  // namespace kedge::cli

@@ -53,7 +53,7 @@ nlohmann::ordered_json summary(llm::ppo_settings const& settings, llm::ppo_resul
           {"kl_at_start", r.kl_at_start},
           {"kl_per_token_at_start", r.kl_per_token_at_start},
           {"peak_memory_bytes", r.peak_memory_bytes},
-          {"evaluations", as_json(r.evaluations)}};
+          {"evaluations", llm::as_json(r.evaluations)}};
 }
 
 int train(llm::ppo_settings const& settings, bool json) {
@@ -79,14 +79,6 @@ llm::ppo_settings defaults() {
 }
 
 }  // namespace
-
-nlohmann::ordered_json as_json(std::vector<llm::policy_evaluation> const& evaluations) {
-  nlohmann::ordered_json all = nlohmann::ordered_json::array();
-  for (auto const& e : evaluations)
-    all.push_back({{"round", e.round}, {"eval_reward", e.reward}, {"eval_reward_stderr", e.reward_stderr}, {"eval_kl", e.kl},
-                   {"eval_win_rate", e.win_rate}, {"eval_mean_length", e.length}, {"eval_finished", e.finished}, {"completions", e.completions}});
-  return all;
-}
 
 int run_ppo(arguments const& args) {
   llm::ppo_settings settings = defaults();

@@ -28,7 +28,7 @@ nlohmann::ordered_json summary(llm::training_settings const& settings, llm::trai
           {"sample_runtime", r.sample_seconds},
           {"judge_runtime", r.judge_seconds},
           {"evaluations", evaluations},
-          {"policy_evaluations", as_json(r.policy_evaluations)}};
+          {"policy_evaluations", llm::as_json(r.policy_evaluations)}};
 }
 
 }  // namespace

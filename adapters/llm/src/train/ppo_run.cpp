@@ -171,7 +171,9 @@ class ppo_run {
     policy_evaluation const e = evaluator_->measure(models_.policy.weights_for(part_of(state_.theta, 0, models_.policy_size)), state_.round);
     evaluations_.push_back(e);
     write_samples(settings_.output_dir, e.round, evaluator_->prompts(), evaluator_->last);
-    host_.log().record(log_line(e, state_.round));
+    json line{{"step", state_.round}};
+    line.update(as_json(e));
+    host_.log().record(line);
     host_.log().say(sentence(e));
   }
 

@@ -268,7 +268,9 @@ class preference_run {
     policy_evaluation const e = evaluator_->measure(model_.weights_for(state_.theta), state_.round);
     policy_evaluations_.push_back(e);
     write_samples(settings_.output_dir, e.round, evaluator_->prompts(), evaluator_->last);
-    host_.log().record(log_line(e, host_.log().global_step()));
+    json line{{"step", host_.log().global_step()}};
+    line.update(as_json(e));
+    host_.log().record(line);
     host_.log().say(sentence(e));
   }
 

@@ -13,7 +13,6 @@
 #include "reference_soup.hpp"
 #include "rollout.hpp"
 #include "run_host.hpp"
-#include "sample_file.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -88,7 +87,7 @@ std::vector<plane_point> measure_reward_plane(ppo_settings const& settings, std:
   for (std::vector<double> const& weights : grid(count, resolution)) {
     pack const soup = kedge::affine_combination<pack>(weights, std::span<pack const>(members));
     points.push_back({weights, evaluator.measure(model.weights_for(soup), 0)});
-    json line = as_json({points.back().evaluation})[0];
+    json line = as_json(points.back().evaluation);
     line["weights"] = weights;
     lines.push_back(line);
     if (!settings.quiet)

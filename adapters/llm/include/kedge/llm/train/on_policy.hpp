@@ -5,6 +5,9 @@
 #include <filesystem>
 #include <limits>
 #include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
 
 namespace kedge::llm {
 
@@ -32,5 +35,12 @@ struct policy_evaluation {
   double finished = 0;               ///< share that ended by itself
   std::size_t completions = 0;
 };
+
+/// The names of metrics.jsonl, of summaries and of checkpoints: {"round", "eval_reward", "eval_reward_stderr", "eval_kl",
+/// "eval_win_rate", "eval_mean_length", "eval_finished", "eval_completions"}
+[[nodiscard]] nlohmann::ordered_json as_json(policy_evaluation const& e);
+[[nodiscard]] nlohmann::ordered_json as_json(std::vector<policy_evaluation> const& evaluations);
+/// The way back.
+[[nodiscard]] std::vector<policy_evaluation> evaluations_from(nlohmann::ordered_json const& saved);
 
 }  // namespace kedge::llm
