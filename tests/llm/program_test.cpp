@@ -138,3 +138,28 @@ TEST_CASE("generate tells in one line what it can't use", "[program]") {
   check_one_line(kedge_program(command + quoted(tiny / "pairs.jsonl") + " --tempreture 2"), 2, "tempreture");
   check_one_line(kedge_program("generate --model_name_or_path x --prompts y --json"), 2, "--output");
 }
+
+TEST_CASE("fine-tuning and reward models run from the command line", "[program]") {
+  scratch_folder const folder;
+  std::string const tied = " --model_name_or_path " + quoted(tiny / "tied"), quick = " --dtype float32 --threads 1 --max_steps 2 --quiet --json";
+  std::ofstream(folder / "demonstrations.jsonl") << "{\"prompt\": \"The anchor\", \"completion\": \" went ahead.\"}\n{\"text\": \"We hauled.\"}\n";
+  std::string const demonstrations = " --dataset " + quoted(folder / "demonstrations.jsonl"), pairs = " --dataset " + quoted(tiny / "pairs.jsonl");
+  outcome const sft = kedge_program("sft" + tied + demonstrations + " --output_dir " + quoted(folder / "sft") + quick);
+  INFO(sft.text);
+  CHECK(sft.code == 0);
+  CHECK_THAT(sft.text, contains("\"steps\":2"));
+  CHECK(fs::exists(folder / "sft" / "model.safetensors"));
+  outcome const scratch = kedge_program("sft --config-name " + quoted(tiny / "tied") + demonstrations + " --output-dir " + quoted(folder / "scratch") + quick);
+  INFO(scratch.text);
+  CHECK(scratch.code == 0);
+  outcome const reward = kedge_program("reward" + tied + pairs + " --output_dir " + quoted(folder / "reward") + quick);
+  INFO(reward.text);
+  CHECK(reward.code == 0);
+
+  check_one_line(kedge_program("sft" + demonstrations + " --output_dir " + quoted(folder / "out")), 2, "--config_name");
+  check_one_line(kedge_program("reward" + tied + " --output_dir " + quoted(folder / "out")), 2, "required");
+  check_one_line(kedge_program("sft" + tied + pairs + " --output_dir " + quoted(folder / "out")), 1, "pairs.jsonl':1");
+  check_one_line(kedge_program("reward" + tied + demonstrations + " --output_dir " + quoted(folder / "out")), 1, "demonstrations.jsonl':1");
+  check_one_line(kedge_program("sft --model_name_or_path " + quoted(folder / "reward") + demonstrations + " --output_dir " + quoted(folder / "out")), 1, "language model");
+  CHECK_FALSE(fs::exists(folder / "out"));
+}
