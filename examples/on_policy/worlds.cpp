@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <thread>
 
+#include <CLI/CLI.hpp>
+
 #include <kedge/llm/files/atomic.hpp>
 #include <kedge/llm/files/error.hpp>
 
@@ -136,7 +138,12 @@ options parse(int argc, char** argv, char const* name, char const* what) {
   app.add_option("--threads", o.threads, "of a run; 1 for --tiny, else all cores");
   app.add_flag("--quick", o.quick, "few rounds and methods: to see that it works, not what holds");
   app.add_flag("--fresh", o.fresh, "do finished runs again");
-  app.parse(argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (CLI::CallForHelp const&) {
+    std::fputs(app.help().c_str(), stdout);
+    throw;
+  }
   return o;
 }
 
@@ -145,8 +152,7 @@ int guarded(int argc, char** argv, char const* name, char const* what, void (*wo
     work(parse(argc, argv, name, what));
     return 0;
   } catch (CLI::CallForHelp const&) {
-    std::fputs((std::string(what) + "\nsee docs/experiments.md\n").c_str(), stdout);
-    return 0;
+    return 0;  // parse() has printed it
   } catch (CLI::ParseError const& wrong) {
     std::fprintf(stderr, "%s: %s; see %s --help\n", name, wrong.what(), name);
     return 2;
