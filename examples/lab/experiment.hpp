@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstddef>
-#include <cstdio>
 #include <map>
 #include <random>
 #include <stdexcept>
@@ -14,9 +13,12 @@
 #include <kedge/kedge.hpp>
 #include <kedge/lab/lab.hpp>
 
+#include "../drawing/plot.hpp"
+
 namespace kedge_lab {
 
 using kedge::lab::vector;
+using kedge_drawing::curve, kedge_drawing::line, kedge_drawing::plot, kedge_drawing::text;
 using run_state = kedge::state<vector, vector>;
 
 /// Wrong use of the program: one line, exit code 2.
@@ -52,21 +54,6 @@ struct check {
   double expected, measured;
   std::string relation;  // "= 1e-10" (within), "<", ">"
   bool holds;
-};
-
-enum class line { measured, exact, bound };
-
-struct curve {
-  std::string name;
-  vector y;
-  line style = line::measured;
-  vector x{};  // empty: 1, 2, …
-};
-
-struct plot {
-  std::string title, x_label, y_label;
-  bool log_x = true, log_y = true;
-  std::vector<curve> curves{};
 };
 
 struct outcome {
@@ -144,12 +131,6 @@ vector normal_vector(std::size_t n, double scale, Generator& generator) {
   return x;
 }
 
-inline std::string text(double x) {
-  char buffer[32];
-  std::snprintf(buffer, sizeof buffer, "%.6g", x);
-  return buffer;
-}
-
 // output.cpp
 [[nodiscard]] std::string to_json(experiment const&, arguments const&, outcome const&);
 [[nodiscard]] std::string to_text(experiment const&, arguments const&, outcome const&);
@@ -161,7 +142,5 @@ struct finished {
   double seconds;
 };
 [[nodiscard]] std::string to_html(std::vector<finished> const&);
-// svg.cpp
-[[nodiscard]] std::string to_svg(plot const&);
 
 }  // namespace kedge_lab

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
 
-#include "experiment.hpp"
+#include "page.hpp"
+#include "plot.hpp"
 
-namespace kedge_lab {
+namespace kedge_drawing {
 namespace {
 
 constexpr double width = 720, height = 400, left = 74, right = 20, top = 34, bottom = 52, legend_line = 19;
-
-std::string escaped(std::string const& s) {
-  std::string out;
-  for (char const c : s)
-    out += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : c == '"' ? "&quot;" : std::string(1, c);
-  return out;
-}
 
 std::string fixed(double x) {
   char buffer[32];
@@ -83,7 +79,24 @@ std::string path(curve const& c, axis const& xs, axis const& ys, double plot_hei
   return d;
 }
 
+std::string circles(curve const& c, axis const& xs, axis const& ys, double plot_height, std::string const& kind) {
+  std::string out;
+  for (std::size_t i = 0; i < c.y.size(); ++i) {
+    double const x = c.x.empty() ? static_cast<double>(i + 1) : c.x[i];
+    if (!xs.shows(x) || !ys.shows(c.y[i])) continue;
+    out += "<circle class=\"" + kind + "\" r=\"4.5\" cx=\"" + fixed(left + xs.place(x) * (width - left - right)) + "\" cy=\"" +
+           fixed(top + (1 - ys.place(c.y[i])) * plot_height) + "\"/>";
+  }
+  return out;
+}
+
 }  // namespace
+
+std::string text(double x) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, "%.6g", x);
+  return buffer;
+}
 
 std::string to_svg(plot const& p) {
   std::vector<double> all_x, all_y;
@@ -96,7 +109,8 @@ std::string to_svg(plot const& p) {
     }
   axis const xs = make_axis(p.log_x, all_x), ys = make_axis(p.log_y, all_y);
   double const plot_height = height - top - bottom, floor = top + plot_height;
-  double const total = height + legend_line * static_cast<double>(p.curves.size()) + 6;
+  auto const named = std::count_if(p.curves.begin(), p.curves.end(), [](curve const& c) { return c.style != line::thin; });
+  double const total = height + legend_line * static_cast<double>(named) + 6;
   std::string out = "<svg viewBox=\"0 0 " + fixed(width) + " " + fixed(total) + "\" role=\"img\" aria-label=\"" +
                     escaped(p.title) + "\"><title>" + escaped(p.title) + "</title><text class=\"heading\" x=\"" + fixed(left) +
                     "\" y=\"18\">" + escaped(p.title) + "</text>\n";
@@ -117,15 +131,23 @@ std::string to_svg(plot const& p) {
   std::size_t color = 0;
   double legend = height + 4;
   for (curve const& c : p.curves) {
+    if (c.style == line::thin) {
+      out += "<path class=\"thin c" + std::to_string((color + 7) % 8) + "\" d=\"" + path(c, xs, ys, plot_height) + "\"/>\n";
+      continue;
+    }
     std::string const kind = c.style == line::measured ? "measured c" + std::to_string(color++ % 8)
+                             : c.style == line::marks  ? "marks c" + std::to_string(color++ % 8)
                              : c.style == line::exact  ? "exact"
                                                        : "bound";
-    out += "<path class=\"" + kind + "\" d=\"" + path(c, xs, ys, plot_height) + "\"/>\n<path class=\"" + kind + "\" d=\"M" +
-           fixed(left) + " " + fixed(legend) + " h34\"/><text dominant-baseline=\"middle\" x=\"" + fixed(left + 42) +
-           "\" y=\"" + fixed(legend) + "\">" + escaped(c.name) + "</text>\n";
+    std::string const at = fixed(left), height_of_line = fixed(legend);
+    if (c.style == line::marks)
+      out += circles(c, xs, ys, plot_height, kind) + "\n<circle class=\"" + kind + "\" r=\"4.5\" cx=\"" + fixed(left + 17) + "\" cy=\"" + height_of_line + "\"/>";
+    else
+      out += "<path class=\"" + kind + "\" d=\"" + path(c, xs, ys, plot_height) + "\"/>\n<path class=\"" + kind + "\" d=\"M" + at + " " + height_of_line + " h34\"/>";
+    out += "<text dominant-baseline=\"middle\" x=\"" + fixed(left + 42) + "\" y=\"" + height_of_line + "\">" + escaped(c.name) + "</text>\n";
     legend += legend_line;
   }
   return out + "</svg>\n";
 }
 
-}  // namespace kedge_lab
+}  // namespace kedge_drawing
