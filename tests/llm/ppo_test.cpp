@@ -266,6 +266,19 @@ TEST_CASE("ppo resumed from any update ends with the same bits", "[ppo]") {
   }
 }
 
+TEST_CASE("a run whose judge fails is saved and goes on to the bits of one whose judge did not", "[ppo]") {
+  scratch_folder const folder;
+  std::string const expected = weights_after(small_run(folder.path(), "whole"));
+  ppo_settings s = small_run(folder.path(), "failing");
+  s.save_steps = 0;
+  s.sampling.judge = "head -n 8 | (" + judge_command + ")";  // one update's answers
+  CHECK_THROWS_WITH(train_ppo(s), contains("The run is saved"));
+  CHECK(fs::exists(s.output_dir / "checkpoints" / "step-1" / "state.json"));
+  s.sampling.judge = judge_command;
+  s.resume_from_checkpoint = "latest";
+  CHECK(weights_after(s) == expected);
+}
+
 TEST_CASE("online apo resumed inside a round and between rounds ends with the same bits", "[ppo]") {
   scratch_folder const folder;
   for (std::string const extrapolate : {"weights", "log-probs"}) {

@@ -8,20 +8,8 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-json shared_settings(run_settings const& s, one_round_task const& task, causal_lm const& model, std::size_t steps) {
-  json all{{"examples", task.examples},
-           {"steps", steps},
-           {"learning_rate", s.learning_rate},
-           {"lr_scheduler_type", s.lr_scheduler_type},
-           {"warmup_ratio", s.warmup_ratio},
-           {"warmup_steps", s.warmup_steps},
-           {"batch", s.batch()},
-           {"max_length", s.max_length},
-           {"max_grad_norm", s.max_grad_norm},
-           {"weight_decay", s.weight_decay},
-           {"seed", s.seed},
-           {"shuffle", s.shuffle},
-           {"dtype", std::string(at::toString(model.settings().type))}};
+json shared_settings(one_round_task const& task, causal_lm const& model, std::size_t steps) {
+  json all{{"examples", task.examples}, {"steps", steps}, {"dtype", std::string(at::toString(model.settings().type))}};
   all.update(task.settings);
   return all;
 }
@@ -53,7 +41,7 @@ one_round_result run_one_round(run_settings const& settings, causal_lm const& mo
     restore(from, solver, theta);
     evaluations = from.state.at("evaluations");
   };
-  if (!host.begin(steps, task.shown, {save_all, restore_all, shared_settings(settings, task, model, steps)})) {
+  if (!host.begin(steps, task.shown, {save_all, restore_all, shared_settings(task, model, steps)})) {
     host.log().say(task.name + ": " + std::to_string(parameter_count(model.config()) / 1000) + "k parameters, " +
                    std::string(at::toString(model.settings().type)) + " on " + model.settings().device.str() + "; " +
                    std::to_string(task.examples) + " examples, " + std::to_string(steps) + " steps");

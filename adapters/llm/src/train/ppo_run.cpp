@@ -76,6 +76,9 @@ class ppo_run {
       ended = kedge::run(state_, kedge::fixed_anchor{}, problem_, settings_.updates(), *this);
     } catch (sampling_stopped const&) {
       state_.in_round = false;  // nothing has moved since the last update
+    } catch (judge_failed const& problem) {
+      state_.in_round = false;
+      host_.save_and_fail(problem.what());
     }
     if (collapsed_) ended = kedge::status::done;
     host_.end(ended, "update " + std::to_string(state_.round + 1), [this] {
@@ -91,9 +94,10 @@ class ppo_run {
       host_.log().say("KL to the reference before the first step: " + short_number(problem_.kl_at_start) + " nats a completion, " +
                       short_number(*problem_.kl_baseline) + " a token");
     guard_length();
+    host_.log_step(problem_.report);
     bool const last = state.round == settings_.updates() || collapsed_;
     if (last || (settings_.eval_steps > 0 && state.round % settings_.eval_steps == 0)) evaluate();
-    if (!host_.after_step(problem_.report)) stop_ = true;
+    if (!host_.save_if_due()) stop_ = true;
   }
   [[nodiscard]] bool should_stop(ppo_state const&) const { return stop_ || collapsed_; }
 
@@ -127,15 +131,13 @@ class ppo_run {
     json members = json::array();
     for (auto const& model : s.reference.models) members.push_back(model.filename().string());
     return {{"method", "ppo"}, {"prompts", s.sampling.prompts.filename().string()}, {"prompt_count", prompts_.size()},
-            {"updates", s.updates()}, {"batch", s.batch()}, {"num_mini_batches", s.num_mini_batches}, {"num_generations", s.num_generations},
-            {"epochs", s.num_train_epochs}, {"reference", members}, {"reference_kind", static_cast<int>(s.reference.what)},
+            {"updates", s.updates()}, {"num_mini_batches", s.num_mini_batches}, {"num_generations", s.num_generations},
+            {"reference", members}, {"reference_kind", static_cast<int>(s.reference.what)},
             {"reference_weights", s.reference.weights}, {"advantage", s.advantage}, {"value_model", std::filesystem::path(s.value_model).filename().string()},
             {"kl_coef", s.kl_coef}, {"kl_estimator", s.kl_estimator}, {"kl_in", s.kl_in}, {"kl_baseline", s.kl_baseline}, {"adap_kl_ctrl", s.adap_kl_ctrl},
             {"cliprange", s.cliprange}, {"vf_coef", s.vf_coef}, {"gamma", s.gamma}, {"lam", s.lam}, {"whiten_rewards", s.whiten_rewards},
             {"missing_eos_penalty", s.missing_eos_penalty.value_or(0)}, {"max_new_tokens", s.sampling.max_new_tokens},
             {"temperature", s.sampling.temperature}, {"top_p", s.sampling.top_p}, {"top_k", s.sampling.top_k},
-            {"learning_rate", s.learning_rate}, {"lr_scheduler_type", s.lr_scheduler_type}, {"warmup_ratio", s.warmup_ratio},
-            {"max_grad_norm", s.max_grad_norm}, {"weight_decay", s.weight_decay}, {"seed", s.seed},
             {"dtype", std::string(at::toString(session_.compute.type))}};
   }
 
@@ -171,7 +173,7 @@ class ppo_run {
     policy_evaluation const e = evaluator_->measure(models_.policy.weights_for(part_of(state_.theta, 0, models_.policy_size)), state_.round);
     evaluations_.push_back(e);
     write_samples(settings_.output_dir, e.round, evaluator_->prompts(), evaluator_->last);
-    json line{{"step", state_.round}};
+    json line{{"step", host_.log().global_step()}};
     line.update(as_json(e));
     host_.log().record(line);
     host_.log().say(sentence(e));

@@ -105,6 +105,8 @@ class preference_run {
       ended = with_schedule(round_settings_, [&](auto const& schedule) { return kedge::run(state_, schedule, problem_, round_count(), *this); });
     } catch (sampling_stopped const&) {
       // The round is placed and nothing of it trained: a resume samples again.
+    } catch (judge_failed const& problem) {
+      host_.save_and_fail(problem.what());
     }
     host_.end(ended, where(), [this] {
       write_model(settings_.output_dir, session_.source, session_.config, state_.theta, dtype_from_name(settings_.save_dtype));
@@ -194,13 +196,8 @@ class preference_run {
             {"max_new_tokens", round_settings_.sampling.max_new_tokens}, {"temperature", round_settings_.sampling.temperature},
             {"top_p", round_settings_.sampling.top_p}, {"top_k", round_settings_.sampling.top_k},
             {"steps", steps},     {"loss_type", loss_.name},
-            {"beta", settings_.loss.beta},        {"learning_rate", settings_.learning_rate},
-            {"lr_scheduler_type", settings_.lr_scheduler_type}, {"warmup_ratio", settings_.warmup_ratio},
-            {"warmup_steps", settings_.warmup_steps},
-            {"batch", settings_.batch()},
-            {"max_length", settings_.max_length}, {"max_grad_norm", settings_.max_grad_norm},
-            {"weight_decay", settings_.weight_decay}, {"seed", settings_.seed},
-            {"shuffle", settings_.shuffle}, {"min_score_gap", settings_.min_score_gap},      {"dtype", std::string(at::toString(session_.compute.type))}};
+            {"beta", settings_.loss.beta},        {"min_score_gap", settings_.min_score_gap},
+            {"dtype", std::string(at::toString(session_.compute.type))}};
   }
 
   void start(std::size_t steps) {

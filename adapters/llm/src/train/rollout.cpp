@@ -79,7 +79,12 @@ std::vector<rollout> rollout_source::sample(std::span<mixture_term const> policy
     questions.push_back({prompts_.examples[r.prompt].prompt, r.text});
   }
   begin = std::chrono::steady_clock::now();
-  std::vector<double> const scores = judge_(questions);
+  std::vector<double> scores;
+  try {
+    scores = judge_(questions);
+  } catch (error const& problem) {
+    throw judge_failed(problem.what());
+  }
   judge_seconds += seconds_since(begin);
   for (std::size_t i = 0; i < rollouts.size(); ++i) rollouts[i].score = scores[i];
   return rollouts;

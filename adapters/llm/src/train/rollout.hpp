@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <kedge/llm/files/error.hpp>
 #include <kedge/llm/model/generation.hpp>
 #include <kedge/llm/train/on_policy.hpp>
 #include <kedge/llm/train/scorer.hpp>
@@ -29,6 +30,11 @@ struct rollout {
 /// Thrown where sampling was asked to stop: nothing has been rewarded, nothing has moved.
 struct sampling_stopped {};
 
+/// Thrown where the judge failed: nothing has been trained on since the last step, so that the run can be saved.
+struct judge_failed : error {
+  using error::error;
+};
+
 /// A judge started, or a reward model opened, as the settings say.
 /// throws  error if neither or both are named, or it can't be had
 [[nodiscard]] scorer make_scorer(on_policy_settings const& settings, session const& policy, device_settings const& compute);
@@ -41,7 +47,7 @@ class rollout_source {
                  std::uint64_t seed);
 
   /// Completions of the prompts `which`, `samples` of each in a row. `stream` numbers the draw: another one, other samples.
-  /// throws  sampling_stopped if keep_going, asked between steps, returned false
+  /// throws  sampling_stopped if keep_going, asked between steps, returned false; judge_failed
   [[nodiscard]] std::vector<rollout> sample(std::span<mixture_term const> policy, std::span<std::size_t const> which, std::size_t samples,
                                             std::uint64_t stream);
 

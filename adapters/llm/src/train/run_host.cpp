@@ -19,6 +19,14 @@ std::size_t peak_memory() {
   return static_cast<std::size_t>(usage.ru_maxrss) * 1024;
 }
 
+// What any two runs that are one must share.
+nlohmann::ordered_json common_settings(run_settings const& s) {
+  return {{"learning_rate", s.learning_rate}, {"lr_scheduler_type", s.lr_scheduler_type}, {"warmup_ratio", s.warmup_ratio},
+          {"warmup_steps", s.warmup_steps},   {"batch", s.batch()},                       {"num_train_epochs", s.num_train_epochs},
+          {"max_length", s.max_length},       {"max_grad_norm", s.max_grad_norm},         {"weight_decay", s.weight_decay},
+          {"seed", s.seed},                   {"shuffle", s.shuffle}};
+}
+
 }  // namespace
 
 std::string short_number(double value) {
@@ -58,6 +66,7 @@ void run_host::prepare_folder() const {
 
 bool run_host::begin(std::size_t all_steps, std::vector<shown_metric> shown, contents what) {
   what_ = std::move(what);
+  what_.settings.update(common_settings(settings_));
   log_.emplace(settings_.output_dir / "metrics.jsonl", settings_.logging_steps, all_steps, settings_.quiet, std::move(shown));
   interrupt_.emplace();
   if (settings_.resume_from_checkpoint.empty()) return false;
@@ -86,11 +95,26 @@ void run_host::save() {
   remove_old_checkpoints(settings_.output_dir, settings_.save_total_limit);
 }
 
-bool run_host::after_step(step_report const& report) {
+void run_host::log_step(step_report const& report) {
   log_->step(report);
   result_.final_loss = report.loss;
+}
+
+bool run_host::save_if_due() {
   if (settings_.save_steps > 0 && log_->global_step() % settings_.save_steps == 0) save();
   return !stop_requested();
+}
+
+bool run_host::after_step(step_report const& report) {
+  log_step(report);
+  return save_if_due();
+}
+
+void run_host::save_and_fail(std::string const& problem) {
+  log_->finish();
+  if (log_->global_step() == 0) throw error(problem);  // there is nothing to save
+  save();
+  throw error(problem + ". The run is saved: go on with --resume_from_checkpoint latest");
 }
 
 void run_host::end(kedge::status ended, std::string const& where, std::function<void()> const& write_model) {

@@ -19,7 +19,8 @@ namespace kedge::llm {
 /// What is the same in every run, whatever it trains: the output folder, metrics.jsonl, checkpoints, Ctrl-C, and the end.
 class run_host {
  public:
-  /// What a run adds to a checkpoint and takes from it, and the settings that it must share with a run that goes on from it.
+  /// What a run adds to a checkpoint and takes from it, and the settings that it must share with a run that goes on from it,
+  /// beyond those that every run has.
   struct contents {
     std::function<void(checkpoint_writer&)> save;
     std::function<void(checkpoint_reader const&)> restore;
@@ -35,7 +36,13 @@ class run_host {
 
   /// Logs a step and saves where it is time to. returns  false once somebody asked for a stop
   bool after_step(step_report const& report);
+  /// The two halves of it, for runs that do something in between.
+  void log_step(step_report const& report);
+  bool save_if_due();
   [[nodiscard]] bool stop_requested() const { return interrupt_ && interrupt_->requested(); }
+
+  /// Saves a run that can't go on for now, if it has come to its first step, and throws the problem with what to do.
+  [[noreturn]] void save_and_fail(std::string const& problem);
 
   /// Ends the run: an error if it diverged, a checkpoint if it was stopped, else what `write_model` writes.
   void end(kedge::status ended, std::string const& where, std::function<void()> const& write_model);
