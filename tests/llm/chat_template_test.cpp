@@ -81,7 +81,7 @@ TEST_CASE("The template's own complaint reaches the caller", "[chat_template]") 
 
 TEST_CASE("A template can't hang or fill the memory or exhaust the stack", "[chat_template]") {
   CHECK_THROWS_WITH(render("{% set a = range(100000)|list %}{% for i in range(100000) %}{% set x = a|list %}{% endfor %}"), contains("too many steps"));
-  CHECK_THROWS_WITH(render("{% set ns = namespace(x='abcdefgh') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"), contains("text of more than"));
+  CHECK_THROWS_WITH(render("{% set ns = namespace(x='abcdefgh') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"), contains("too many steps"));
   CHECK_THROWS_WITH(render("{{ 'x' * 1000000000000 }}"), contains("too long"));
   CHECK_THROWS_WITH(render("{% set ns = namespace(x=[1]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}"), contains("nested deeper"));
   CHECK_THROWS_WITH(render("{% set ns = namespace(x=1) %}{% for i in range(90000) %}{% set ns.x = [ns.x].index %}{% endfor %}"), contains("nested deeper"));
@@ -90,6 +90,23 @@ TEST_CASE("A template can't hang or fill the memory or exhaust the stack", "[cha
   CHECK_THROWS_WITH(chat_template("{{ " + std::string(100'000, '-') + "1 }}"), contains("nest"));
   CHECK_THROWS_WITH(render("{{ '%99999999d' % 1 }}"), contains("wider"));
   CHECK(render("{% set ns = namespace() %}{% set ns.self = ns %}{% set ns.list = [ns] %}ok") == "ok");
+}
+
+TEST_CASE("Work on long texts and on shared lists counts by its size", "[chat_template]") {
+  std::string const text = "{% set s = 'ab' * 500000 %}{% set t = 'ab' * 500000 %}{% for i in range(100000) %}{% set x = ";
+  for (char const* expression :
+       {"s|upper", "s|replace('ab', 'b')", "s|trim", "s|wordcount", "s|tojson", "s.strip()", "s.split('x')", "s.find('zz')", "'%s' % s", "s[::-1]",
+        "'zz' in s", "s == t", "s ~ t", "s|list|length", "{t: 1}[s]", "[s, t]|sort", "[s, t]|unique|list", "s is eq(t)", "s|int"}) {
+    INFO(expression);
+    CHECK_THROWS_WITH(render(text + expression + " %}{% endfor %}"), contains("too many steps"));
+  }
+  // 2^40 leaves, each list in two places of the next.
+  std::string const shared = "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(40) %}{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}";
+  for (char const* expression : {"ns.x", "ns.x == ns.y", "ns.x|tojson", "ns.x|string", "ns.x in [ns.y]", "[ns.x, ns.y]|unique|list", "ns.x ~ ''", "'%s' % ns.x",
+                                 "ns.x|pprint", "ns.x < ns.y", "[ns.x, ns.y]|sort", "ns.x|join"}) {
+    INFO(expression);
+    CHECK_THROWS_WITH(render(shared + "{{ " + expression + " }}"), contains("chat template"));
+  }
 }
 
 TEST_CASE("A conversation deeper than any real one is refused", "[chat_template]") {

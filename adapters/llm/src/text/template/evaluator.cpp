@@ -110,6 +110,11 @@ void evaluator::check_length(std::size_t bytes) {
   charge(bytes / 16);
 }
 
+std::string evaluator::str(value const& v) {
+  charge(weight_of(v));
+  return v.str();
+}
+
 std::string evaluator::checked(std::string text) {
   check_length(text.size());
   return text;
@@ -181,9 +186,9 @@ value evaluator::eval_operator(expression const& e) {
       return binary_operation(*this, e.name, left, right);
     }
     case kind::concatenation: {
-      std::string text = left.str();
+      std::string text = str(left);
       for (std::size_t i = 1; i < e.operands.size(); ++i) {
-        text += eval(*e.operands[i]).str();
+        text += str(eval(*e.operands[i]));
         check_length(text.size());
       }
       return text;
@@ -205,6 +210,7 @@ value evaluator::eval_dictionary(expression const& e) {
   for (std::size_t i = 0; i < e.operands.size(); i += 2) {
     value key = eval(*e.operands[i]);
     if (key.is_list() || key.is_dictionary()) throw fault("unhashable type: '" + key.type_name() + "'");
+    charge(out->items.size());
     out->set(std::move(key), eval(*e.operands[i + 1]));
   }
   return out;
@@ -217,6 +223,9 @@ value evaluator::eval_comparison(expression const& e) {
     std::string const& op = e.names[i];
     bool holds = false;
     line_ = e.line;
+    bool const membership = op == "in" || op == "not in";
+    charge(membership ? (right.is_string() ? weight_of(right) : right.is_list() || right.is_dictionary() ? right.length_of_any() * weight_of(left) : 1)
+                      : std::min(weight_of(left), weight_of(right)));
     if (op == "==")
       holds = equal(left, right);
     else if (op == "!=")
@@ -267,6 +276,7 @@ value evaluator::attribute(value const& of, std::string const& name) {
   if (of.is_undefined()) throw fault(of.as_undefined().what + ", so it has no attribute '" + name + "'");
   if (of.is_object()) return of.as_object().attribute(name);
   if (value method = find_method(of, name); !method.is_undefined()) return method;
+  if (of.is_dictionary()) charge(of.length() / 8);
   if (of.is_dictionary())
     if (value const* const found = of.as_dictionary().find(name)) return *found;
   return undefined{"'" + of.type_name() + " object' has no attribute '" + name + "'"};
@@ -274,6 +284,7 @@ value evaluator::attribute(value const& of, std::string const& name) {
 
 value evaluator::item(value const& of, value const& key) {
   if (of.is_undefined()) throw fault(of.as_undefined().what + ", so it has no item " + key.repr());
+  if (of.is_dictionary()) charge((1 + of.length() / 8) * weight_of(key));
   if (of.is_dictionary())
     if (value const* const found = of.as_dictionary().find(key)) return *found;
   if ((of.is_indexed() || of.is_string()) && (key.is_integer() || key.is_bool())) {
@@ -327,6 +338,7 @@ value evaluator::eval_slice(expression const& e) {
 
 value evaluator::filter(std::string const& name, value const& input, arguments const& a) {
   filter_function const f = find_filter(name);
+  if (input.is_string()) charge(weight_of(input));
   if (f == nullptr) throw fault("the filter '" + name + "' is not supported");
   return f(*this, input, a);
 }
@@ -334,6 +346,7 @@ value evaluator::filter(std::string const& name, value const& input, arguments c
 bool evaluator::test(std::string const& name, value const& input, arguments const& a) {
   test_function const t = find_test(name);
   if (t == nullptr) throw fault("the test '" + name + "' is not supported");
+  if (!a.positional.empty()) charge(std::min(weight_of(input), weight_of(a.positional[0])) + (name == "in" ? weight_of(a.positional[0]) : 0));
   return t(*this, input, a);
 }
 
@@ -355,7 +368,7 @@ evaluator::flow evaluator::run(statement const& s) {
   line_ = s.line;
   switch (s.what) {
     case statement::kind::text: write(s.text); break;
-    case statement::kind::output: write(eval(*s.value).str()); break;
+    case statement::kind::output: write(str(eval(*s.value))); break;
     case statement::kind::branch:
       for (auto const& [condition, body] : s.branches)
         if (!condition || eval(*condition).truth()) return run(body);
@@ -372,7 +385,7 @@ evaluator::flow evaluator::run(statement const& s) {
       scope_->set(s.definition.name, value(std::shared_ptr<object>(std::make_shared<macro_object>(s.definition, scope_))));
       break;
     case statement::kind::call: run_call(s); break;
-    case statement::kind::filter: write(filter_text(*s.value, captured(s.body)).str()); break;
+    case statement::kind::filter: write(str(filter_text(*s.value, captured(s.body)))); break;
     case statement::kind::scope: {
       std::vector<value> values;
       for (auto const& v : s.values) values.push_back(eval(*v));
@@ -459,7 +472,7 @@ void evaluator::run_call(statement const& s) {
   value const callee = eval(*s.value->operands[0]);
   arguments a = eval_arguments(s.value->arguments);
   a.named.emplace_back("caller", value(std::shared_ptr<object>(std::make_shared<macro_object>(s.definition, scope_))));
-  write(call(callee, a).str());
+  write(str(call(callee, a)));
 }
 
 value evaluator::call_macro(macro_syntax const& macro, scope* closure, arguments const& a) {
@@ -468,7 +481,9 @@ value evaluator::call_macro(macro_syntax const& macro, scope* closure, arguments
   {
     scope_guard const inner(*this, closure);
     auto extra = std::make_shared<dictionary>();
-    for (auto const& [name, v] : a.named) {
+    for (auto const& argument : a.named) {
+      std::string const& name = argument.first;  // a structured binding can't be captured by every compiler
+      value const& v = argument.second;
       bool const known = std::any_of(macro.parameters.begin(), macro.parameters.end(), [&](parameter const& p) { return p.name == name; });
       if (name == "caller" && macro.uses_caller && !known)
         scope_->set("caller", v);

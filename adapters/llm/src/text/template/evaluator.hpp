@@ -24,7 +24,7 @@ struct scope {
 /// Renders one template once. Work and size are bounded: a template can't hang or fill the memory.
 class evaluator {
  public:
-  static constexpr std::size_t most_steps = 20'000'000;      ///< expressions, statements and 16-byte units of text made
+  static constexpr std::size_t most_steps = 20'000'000;      ///< expressions, statements, elements and 16-byte units of text gone through
   static constexpr std::size_t longest_text = 64U << 20U;    ///< bytes of any one string
   static constexpr int deepest_call = 600;                   ///< nested expressions, statements and macro calls
 
@@ -50,6 +50,8 @@ class evaluator {
   /// Counts text that was made and checks its length.
   std::string checked(std::string text);
   void check_length(std::size_t bytes);
+  /// v.str(), its work counted.
+  std::string str(value const& v);
   /// Calls a macro: its arguments bound in a scope inside `closure`.
   value call_macro(macro_syntax const& macro, scope* closure, arguments const& a);
   /// The body of a recursive loop over other items.

@@ -32,6 +32,7 @@ value path(evaluator& e, value const& v, value const& attribute) {
 /// What sorting and comparing look at: an attribute if asked for, in lower case unless case matters.
 value sort_key(evaluator& e, value const& v, value const& attribute, bool case_sensitive) {
   value const key = attribute.is_none() ? v : path(e, v, attribute);
+  e.charge(weight_of(key));
   return !case_sensitive && key.is_string() ? value(to_lower(key.as_string())) : key;
 }
 
@@ -73,7 +74,7 @@ value f_batch(evaluator& e, value const& v, args a) {
   return value::of_list(std::move(out), list_kind::generator);
 }
 
-value f_capitalize(evaluator&, value const& v, args) { return like(v, capitalized(v.str())); }
+value f_capitalize(evaluator& e, value const& v, args) { return like(v, capitalized(e.str(v))); }
 
 value f_default(evaluator&, value const& v, args a) {
   bool const falsy = a.get(1, "boolean", false).truth();
@@ -119,7 +120,7 @@ value f_float(evaluator&, value const& v, args a) {
 value f_format(evaluator& e, value const& v, args a) {
   if (v.is_markup()) throw fault("the filter 'format' on a text marked safe is not supported");
   if (!a.named.empty()) throw fault("format with named arguments is not supported");
-  return percent_format(e, v.str(), value::of_list(a.positional, list_kind::tuple));
+  return percent_format(e, e.str(v), value::of_list(a.positional, list_kind::tuple));
 }
 
 value f_groupby(evaluator& e, value const& v, args a) {
@@ -149,7 +150,7 @@ value f_indent(evaluator& e, value const& v, args a) {
   bool const first = a.get(1, "first", false).truth();
   bool const blank = a.get(2, "blank", false).truth();
   std::string const prefix = width.is_string() ? width.as_string() : repeated(e, " ", width.to_integer("indent"));
-  auto const lines = split_lines(v.str() + "\n", false);
+  auto const lines = split_lines(e.str(v) + "\n", false);
   std::string out;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     if (i > 0) out += '\n';
@@ -193,7 +194,7 @@ value f_join(evaluator& e, value const& v, args a) {
   for (value const& item : elements(e, v)) {
     if (!first) out += separator;
     first = false;
-    out += attribute.is_none() ? item.str() : path(e, item, attribute).str();
+    out += attribute.is_none() ? e.str(item) : e.str(path(e, item, attribute));
     e.check_length(out.size() / 64 + separator.size());
     if (out.size() > evaluator::longest_text) e.check_length(out.size());
   }
@@ -202,9 +203,9 @@ value f_join(evaluator& e, value const& v, args a) {
 
 value f_length(evaluator&, value const& v, args) { return value::of_size(v.length()); }
 value f_list(evaluator& e, value const& v, args) { return value::of_list(elements(e, v)); }
-value f_lower(evaluator&, value const& v, args) { return like(v, to_lower(v.str())); }
-value f_upper(evaluator&, value const& v, args) { return like(v, to_upper(v.str())); }
-value f_string(evaluator&, value const& v, args) { return like(v, v.str()); }
+value f_lower(evaluator& e, value const& v, args) { return like(v, to_lower(e.str(v))); }
+value f_upper(evaluator& e, value const& v, args) { return like(v, to_upper(e.str(v))); }
+value f_string(evaluator& e, value const& v, args) { return like(v, e.str(v)); }
 
 arguments without_first(args a) {
   arguments out = a;
@@ -264,7 +265,7 @@ value f_min(evaluator& e, value const& v, args a) { return extreme(e, v, a, -1);
 
 value f_replace(evaluator& e, value const& v, args a) {
   value const count = a.get(2, "count", nullptr);
-  return replaced(e, v.str(), a.need(0, "old", "replace").str(), a.need(1, "new", "replace").str(),
+  return replaced(e, e.str(v), a.need(0, "old", "replace").str(), a.need(1, "new", "replace").str(),
                   count.is_none() ? -1 : count.to_integer("replace"));
 }
 
@@ -336,11 +337,11 @@ value f_sum(evaluator& e, value const& v, args a) {
   return out;
 }
 
-value f_title(evaluator&, value const& v, args) {
+value f_title(evaluator& e, value const& v, args) {
   if (v.is_markup()) throw fault("the filter 'title' on a text marked safe is not supported");
   std::string out;
   bool inside = false;
-  for (char32_t const c : to_utf32(v.str())) {
+  for (char32_t const c : to_utf32(e.str(v))) {
     if (inside)
       append_lower(out, c);
     else
@@ -367,17 +368,18 @@ value f_tojson(evaluator& e, value const& v, args a) {
     style.key_separator = separators.elements()[1].to_string("separators");
   }
   style.sort_keys = a.get(3, "sort_keys", false).truth();
+  e.charge(weight_of(v));
   return e.checked(to_json(v, style));
 }
 
-value f_trim(evaluator&, value const& v, args a) {
+value f_trim(evaluator& e, value const& v, args a) {
   value const characters = a.get(0, "chars", nullptr);
-  return like(v, strip(v.str(), characters.is_none() ? nullptr : &characters.to_string("trim"), true, true));
+  return like(v, strip(e.str(v), characters.is_none() ? nullptr : &characters.to_string("trim"), true, true));
 }
 
-value f_truncate(evaluator&, value const& v, args a) {
+value f_truncate(evaluator& e, value const& v, args a) {
   if (v.is_markup()) throw fault("the filter 'truncate' on a text marked safe is not supported");
-  std::u32string const text = to_utf32(v.str());
+  std::u32string const text = to_utf32(e.str(v));
   auto const length = static_cast<std::size_t>(std::max<std::int64_t>(0, a.get(0, "length", std::int64_t{255}).to_integer("truncate")));
   bool const kill_words = a.get(1, "killwords", false).truth();
   std::u32string const end = to_utf32(a.get(2, "end", "...").str());
@@ -398,7 +400,7 @@ value f_unique(evaluator& e, value const& v, args a) {
   std::vector<value> out;
   for (value& item : elements(e, v)) {
     value key = sort_key(e, item, attribute, case_sensitive);
-    e.charge(seen.size());
+    e.charge(seen.size() * weight_of(key));
     if (std::any_of(seen.begin(), seen.end(), [&key](value const& other) { return equal(key, other); })) continue;
     seen.push_back(std::move(key));
     out.push_back(std::move(item));
@@ -421,10 +423,10 @@ value f_urlencode(evaluator&, value const& v, args) {
   return out;
 }
 
-value f_wordcount(evaluator&, value const& v, args) {
+value f_wordcount(evaluator& e, value const& v, args) {
   std::size_t words = 0;
   bool inside = false;
-  for (char32_t const c : to_utf32(v.str())) {
+  for (char32_t const c : to_utf32(e.str(v))) {
     if (is_word(c) && !inside) ++words;
     inside = is_word(c);
   }
@@ -432,9 +434,9 @@ value f_wordcount(evaluator&, value const& v, args) {
 }
 
 /// Nothing is escaped on output; the mark shows when other text is added.
-value f_safe(evaluator&, value const& v, args) { return value(v.str()).as_markup(); }
-value f_escape(evaluator& e, value const& v, args) { return v.is_markup() ? v : value(e.checked(escaped(v.str()))).as_markup(); }
-value f_forceescape(evaluator& e, value const& v, args) { return value(e.checked(escaped(v.str()))).as_markup(); }
+value f_safe(evaluator& e, value const& v, args) { return value(e.str(v)).as_markup(); }
+value f_escape(evaluator& e, value const& v, args) { return v.is_markup() ? v : value(e.checked(escaped(e.str(v)))).as_markup(); }
+value f_forceescape(evaluator& e, value const& v, args) { return value(e.checked(escaped(e.str(v)))).as_markup(); }
 
 }  // namespace
 

@@ -94,7 +94,7 @@ std::string formatted(evaluator& e, value const& v, specification spec) {
     if (spec.align == '\0') spec.align = '>';
   } else {
     if (spec.type != '\0' && spec.type != 's') throw fault(std::string("format type '") + spec.type + "' for " + v.type_name());
-    text = v.str();
+    text = e.str(v);
     if (spec.precision >= 0) text = to_utf8(to_utf32(text).substr(0, static_cast<std::size_t>(spec.precision)));
     if (spec.align == '\0') spec.align = '<';
   }
@@ -144,6 +144,7 @@ std::string brace_format(evaluator& e, std::string const& format, arguments cons
     std::size_t const number = field.empty() ? next++ : numbered && field.size() < 6 ? static_cast<std::size_t>(std::stoi(field)) : a.positional.size();
     value const* const found = numbered ? (number < a.positional.size() ? &a.positional[number] : nullptr) : a.find(a.positional.size(), field);
     if (found == nullptr) throw fault("format: no argument for the field '" + field + "'");
+    if (as_repr) e.charge(weight_of(*found));
     out += formatted(e, as_repr ? value(found->repr()) : *found, spec);
     e.check_length(0);
     if (out.size() > evaluator::longest_text) break;
@@ -192,6 +193,7 @@ std::string percent_format(evaluator& e, std::string const& format, value const&
     if (spec.align == '\0') spec.align = '>';
     if (type == 's' || type == 'r') {
       spec.type = 's';
+      e.charge(weight_of(*item));
       out += formatted(e, type == 's' ? value(item->str()) : value(item->repr()), spec);
     } else if (type == 'd' || type == 'i' || type == 'x' || type == 'X' || type == 'o') {
       spec.type = type == 'i' ? 'd' : type;

@@ -27,7 +27,7 @@ value g_range(evaluator& e, args a) {
   return value::of_list(std::move(out), list_kind::range);
 }
 
-std::shared_ptr<dictionary> make_dictionary(args a, std::string_view who) {
+std::shared_ptr<dictionary> make_dictionary(evaluator& e, args a, std::string_view who) {
   a.check(who, 1, {});
   auto out = std::make_shared<dictionary>();
   if (!a.positional.empty()) {
@@ -37,6 +37,7 @@ std::shared_ptr<dictionary> make_dictionary(args a, std::string_view who) {
       for (value const& pair : a.positional[0].elements()) {
         auto const parts = pair.elements();
         if (parts.size() != 2) throw fault(std::string(who) + " needs pairs");
+        e.charge(out->items.size());
         out->set(parts[0], parts[1]);
       }
     }
@@ -45,22 +46,25 @@ std::shared_ptr<dictionary> make_dictionary(args a, std::string_view who) {
 }
 
 /// dict(…) and namespace(…): a mapping or pairs, then names.
-std::shared_ptr<dictionary> named_dictionary(args a, std::string_view who) {
+std::shared_ptr<dictionary> named_dictionary(evaluator& e, args a, std::string_view who) {
   arguments positional;
   positional.positional = a.positional;
-  auto out = make_dictionary(positional, who);
-  for (auto const& [name, v] : a.named) out->set(name, v);
+  auto out = make_dictionary(e, positional, who);
+  for (auto const& [name, v] : a.named) {
+    e.charge(out->items.size());
+    out->set(name, v);
+  }
   return out;
 }
 
 value g_dict(evaluator& e, args a) {
-  auto out = named_dictionary(a, "dict");
+  auto out = named_dictionary(e, a, "dict");
   e.charge(out->items.size());
   return out;
 }
 
 value g_namespace(evaluator& e, args a) {
-  auto attributes = named_dictionary(a, "namespace");
+  auto attributes = named_dictionary(e, a, "namespace");
   for (auto const& [name, v] : attributes->items)
     if (name.is_string() && !name.as_string().empty() && name.as_string()[0] == '_')
       throw fault("a namespace has no attributes that begin with an underscore, such as '" + name.as_string() + "'");

@@ -81,7 +81,7 @@ value s_splitlines(evaluator& e, std::string const& s, args a) {
 value parted(std::string const& s, args a, bool from_right) {
   std::string const& separator = a.need(0, "sep", "partition").to_string("partition");
   if (separator.empty()) throw fault("empty separator");
-  std::size_t const at = from_right ? s.rfind(separator) : s.find(separator);
+  std::size_t const at = from_right ? s.rfind(separator) : find_text(s, separator);
   if (at == std::string::npos)
     return from_right ? value::of_list({"", "", s}, list_kind::tuple) : value::of_list({s, "", ""}, list_kind::tuple);
   return value::of_list({s.substr(0, at), separator, s.substr(at + separator.size())}, list_kind::tuple);
@@ -131,7 +131,7 @@ value s_replace(evaluator& e, std::string const& s, args a) {
 std::int64_t position(std::string const& s, args a, bool from_right) {
   std::string_view const text = bounded(s, a, 1);
   std::string const& needle = a.need(0, "sub", "find").to_string("find");
-  std::size_t const at = from_right ? text.rfind(needle) : text.find(needle);
+  std::size_t const at = from_right ? text.rfind(needle) : find_text(text, needle);
   if (at == std::string_view::npos) return -1;
   auto const offset = static_cast<std::size_t>(text.data() - s.data());
   return static_cast<std::int64_t>(value(s.substr(0, offset + at)).length());
@@ -148,7 +148,7 @@ value s_count(evaluator&, std::string const& s, args a) {
   std::string const& needle = a.need(0, "sub", "count").to_string("count");
   if (needle.empty()) return value::of_size(value(std::string(text)).length() + 1);
   std::size_t n = 0;
-  for (std::size_t at = text.find(needle); at != std::string_view::npos; at = text.find(needle, at + needle.size())) ++n;
+  for (std::size_t at = find_text(text, needle); at != std::string_view::npos; at = find_text(text, needle, at + needle.size())) ++n;
   return value::of_size(n);
 }
 
@@ -227,6 +227,12 @@ std::unordered_map<std::string_view, string_method> const& string_methods() {
   return methods;
 }
 
+/// A method goes through its text once; a search from the right may try a long needle at every place.
+void charge_method(evaluator& e, std::string const& text, args a) {
+  std::size_t const needle = !a.positional.empty() && a.positional[0].is_string() ? a.positional[0].as_string().size() : 0;
+  e.charge(text.size() / 16 * (1 + needle / 64) + needle / 16);
+}
+
 value dictionary_method(value const& of, std::string const& name) {
   int const held = depth_of(of);
   if (name == "items")
@@ -246,12 +252,16 @@ value dictionary_method(value const& of, std::string const& name) {
       return value::of_list(std::move(out), list_kind::view);
     }, held);
   if (name == "get")
-    return make_builtin(name, [of](evaluator&, args a) {
+    return make_builtin(name, [of](evaluator& e, args a) {
       a.check("get", 2);
+      e.charge(of.length() / 8);
       value const* const found = of.as_dictionary().find(a.need(0, "key", "get"));
       return found != nullptr ? *found : a.get(1, "default", nullptr);
     }, held);
-  if (name == "copy") return make_builtin(name, [of](evaluator&, args) { return value(std::make_shared<dictionary>(of.as_dictionary())); }, held);
+  if (name == "copy") return make_builtin(name, [of](evaluator& e, args) {
+      e.charge(of.length());
+      return value(std::make_shared<dictionary>(of.as_dictionary()));
+    }, held);
   return {};
 }
 
@@ -259,7 +269,7 @@ value list_method(value const& of, std::string const& name) {
   int const held = depth_of(of);
   if (name == "index")
     return make_builtin(name, [of](evaluator& e, args a) {
-      e.charge(of.length());
+      e.charge(of.length() + weight_of(a.need(0, "value", "index")) * of.length());
       auto const& items = of.as_list();
       for (std::size_t i = 0; i < items.size(); ++i)
         if (equal(items[i], a.need(0, "value", "index"))) return value::of_size(i);
@@ -267,12 +277,15 @@ value list_method(value const& of, std::string const& name) {
     }, held);
   if (name == "count")
     return make_builtin(name, [of](evaluator& e, args a) {
-      e.charge(of.length());
       value const& wanted = a.need(0, "value", "count");
+      e.charge(weight_of(wanted) * of.length());
       return value::of_size(static_cast<std::size_t>(
           std::count_if(of.as_list().begin(), of.as_list().end(), [&wanted](value const& v) { return equal(v, wanted); })));
     }, held);
-  if (name == "copy" && of.kind() == list_kind::list) return make_builtin(name, [of](evaluator&, args) { return value::of_list(of.as_list()); }, held);
+  if (name == "copy" && of.kind() == list_kind::list) return make_builtin(name, [of](evaluator& e, args) {
+      e.charge(of.length());
+      return value::of_list(of.as_list());
+    }, held);
   return {};
 }
 
@@ -290,10 +303,14 @@ value find_method(value const& of, std::string const& name) {
     auto const found = string_methods().find(name);
     if (found == string_methods().end()) return {};
     if (!of.is_markup())
-      return make_builtin(name, [text = of, run = found->second](evaluator& e, args a) { return run(e, text.as_string(), a); });
+      return make_builtin(name, [text = of, run = found->second](evaluator& e, args a) {
+        charge_method(e, text.as_string(), a);
+        return run(e, text.as_string(), a);
+      });
     for (std::string_view const escapes : {"replace", "join", "format", "ljust", "rjust", "center"})
       if (name == escapes) throw fault("the method '" + name + "' on a text marked safe is not supported");
     return make_builtin(name, [text = of, run = found->second](evaluator& e, args a) {
+      charge_method(e, text.as_string(), a);
       value const out = run(e, text.as_string(), a);
       if (!out.is_list()) return out.as_markup();
       std::vector<value> items;

@@ -3,6 +3,7 @@
 
 #include <algorithm>  // reverse
 #include <charconv>   // from_chars
+#include <cstring>    // memmem
 #include <limits>     // numeric_limits
 
 #include "../unicode.hpp"
@@ -10,6 +11,13 @@
 #include "lexer.hpp"
 
 namespace kedge::llm::text::jinja {
+
+std::size_t find_text(std::string_view s, std::string_view needle, std::size_t from) {
+  if (from > s.size()) return std::string_view::npos;
+  if (needle.empty()) return from;
+  void const* const found = ::memmem(s.data() + from, s.size() - from, needle.data(), needle.size());
+  return found == nullptr ? std::string_view::npos : static_cast<std::size_t>(static_cast<char const*>(found) - s.data());
+}
 
 std::string to_lower(std::string_view s) {
   std::string out;
@@ -54,7 +62,7 @@ std::string replaced(evaluator& e, std::string_view s, std::string_view from, st
     }
   }
   for (; count != 0 && !from.empty(); --count) {
-    std::size_t const found = s.find(from, at);
+    std::size_t const found = find_text(s, from, at);
     if (found == std::string_view::npos) break;
     out += s.substr(at, found - at);
     out += to;
@@ -129,7 +137,7 @@ std::vector<std::string> split(std::string_view s, std::optional<std::string> co
   } else {
     if (separator->empty()) throw fault("empty separator");
     for (; most != 0; --most) {
-      std::size_t const found = from_right ? s.rfind(*separator) : s.find(*separator);
+      std::size_t const found = from_right ? s.rfind(*separator) : find_text(s, *separator);
       if (found == std::string_view::npos) break;
       out.emplace_back(from_right ? s.substr(found + separator->size()) : s.substr(0, found));
       s = from_right ? s.substr(0, found) : s.substr(found + separator->size());

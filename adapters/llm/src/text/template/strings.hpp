@@ -13,6 +13,8 @@ class evaluator;
 
 // Python's string functions on UTF-8.
 
+/// First place of `needle` at or after `from`, npos if there is none. Linear also for needles made to be slow.
+std::size_t find_text(std::string_view s, std::string_view needle, std::size_t from = 0);
 std::string to_lower(std::string_view s);
 std::string to_upper(std::string_view s);
 std::string capitalized(std::string_view s);

@@ -7,6 +7,7 @@
 #include <utility>       // exchange
 
 #include "../unicode.hpp"
+#include "strings.hpp"
 
 namespace kedge::llm::text::jinja {
 namespace {
@@ -214,10 +215,23 @@ int deeper(int inner) {
 }
 
 int depth_of(value const& v) {
-  if (v.is_list()) return v.list_depth();
+  if (v.is_list()) return v.list_object().depth;
   if (v.is_dictionary()) return v.as_dictionary().depth;
   return v.is_object() ? deeper(v.as_object().depth()) : 0;
 }
+
+std::size_t weight_of(value const& v) {
+  if (v.is_list()) return v.list_object().weight;
+  if (v.is_dictionary()) return v.as_dictionary().weight;
+  return v.is_string() ? 1 + v.as_string().size() / 16 : 1;
+}
+
+namespace {
+
+/// A sum that stays where it is once it is beyond any budget.
+void add_weight(std::size_t& total, std::size_t more) { total = std::min<std::size_t>(total + more, std::size_t{1} << 40U); }
+
+}  // namespace
 
 value const* dictionary::find(value const& key) const {
   for (auto const& [k, v] : items)
@@ -227,6 +241,7 @@ value const* dictionary::find(value const& key) const {
 
 void dictionary::set(value key, value v) {
   depth = std::max(depth, deeper(depth_of(v)));
+  add_weight(weight, 1 + weight_of(v));
   for (auto& [k, old] : items) {
     if (!equal(k, key)) continue;
     old = std::move(v);
@@ -238,7 +253,10 @@ void dictionary::set(value key, value v) {
 value value::of_list(std::vector<value> items, list_kind kind) {
   auto out = std::make_shared<list>();
   int inner = 0;
-  for (value const& v : items) inner = std::max(inner, depth_of(v));
+  for (value const& v : items) {
+    inner = std::max(inner, depth_of(v));
+    add_weight(out->weight, weight_of(v));
+  }
   out->depth = deeper(inner);
   out->items = std::move(items);
   out->kind = kind;
@@ -349,6 +367,8 @@ std::vector<value> value::elements() const {
   throw fault("'" + type_name() + "' object is not iterable");
 }
 
+std::size_t value::as_dictionary_size() const { return as_dictionary().items.size(); }
+
 std::size_t value::length() const {
   if (is_list() && kind() != list_kind::generator) return as_list().size();
   if (is_dictionary()) return as_dictionary().items.size();
@@ -399,7 +419,7 @@ int compare(value const& a, value const& b) {
 }
 
 bool contains(value const& haystack, value const& needle) {
-  if (haystack.is_string()) return haystack.as_string().find(needle.to_string("'in <string>'")) != std::string::npos;
+  if (haystack.is_string()) return find_text(haystack.as_string(), needle.to_string("'in <string>'")) != std::string::npos;
   if (haystack.is_dictionary()) return haystack.as_dictionary().find(needle) != nullptr;
   if (haystack.is_list() || haystack.is_undefined()) {
     auto const elements = haystack.elements();
@@ -435,6 +455,7 @@ value from_json(nlohmann::ordered_json const& j) {
       for (auto const& [key, item] : j.items()) {
         out->items.emplace_back(key, from_json(item));
         out->depth = std::max(out->depth, deeper(depth_of(out->items.back().second)));
+        add_weight(out->weight, 1 + weight_of(out->items.back().second));
       }
       return out;
     }

@@ -68,11 +68,13 @@ struct list {
   list_kind kind = list_kind::list;
   bool used = false;  ///< a generator that was looped over
   int depth = 1;
+  std::size_t weight = 1;
 };
 
 struct dictionary {
   std::vector<std::pair<value, value>> items;  ///< in order of insertion, keys distinct
   int depth = 1;
+  std::size_t weight = 1;
   [[nodiscard]] value const* find(value const& key) const;
   void set(value key, value v);
 };
@@ -119,7 +121,7 @@ class value {
   [[nodiscard]] bool as_bool() const { return std::get<bool>(data_); }
   [[nodiscard]] std::string const& as_string() const { return *std::get<text>(data_); }
   [[nodiscard]] std::vector<value> const& as_list() const { return std::get<std::shared_ptr<list>>(data_)->items; }
-  [[nodiscard]] int list_depth() const { return std::get<std::shared_ptr<list>>(data_)->depth; }
+  [[nodiscard]] list const& list_object() const { return *std::get<std::shared_ptr<list>>(data_); }
   /// The kind of a list.
   [[nodiscard]] list_kind kind() const { return std::get<std::shared_ptr<list>>(data_)->kind; }
   [[nodiscard]] bool is_tuple() const { return is_list() && (kind() == list_kind::tuple || kind() == list_kind::group); }
@@ -147,10 +149,13 @@ class value {
 
   /// The elements that a loop sees: items, keys, characters. throws fault if it has none
   [[nodiscard]] std::vector<value> elements() const;
+  /// Elements of a list of any kind or a dictionary.
+  [[nodiscard]] std::size_t length_of_any() const { return is_list() ? as_list().size() : as_dictionary_size(); }
   /// Length as Python's len. throws fault if it has none
   [[nodiscard]] std::size_t length() const;
 
  private:
+  [[nodiscard]] std::size_t as_dictionary_size() const;
   std::variant<undefined, std::nullptr_t, bool, std::int64_t, double, text, std::shared_ptr<list>, std::shared_ptr<dictionary>,
                std::shared_ptr<object>>
       data_;
@@ -160,6 +165,8 @@ class value {
 /// Levels of lists, dictionaries and objects in `v`, 0 for a scalar. Values deeper than a limit are refused where they are
 /// made, so that no template can exhaust the stack.
 int depth_of(value const& v);
+/// How much work it is to go through all of `v`: values inside count as often as they are reached, texts by 16 bytes.
+std::size_t weight_of(value const& v);
 /// One level more than `inner`. throws fault beyond the limit
 int deeper(int inner);
 
