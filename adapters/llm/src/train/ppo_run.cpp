@@ -71,8 +71,10 @@ class ppo_run {
                                      {[this](checkpoint_writer& to) { save(to); }, [this](checkpoint_reader const& from) { restore(from); }, describe()});
     kedge::status ended = kedge::status::stopped;
     try {
-      if (!resumed) evaluate();
-      prompts_.keep_going = [this] { return !host_.stop_requested(); };
+      auto const keep_going = [this] { return !host_.stop_requested(); };
+      prompts_.keep_going = keep_going;
+      if (evaluator_) evaluator_->set_keep_going(keep_going);
+      if (!resumed || (evaluator_ && evaluator_->start_scores.empty())) evaluate();  // a stop may have come before the start was measured
       ended = kedge::run(state_, kedge::fixed_anchor{}, problem_, settings_.updates(), *this);
     } catch (sampling_stopped const&) {
       state_.in_round = false;  // nothing has moved since the last update

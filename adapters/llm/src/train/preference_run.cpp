@@ -100,8 +100,13 @@ class preference_run {
     problem_.solver.on_step = [this](step_report const& report) { return host_.after_step(report); };
     kedge::status ended = kedge::status::stopped;
     try {
-      if (!resumed) start(steps);
-      if (prompts_) prompts_->keep_going = [this] { return !host_.stop_requested(); };
+      auto const keep_going = [this] { return !host_.stop_requested(); };
+      if (prompts_) prompts_->keep_going = keep_going;
+      if (evaluator_) evaluator_->set_keep_going(keep_going);
+      if (!resumed)
+        start(steps);
+      else if (evaluator_ && evaluator_->start_scores.empty())
+        evaluate_policy();  // the stop came before the start was measured
       ended = with_schedule(round_settings_, [&](auto const& schedule) { return kedge::run(state_, schedule, problem_, round_count(), *this); });
     } catch (sampling_stopped const&) {
       // The round is placed and nothing of it trained: a resume samples again.

@@ -78,11 +78,13 @@ class policy_evaluator {
   policy_evaluator(rollout_source prompts, causal_lm const& model, pack start, std::size_t samples, std::size_t micro_batch_tokens);
 
   /// The first call measures the start itself, and keeps its rewards.
+  /// throws  sampling_stopped, judge_failed
   [[nodiscard]] policy_evaluation measure(pack const& weights, std::size_t round);
 
   std::vector<double> start_scores;      ///< of the start's completions, for wins; saved with a checkpoint
   std::vector<rollout> last;             ///< what the last call sampled
   [[nodiscard]] rollout_source const& prompts() const { return prompts_; }
+  void set_keep_going(std::function<bool()> ask) { prompts_.keep_going = std::move(ask); }
 
  private:
   rollout_source prompts_;
