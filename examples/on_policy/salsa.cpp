@@ -111,7 +111,7 @@ job job_of(world const& w, variant const& v, std::uint64_t seed) {
   s.per_device_train_batch_size = tiny ? 32 : 8;
   s.num_mini_batches = tiny ? 4 : 3;
   s.num_train_epochs = tiny ? 2 : 1;
-  std::size_t const updates = w.given.quick ? 8 : tiny ? 30 : 12;
+  std::size_t const updates = w.given.quick ? 8 : tiny ? 20 : 12;
   s.total_episodes = updates * s.episodes_per_update();
   s.eval_steps = w.given.quick ? 0 : tiny ? 10 : 6;
   s.learning_rate = w.given.quick ? 1e-3 : tiny ? 3e-4 : 2e-5;
@@ -228,7 +228,7 @@ void work(options const& given) {
              .introduction = "PPO whose KL penalty is measured against a soup (the average of weights) of two fine-tuned models of one base, and training from the first of "
                              "them. PPO is the same with the first model as reference; MKL pays the mean of two penalties. All methods have the same updates, completions "
                              "and gradient steps; every kl_coef that was tried is shown.",
-             .how_chosen = tiny ? "Settings: fine-tuning on 300 sentences each, 10 epochs at 2e-3; PPO: 30 updates of 128 completions, 4 mini-batches, 2 epochs, 3e-4 constant, "
+             .how_chosen = tiny ? "Settings: fine-tuning on 300 sentences each, 10 epochs at 2e-3; PPO: 20 updates of 128 completions, 4 mini-batches, 2 epochs, 3e-4 constant, "
                                   "shared value head. kl_coef 0.1, 0.3 and 0.6 for both; the variants at 0.3, the middle one."
                                 : "Settings: fine-tuning on 96 chosen completions each, 1 epoch at 5e-5; PPO: 12 updates of 24 completions of at most 32 tokens, 3 mini-batches, "
                                   "1 epoch, 2e-5 constant, shared value head, kl_coef 0.02; nothing was tuned.",
