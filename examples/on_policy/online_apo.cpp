@@ -23,7 +23,7 @@ struct variant {
 round_settings rounds_of(world const& w, variant const& v) {
   bool const tiny = w.name == "tiny";
   round_settings r{.method = "apo", .rounds = w.given.quick ? 2U : tiny ? 6U : 3U, .momentum = v.alpha > 0 ? "constant" : "none", .alpha = {v.alpha},
-                   .extrapolate = v.log_probs ? "log-probs" : "weights", .prompts_per_round = tiny ? 0U : 24U, .num_samples = 4,
+                   .extrapolate = v.log_probs ? "log-probs" : "weights", .prompts_per_round = tiny ? 0U : 16U, .num_samples = 4,
                    .sample_from = v.log_probs ? "mixture" : "weights"};
   w.sampling(r.sampling);
   return r;
@@ -37,7 +37,7 @@ training_settings settings_of(world const& w, variant const& v, std::uint64_t se
   w.common(s, w.folder(v.name, seed), seed);
   s.model = w.base(seed);
   s.loss.beta = beta_of(w, v);
-  s.learning_rate = tiny ? 2e-4 : 2e-5;
+  s.learning_rate = tiny ? 2e-4 : 5e-5;
   s.lr_scheduler_type = "constant";
   s.num_train_epochs = tiny ? 2 : 1;
   s.per_device_train_batch_size = tiny ? 16 : 4;
@@ -122,7 +122,7 @@ void work(options const& given) {
                  "DPO with the beta that APO amounts to under exact dynamics.",
              .how_chosen = w.name == "tiny" ? "Settings: 6 rounds of all 96 prompts, batch 16, 2 epochs a round, AdamW at 2e-4 constant, beta 0.3. Learning rate and beta were "
                                               "chosen on one seed with iterative DPO, of 1e-4, 2e-4 and 3e-4, and 0.3 and 0.5, as those whose reward rises in every round."
-                                            : "Settings: 3 rounds of 24 prompts, batch 4, 1 epoch a round, AdamW at 2e-5 constant, beta 0.1; nothing was tuned.",
+                                            : "Settings: 3 rounds of 16 prompts, batch 4, 1 epoch a round, AdamW at 5e-5 constant, beta 0.1; nothing was tuned.",
              .where = &w, .methods = measure(w), .claims = {}};
   f.claims = claims_of(f.methods);
   f.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
