@@ -234,6 +234,7 @@ void work(options const& given) {
                                   "1 epoch, 3e-5 constant, shared value head, kl_coef 0.02; nothing was tuned.",
              .where = &w, .methods = measure(w), .claims = {}, .plots = {line_plot(rewards, "Reward of soups before training")}, .horizontal = "update"};
   f.claims = claims_of(w, f.methods);
+  if (given.quick) f.how_chosen = "A quick run, to see that it works: few rounds, few samples, few methods.";
   f.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   write_report(f);
 }
