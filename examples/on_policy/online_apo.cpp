@@ -122,8 +122,8 @@ void work(options const& given) {
                  "the worst, trains, and extrapolates. All methods have the same rounds, prompts, samples and gradient steps. The null baseline is iterative "
                  "DPO with the beta that APO amounts to under exact dynamics.",
              .how_chosen = w.name == "tiny" ? "Settings: 8 rounds of all 96 prompts, batch 16, 2 epochs a round, AdamW at 1e-4 with a warmup over a fifth of each round and a cosine, beta 0.3. "
-                                              "Learning rate and schedule were chosen so that no round undoes what was learned: at 2e-4 without warmup, beta 0.3, one "
-                                              "seed of five or two collapse in a round with every method, and recover or don't."
+                                              "The schedule was chosen so that no round undoes what was learned: at 2e-4 without warmup, one to three seeds of five fall by half a "
+                                              "point or more in some round with every method, and recover or don't."
                                             : "Settings: 3 rounds of 16 prompts, batch 4, 1 epoch a round, AdamW at 5e-5 constant, beta 0.1; nothing was tuned.",
              .where = &w, .methods = measure(w), .claims = {}};
   f.claims = claims_of(f.methods);

@@ -114,7 +114,7 @@ job job_of(world const& w, variant const& v, std::uint64_t seed) {
   std::size_t const updates = w.given.quick ? 8 : tiny ? 20 : 10;
   s.total_episodes = updates * s.episodes_per_update();
   s.eval_steps = w.given.quick ? 0 : tiny ? 10 : 5;
-  s.learning_rate = w.given.quick ? 1e-3 : tiny ? 3e-4 : 3e-5;
+  s.learning_rate = !tiny ? 3e-5 : w.given.quick ? 1e-3 : 3e-4;
   s.lr_scheduler_type = "constant";
   s.kl_coef = v.kl_coef;
   s.kl_baseline = v.kl_baseline;
@@ -132,12 +132,12 @@ job job_of(world const& w, variant const& v, std::uint64_t seed) {
 
 std::string named(std::string const& what, double kl_coef) { return what + " " + kedge_drawing::text(kl_coef); }
 
-std::vector<double> grid(world const& w) {
-  if (w.given.quick) return {0.3};
-  return w.name == "tiny" ? std::vector<double>{0.1, 0.3, 0.6} : std::vector<double>{0.02};
-}
-
 double middle(world const& w) { return w.name == "tiny" ? 0.3 : 0.02; }
+
+std::vector<double> grid(world const& w) {
+  if (w.name == "tiny" && !w.given.quick) return {0.1, 0.3, 0.6};
+  return {middle(w)};
+}
 
 std::vector<variant> variants(world const& w) {
   std::vector<variant> all;
