@@ -14,17 +14,16 @@ using kedge::llm::round_settings;
 using kedge::llm::training_settings;
 
 struct variant {
-  std::string name, loss = "sigmoid";
+  std::string name;
   double alpha = 0;
   bool log_probs = false;  // exact extrapolation, sampled from the mixture
   double beta = 0;         // 0: the world's
-  bool drawn = true;
 };
 
 round_settings rounds_of(world const& w, variant const& v) {
   bool const tiny = w.name == "tiny";
-  round_settings r{.method = "apo", .rounds = w.given.quick ? 2U : tiny ? 6U : 3U, .momentum = v.alpha > 0 ? "constant" : "none", .alpha = {v.alpha},
-                   .extrapolate = v.log_probs ? "log-probs" : "weights", .prompts_per_round = tiny ? 0U : 24U, .num_samples = 4,
+  round_settings r{.method = "apo", .rounds = w.given.quick ? 2U : tiny ? 8U : 3U, .momentum = v.alpha > 0 ? "constant" : "none", .alpha = {v.alpha},
+                   .extrapolate = v.log_probs ? "log-probs" : "weights", .prompts_per_round = tiny ? 0U : 16U, .num_samples = 4,
                    .sample_from = v.log_probs ? "mixture" : "weights"};
   w.sampling(r.sampling);
   return r;
@@ -37,10 +36,10 @@ training_settings settings_of(world const& w, variant const& v, std::uint64_t se
   training_settings s;
   w.common(s, w.folder(v.name, seed), seed);
   s.model = w.base(seed);
-  s.loss.loss_type = {v.loss};
   s.loss.beta = beta_of(w, v);
-  s.learning_rate = tiny ? 2e-4 : 2e-5;
-  s.lr_scheduler_type = "constant";
+  s.learning_rate = !tiny ? 5e-5 : w.given.quick ? 3e-4 : 1e-4;
+  s.lr_scheduler_type = tiny ? "cosine" : "constant";
+  s.warmup_ratio = tiny ? 0.2 : 0;  // AdamW begins afresh in each round, and its first steps are as long as the rate allows
   s.num_train_epochs = tiny ? 2 : 1;
   s.per_device_train_batch_size = tiny ? 16 : 4;
   if (!tiny) s.save_dtype = "bfloat16";
@@ -50,8 +49,8 @@ training_settings settings_of(world const& w, variant const& v, std::uint64_t se
 job job_of(world const& w, variant const& v, std::uint64_t seed) {
   training_settings const s = settings_of(w, v, seed);
   round_settings const r = rounds_of(w, v);
-  json const described = {{"model", s.model.string()}, {"loss", v.loss}, {"beta", s.loss.beta}, {"alpha", v.alpha}, {"log_probs", v.log_probs},
-                          {"rounds", r.rounds}, {"prompts_per_round", r.prompts_per_round}, {"num_samples", r.num_samples}, {"learning_rate", s.learning_rate},
+  json const described = {{"model", s.model.string()}, {"beta", s.loss.beta}, {"alpha", v.alpha}, {"log_probs", v.log_probs},
+                          {"rounds", r.rounds}, {"prompts_per_round", r.prompts_per_round}, {"num_samples", r.num_samples}, {"learning_rate", s.learning_rate}, {"lr_scheduler_type", s.lr_scheduler_type}, {"warmup_ratio", s.warmup_ratio},
                           {"epochs", s.num_train_epochs}, {"batch", s.batch()}, {"judge", r.sampling.judge}, {"eval_samples", r.sampling.eval_samples},
                           {"max_new_tokens", r.sampling.max_new_tokens}, {"seed", seed}};
   return {s.output_dir, described, [s, r] {
@@ -72,11 +71,7 @@ std::vector<variant> variants(world const& w) {
           {.name = "null of 0.3", .beta = null(0.3)},
           {.name = "APO 0.5", .alpha = 0.5},
           {.name = "null of 0.5", .beta = null(0.5)},
-          {.name = "APO 0.3 log-probs", .alpha = 0.3, .log_probs = true},
-          {.name = "iterative IPO", .loss = "ipo", .drawn = false},
-          {.name = "APO 0.3 IPO", .loss = "ipo", .alpha = 0.3, .drawn = false},
-          {.name = "iterative SPPO", .loss = "sppo_hard", .drawn = false},
-          {.name = "APO 0.3 SPPO", .loss = "sppo_hard", .alpha = 0.3, .drawn = false}};
+          {.name = "APO 0.3 log-probs", .alpha = 0.3, .log_probs = true}};
 }
 
 std::vector<method> measure(world const& w) {
@@ -86,7 +81,7 @@ std::vector<method> measure(world const& w) {
     for (variant const& v : all) jobs.push_back(job_of(w, v, seed));
   std::vector<json> const figures = run_jobs(jobs, "runs", w.at_once, w.given.fresh);
   std::vector<method> methods;
-  for (variant const& v : all) methods.push_back({.name = v.name, .runs = {}, .effective_beta = 0, .drawn = v.drawn});
+  for (variant const& v : all) methods.push_back({.name = v.name, .runs = {}});
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     method& m = methods[i % all.size()];
     m.effective_beta = figures[i].at("effective_beta").get<double>();
@@ -116,9 +111,6 @@ std::vector<claim> claims_of(std::vector<method> const& methods) {
   }
   if (method const* const exact = find("APO 0.3 log-probs"))
     claims.push_back(equal("Extrapolating log-probabilities equals extrapolating weights, at alpha 0.3", reward_difference(*exact, *find("APO 0.3"))));
-  for (std::string const loss : {"IPO", "SPPO"})
-    if (method const* const apo = find("APO 0.3 " + loss))
-      claims.push_back(above("With the loss of " + loss + ", APO 0.3 ends at a higher reward than alpha 0", reward_difference(*apo, *find("iterative " + loss))));
   return claims;
 }
 
@@ -129,11 +121,13 @@ void work(options const& given) {
                  "Accelerated preference optimization with fresh samples: each round samples 4 completions a prompt from the anchor, pairs the best with "
                  "the worst, trains, and extrapolates. All methods have the same rounds, prompts, samples and gradient steps. The null baseline is iterative "
                  "DPO with the beta that APO amounts to under exact dynamics.",
-             .how_chosen = w.name == "tiny" ? "Settings: 6 rounds of all 96 prompts, batch 16, 2 epochs a round, AdamW at 2e-4 constant, beta 0.3. Learning rate and beta were "
-                                              "chosen on one seed with iterative DPO, of 1e-4, 2e-4 and 3e-4, and 0.3 and 0.5, as those whose reward rises in every round."
-                                            : "Settings: 3 rounds of 24 prompts, batch 4, 1 epoch a round, AdamW at 2e-5 constant, beta 0.1; nothing was tuned.",
+             .how_chosen = w.name == "tiny" ? "Settings: 8 rounds of all 96 prompts, batch 16, 2 epochs a round, AdamW at 1e-4 with a warmup over a fifth of each round and a cosine, beta 0.3. "
+                                              "The schedule was chosen so that no round undoes what was learned: at 2e-4 without warmup, one to three seeds of five fall by half a "
+                                              "point or more in some round with every method, and recover or don't."
+                                            : "Settings: 3 rounds of 16 prompts, batch 4, 1 epoch a round, AdamW at 5e-5 constant, beta 0.1; nothing was tuned.",
              .where = &w, .methods = measure(w), .claims = {}};
   f.claims = claims_of(f.methods);
+  if (given.quick) f.how_chosen = "A quick run, to see that it works: few rounds, few samples, few methods.";
   f.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   write_report(f);
 }
