@@ -3,26 +3,10 @@
 # Measures kedge generate and transformers' generate side by side, in one run: ./dev bench --against transformers [ARG...];
 # `--help` lists the arguments.
 #
-# KEDGE_PROGRAM  the program                  (build/bin/kedge)
-# KEDGE_MODEL    SmolLM2-135M-Instruct, GGUF  (.deps/smollm2-135m-instruct.gguf)
-# KEDGE_PYTHON   a Python that has what tests/golden/requirements.txt names; without it one is set up in .deps/trl, which
-#                downloads some gigabytes once
+# What can be set: bench/python_side.sh
 # KEDGE_LLAMA_PYTHON  a Python that has llama-cpp-python, gguf and numpy; only for `--sides … llama.cpp`
 set -euo pipefail
-root=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
-export KEDGE_PROGRAM=${KEDGE_PROGRAM:-$root/build/bin/kedge}
-export KEDGE_MODEL=${KEDGE_MODEL:-$root/.deps/smollm2-135m-instruct.gguf}
-pins=$root/tests/golden/requirements.txt
-
-if [[ -z ${KEDGE_PYTHON:-} ]]; then
-  environment=$root/.deps/trl
-  KEDGE_PYTHON=$environment/bin/python
-  if ! cmp -s "$pins" "$environment/.pins"; then
-    printf 'against_transformers: setting up transformers in %s (once)\n' "$environment" >&2
-    rm -rf "$environment"
-    python3 -m venv "$environment"
-    "$KEDGE_PYTHON" -m pip install --quiet --disable-pip-version-check --requirement "$pins"
-    cp "$pins" "$environment/.pins"
-  fi
-fi
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$(readlink -f "$0")")/python_side.sh"
+need_python transformers
 exec "$KEDGE_PYTHON" "$root/bench/against_transformers.py" "$@"
