@@ -19,8 +19,10 @@
 #include <kedge/llm/train/settings.hpp>
 
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 using namespace kedge::llm;
+using kedge::testing::scratch_folder;
 using kedge::testing::WithinAbs;
 
 namespace {
@@ -48,26 +50,6 @@ std::vector<json> read_lines(fs::path const& path) {
   REQUIRE(in);
   return read_lines(in);
 }
-
-// A folder that goes away with the test.
-class scratch {
- public:
-  scratch() {
-    std::string name = (fs::temp_directory_path() / "kedge-golden-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  scratch(scratch const&) = delete;
-  scratch& operator=(scratch const&) = delete;
-  ~scratch() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  [[nodiscard]] fs::path operator/(char const* name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
 
 struct opened {
   transformer_config config;
@@ -223,7 +205,7 @@ TEST_CASE("training follows TRL step by step with every loss and schedule", "[go
     // What kedge does not train with.
     if (name == "moving reference" || name == "length desensitised" || name == "weighted pairs") continue;
     INFO(name);
-    scratch const folder;
+    scratch_folder const folder;
     training_settings settings = as_settings(run.at("settings"));
     settings.model = golden / "tiny" / run.at("model").get<std::string>();
     settings.dataset = {golden / "tiny" / run.at("dataset").get<std::string>()};
@@ -248,7 +230,7 @@ TEST_CASE("fifty pairs of the real model score within two thousandths of a nat o
 }
 
 TEST_CASE("four steps of the real model follow TRL's loss within 1e-4 and its gradient norm within one percent", "[golden][model]") {
-  scratch const folder;
+  scratch_folder const folder;
   training_settings settings;
   settings.model = std::getenv("KEDGE_TEST_MODEL");
   settings.dataset = {fs::path(KEDGE_PROJECT_DIR) / "examples" / "data" / "sentiment-train.jsonl"};

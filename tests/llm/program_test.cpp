@@ -2,11 +2,7 @@
 
 // The program from the outside: exit codes, one clear line for each thing that is wrong, and what an interrupt leaves.
 
-#include <sys/wait.h>
-
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -14,46 +10,21 @@
 #include <string>
 
 #include "support/catch.hpp"
+#include "support/program.hpp"
 #include "support/scratch_folder.hpp"
 
 namespace fs = std::filesystem;
-using kedge::testing::contains;
-using kedge::testing::scratch_folder;
+using namespace kedge::testing;
 
 namespace {
 
 fs::path const tiny = fs::path(KEDGE_TESTS_DIR) / "golden/tiny";
-
-struct outcome {
-  int code = 0;
-  std::string text;  ///< standard output and error
-};
-
-outcome shell(std::string const& command) {
-  outcome result;
-  std::FILE* const pipe = popen((command + " 2>&1").c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::array<char, 4096> buffer{};
-  while (std::size_t const n = std::fread(buffer.data(), 1, buffer.size(), pipe)) result.text.append(buffer.data(), n);
-  int const status = pclose(pipe);
-  result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return result;
-}
-
-std::string quoted(fs::path const& path) { return "'" + path.string() + "'"; }
 
 outcome kedge_program(std::string const& arguments) { return shell(quoted(KEDGE_PROGRAM) + " " + arguments); }
 
 std::string dpo(fs::path const& output, std::string const& more) {
   return "dpo --model_name_or_path " + quoted(tiny / "tied") + " --dataset " + quoted(tiny / "pairs.jsonl") + " --output_dir " + quoted(output) +
          " --dtype float32 --learning_rate 1e-3 " + more;
-}
-
-void check_one_line(outcome const& result, int code, std::string const& part) {
-  INFO(result.text);
-  CHECK(result.code == code);
-  CHECK_THAT(result.text, contains(part));
-  CHECK(std::count(result.text.begin(), result.text.end(), '\n') == 1);
 }
 
 }  // namespace

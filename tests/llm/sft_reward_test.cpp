@@ -19,11 +19,13 @@
 #include <kedge/llm/train/sft.hpp>
 
 #include "support/catch.hpp"
+#include "support/json_lines.hpp"
 #include "support/scratch_folder.hpp"
 
 using namespace kedge::llm;
 using kedge::testing::contains;
 using kedge::testing::read_file;
+using kedge::testing::lines;
 using kedge::testing::scratch_folder;
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
@@ -31,13 +33,6 @@ namespace fs = std::filesystem;
 namespace {
 
 fs::path const tiny = fs::path(KEDGE_TESTS_DIR) / "golden/tiny";
-
-std::vector<json> lines(fs::path const& file) {
-  std::vector<json> all;
-  std::ifstream in(file);
-  for (std::string line; std::getline(in, line);) all.push_back(json::parse(line));
-  return all;
-}
 
 fs::path write_lines(fs::path const& file, std::vector<json> const& all) {
   std::ofstream out(file);

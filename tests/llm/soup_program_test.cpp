@@ -2,17 +2,13 @@
 
 // `kedge soup` from the outside: exit codes, one clear line for each thing that is wrong, and what an interrupt leaves.
 
-#include <sys/wait.h>
-
-#include <algorithm>
-#include <array>
-#include <cstdio>
 #include <filesystem>
 #include <string>
 
 #include <nlohmann/json.hpp>
 
 #include "support/catch.hpp"
+#include "support/program.hpp"
 #include "support/scratch_folder.hpp"
 
 namespace fs = std::filesystem;
@@ -23,30 +19,8 @@ namespace {
 fs::path const tiny = fs::path(KEDGE_TESTS_DIR) / "golden/tiny/tied";
 fs::path const recipes = fs::path(KEDGE_TESTS_DIR) / "golden/soup";
 
-struct outcome {
-  int code = 0;
-  std::string text;  ///< standard output and error
-};
-
-std::string quoted(fs::path const& path) { return "'" + path.string() + "'"; }
-
 outcome soup(std::string const& arguments, std::string const& before = "") {
-  outcome result;
-  std::string const command = "cd " + quoted(recipes) + " && " + before + quoted(KEDGE_PROGRAM) + " soup " + arguments + " 2>&1";
-  std::FILE* const pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::array<char, 4096> buffer{};
-  while (std::size_t const n = std::fread(buffer.data(), 1, buffer.size(), pipe)) result.text.append(buffer.data(), n);
-  int const status = pclose(pipe);
-  result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return result;
-}
-
-void check_one_line(outcome const& result, int code, std::string const& part) {
-  INFO(result.text);
-  CHECK(result.code == code);
-  CHECK_THAT(result.text, contains(part));
-  CHECK(std::count(result.text.begin(), result.text.end(), '\n') == 1);
+  return shell("cd " + quoted(recipes) + " && " + before + quoted(KEDGE_PROGRAM) + " soup " + arguments);
 }
 
 }  // namespace

@@ -15,9 +15,11 @@
 #include <kedge/llm/train/settings.hpp>
 
 #include "support/catch.hpp"
+#include "support/json_lines.hpp"
 #include "support/scratch_folder.hpp"
 
 using namespace kedge::llm;
+using kedge::testing::lines;
 using kedge::testing::scratch_folder;
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
@@ -41,13 +43,6 @@ training_settings settings_for(fs::path const& output, std::string const& model 
   s.lr_scheduler_type = "constant";
   s.quiet = true;
   return s;
-}
-
-std::vector<json> lines(fs::path const& file) {
-  std::vector<json> all;
-  std::ifstream in(file);
-  for (std::string line; std::getline(in, line);) all.push_back(json::parse(line));
-  return all;
 }
 
 std::string weights_of(fs::path const& run) { return kedge::testing::read_file(run / "model.safetensors"); }
