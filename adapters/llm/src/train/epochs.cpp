@@ -2,24 +2,16 @@
 #include "epochs.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <numeric>
-#include <random>
 
 #include <kedge/llm/train/lr_schedule.hpp>
 
+#include "shuffle.hpp"
+#include "stop_watch.hpp"
+
 namespace kedge::llm {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-// Fisher–Yates with a generator of our own seed: the same order with every standard library.
-void shuffle(std::vector<std::size_t>& order, std::mt19937_64 random) {
-  for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random() % i]);
-}
 
 lr_schedule schedule_of(run_settings const& s, std::size_t total) {
   std::size_t const warmup =
@@ -59,7 +51,7 @@ kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size
   std::size_t const batch = settings_.batch(), per_epoch = (examples + batch - 1) / batch, total = steps(examples);
   lr_schedule const schedule = schedule_of(settings_, run_steps_.value_or(total));
   while (inside->step < total) {
-    auto const begin = std::chrono::steady_clock::now();
+    stop_watch const watch;
     std::vector<std::size_t> const places = order(round, inside->step / per_epoch, examples);
     std::size_t const first = inside->step % per_epoch * batch;
     at::_foreach_zero_(gradient);
@@ -73,7 +65,7 @@ kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size
     report.step = ++inside->step;
     report.steps = total;
     report.epoch = static_cast<double>(inside->step) / static_cast<double>(per_epoch);
-    seconds += seconds_since(begin);
+    seconds += watch.seconds();
     if (!on_step(report)) return kedge::status::stopped;
   }
   if (run_steps_)

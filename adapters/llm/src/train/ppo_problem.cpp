@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ppo_problem.hpp"
 
-#include <chrono>
 #include <cmath>
 #include <numeric>
 
 #include <kedge/llm/files/error.hpp>
+
+#include "stop_watch.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -204,12 +205,12 @@ kedge::status ppo_problem::solve(pack& theta, std::vector<rollout> const& rollou
   report_objective(rollouts, reference);
   std::vector<double> values;
   if (models_.has_values()) {
-    auto const begin = std::chrono::steady_clock::now();
+    stop_watch const watch;
     std::size_t const first = models_.critic ? models_.policy_size : 0;
     causal_lm const& model = models_.critic ? *models_.critic : *models_.shared;
     pack const weights = model.weights_for(part_of(theta, first, theta.size() - first));
     values = rollout_rows(model, weights, prompts_, rollouts, settings_.compute.micro_batch_tokens).value;
-    solver.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    solver.seconds += watch.seconds();
   }
   token_targets const targets = this->targets(rollouts, reference, values);
   double const share = 1 / static_cast<double>(solver.steps(rollouts.size()));

@@ -123,7 +123,7 @@ class ppo_run {
       checkpoint const source = checkpoint::open(settings_.value_model);
       if (!read_config(source.config, source.path().string()).scalar_head)
         throw error(settings_.value_model + ": not a reward model; --value_model takes separate, shared, or the folder of one");
-      for (at::Tensor const& t : load_parameters(source, models_.critic->config())) theta.push_back(t.to(theta.front().options()));
+      for (at::Tensor const& t : master_weights(load_parameters(source, models_.critic->config()), session_.compute)) theta.push_back(t);
     }
     return theta;
   }
@@ -172,13 +172,8 @@ class ppo_run {
 
   void evaluate() {
     if (!evaluator_) return;
-    policy_evaluation const e = evaluator_->measure(models_.policy.weights_for(part_of(state_.theta, 0, models_.policy_size)), state_.round);
-    evaluations_.push_back(e);
-    write_samples(settings_.output_dir, e.round, evaluator_->prompts(), evaluator_->last);
-    json line{{"step", host_.log().global_step()}};
-    line.update(as_json(e));
-    host_.log().record(line);
-    host_.log().say(sentence(e));
+    evaluations_.push_back(
+        evaluate_policy(*evaluator_, models_.policy.weights_for(part_of(state_.theta, 0, models_.policy_size)), state_.round, settings_.output_dir, host_.log()));
   }
 
   // The policy pays less KL if it ends early: the alarm of a reference that is not the start.

@@ -2,17 +2,10 @@
 #include "preference_problem.hpp"
 
 #include <algorithm>
-#include <chrono>
+
+#include "stop_watch.hpp"
 
 namespace kedge::llm {
-namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-}  // namespace
-
 pair_log_probs split_pairs(std::vector<double> const& logp) {
   pair_log_probs pairs;
   for (std::size_t i = 0; i + 1 < logp.size(); i += 2) {
@@ -58,7 +51,7 @@ std::vector<std::span<std::size_t const>> preference_problem::micro_batches(std:
 }
 
 pair_log_probs preference_problem::score(pack const& theta, std::vector<preference_pair> const& pairs) {
-  auto const begin = std::chrono::steady_clock::now();
+  stop_watch const watch;
   pack const weights = model_.weights_for(theta);
   std::vector<std::size_t> const order = solver.order(round_, 0, pairs.size());
   std::size_t const batch = settings_.batch();
@@ -73,7 +66,7 @@ pair_log_probs preference_problem::score(pack const& theta, std::vector<preferen
       }
     }
   }
-  score_seconds += seconds_since(begin);
+  score_seconds += watch.seconds();
   return result;
 }
 

@@ -267,13 +267,8 @@ class preference_run {
 
   void evaluate_policy() {
     if (!evaluator_) return;
-    policy_evaluation const e = evaluator_->measure(model_.weights_for(state_.theta), state_.round);
-    policy_evaluations_.push_back(e);
-    write_samples(settings_.output_dir, e.round, evaluator_->prompts(), evaluator_->last);
-    json line{{"step", host_.log().global_step()}};
-    line.update(as_json(e));
-    host_.log().record(line);
-    host_.log().say(sentence(e));
+    policy_evaluations_.push_back(
+        llm::evaluate_policy(*evaluator_, model_.weights_for(state_.theta), state_.round, settings_.output_dir, host_.log()));
   }
 
   [[nodiscard]] double effective_beta() const { return llm::effective_beta(round_settings_, round_count(), settings_.loss.beta); }

@@ -83,8 +83,7 @@ std::vector<pack> load_members(std::vector<std::filesystem::path> const& models,
   for (auto const& path : models) {
     checkpoint const source = checkpoint::open(path);
     require_same_model(source, policy);
-    pack& theta = members.emplace_back(load_parameters(source, policy.config));
-    for (at::Tensor& t : theta) t = t.to(policy.compute.device, policy.compute.type == at::kDouble ? at::kDouble : at::kFloat);
+    members.push_back(master_weights(load_parameters(source, policy.config), policy.compute));
   }
   return members;
 }

@@ -85,8 +85,7 @@ class reward_run {
     transformer_config head = opened_.config;
     head.layers = 0;
     theta.push_back(initial_parameters(head, opened_.source.config.value("initializer_range", 0.02), settings_.seed).back());
-    for (at::Tensor& t : theta) t = t.to(opened_.compute.device, opened_.compute.type == at::kDouble ? at::kDouble : at::kFloat);
-    return theta;
+    return master_weights(std::move(theta), opened_.compute);
   }
 
   [[nodiscard]] std::vector<preference_pair> read(std::filesystem::path const& file, std::size_t most) const {

@@ -2,7 +2,6 @@
 #include "rollout.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <memory>
 #include <numeric>
@@ -12,12 +11,11 @@
 #include <kedge/llm/train/judge.hpp>
 #include <kedge/llm/train/reward_model.hpp>
 
+#include "shuffle.hpp"
+#include "stop_watch.hpp"
+
 namespace kedge::llm {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 std::uint64_t mixed(std::uint64_t seed, std::uint64_t stream) {
   std::seed_seq words{seed, stream};
@@ -56,7 +54,7 @@ rollout_source::rollout_source(session const& s, causal_lm const& model, on_poli
 
 std::vector<rollout> rollout_source::sample(std::span<mixture_term const> policy, std::span<std::size_t const> which, std::size_t samples,
                                             std::uint64_t stream) {
-  auto begin = std::chrono::steady_clock::now();
+  stop_watch const sampling_time;
   std::vector<std::vector<std::int32_t>> ids;
   for (std::size_t const i : which) ids.push_back(prompts_.ids[i]);
   bool stopped = false;
@@ -67,7 +65,7 @@ std::vector<rollout> rollout_source::sample(std::span<mixture_term const> policy
     stopped = !keep_going();
     return !stopped;
   });
-  sample_seconds += seconds_since(begin);
+  sample_seconds += sampling_time.seconds();
   if (stopped) throw sampling_stopped{};
   std::vector<rollout> rollouts;
   std::vector<judged> questions;
@@ -78,14 +76,14 @@ std::vector<rollout> rollout_source::sample(std::span<mixture_term const> policy
     sampled_tokens += r.tokens.size();
     questions.push_back({prompts_.examples[r.prompt].prompt, r.text});
   }
-  begin = std::chrono::steady_clock::now();
+  stop_watch const judging_time;
   std::vector<double> scores;
   try {
     scores = judge_(questions);
   } catch (error const& problem) {
     throw judge_failed(problem.what());
   }
-  judge_seconds += seconds_since(begin);
+  judge_seconds += judging_time.seconds();
   for (std::size_t i = 0; i < rollouts.size(); ++i) rollouts[i].score = scores[i];
   return rollouts;
 }
@@ -97,8 +95,7 @@ std::vector<std::size_t> rollout_source::take(std::size_t round, std::size_t cou
     if (std::size_t const needed = k / size(); taken.empty() || needed != pass) {
       pass = needed;
       std::iota(order.begin(), order.end(), std::size_t{0});
-      std::mt19937_64 random(mixed(seed_, 0x9e3779b97f4a7c15U + pass));
-      for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random() % i]);
+      shuffle(order, std::mt19937_64(mixed(seed_, 0x9e3779b97f4a7c15U + pass)));
     }
     taken.push_back(order[k % size()]);
   }

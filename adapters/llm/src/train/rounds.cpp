@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <random>
 
 #include <kedge/llm/files/error.hpp>
+
+#include "shuffle.hpp"
 
 namespace kedge::llm {
 
@@ -39,8 +40,7 @@ std::vector<std::vector<preference_pair>> cut_into_rounds(std::vector<preference
     double const sign = order == "easy-to-hard" ? 1 : -1;
     std::stable_sort(places.begin(), places.end(), [&](std::size_t i, std::size_t j) { return sign * ease[i] > sign * ease[j]; });
   } else if (order == "random") {
-    std::mt19937_64 random(seed);
-    for (std::size_t i = places.size(); i > 1; --i) std::swap(places[i - 1], places[random() % i]);
+    shuffle(places, std::mt19937_64(seed));
   } else if (order != "given") {
     throw error("--order " + order + " is not known; use given, easy-to-hard, hard-to-easy or random");
   }

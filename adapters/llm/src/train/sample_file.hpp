@@ -2,17 +2,16 @@
 #pragma once
 
 #include <filesystem>
-#include <string>
-#include <vector>
+
+#include <kedge/llm/train/training_log.hpp>
 
 #include "rollout.hpp"
 
 namespace kedge::llm {
 
-/// samples/round-N.jsonl under a run's folder: {"prompt", "completion", "score", "tokens", "finished"} a line.
-void write_samples(std::filesystem::path const& output_dir, std::size_t round, rollout_source const& prompts, std::vector<rollout> const& rollouts);
-
-/// An evaluation as a sentence.
-[[nodiscard]] std::string sentence(policy_evaluation const& e);
+/// Measures a policy on held-out prompts and tells of it: a line of metrics.jsonl, a sentence on stderr, and under the run's folder
+/// samples/round-N.jsonl, {"prompt", "completion", "score", "tokens", "finished"} a line.
+[[nodiscard]] policy_evaluation evaluate_policy(policy_evaluator& evaluator, pack const& weights, std::size_t round,
+                                                std::filesystem::path const& output_dir, training_log& log);
 
 }  // namespace kedge::llm

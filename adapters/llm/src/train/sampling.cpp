@@ -3,8 +3,6 @@
 
 #include <unistd.h>
 
-#include <chrono>
-#include <cstdio>
 #include <numeric>
 #include <string>
 
@@ -14,25 +12,12 @@
 #include <kedge/llm/train/training_log.hpp>
 
 #include "session.hpp"
+#include "stop_watch.hpp"
 
 namespace kedge::llm {
 namespace {
 
 using json = nlohmann::ordered_json;
-
-class stop_watch {
- public:
-  [[nodiscard]] double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
-
- private:
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-};
-
-void show_progress(std::size_t done, std::size_t all, double seconds) {
-  if (done == 0) return;
-  std::fprintf(stderr, "\r\033[K%zu/%zu samples  %s left%s", done, all,
-               clock_text(seconds / static_cast<double>(done) * static_cast<double>(all - done)).c_str(), done == all ? "\r\033[K" : "");
-}
 
 double number_or(checkpoint const& source, char const* key, double fallback) {
   if (!source.generation_config.is_object()) return fallback;
@@ -89,7 +74,7 @@ generate_report generate_completions(generate_settings const& settings, std::fun
     return true;
   };
   auto const on_progress = [&](std::size_t done, std::size_t all) {
-    if (bar) show_progress(done, all, watch.seconds());
+    if (bar) show_progress(done, all, "samples", watch.seconds());
     report.interrupted = interrupt.requested();
     return !report.interrupted;
   };

@@ -3,8 +3,6 @@
 
 #include <unistd.h>
 
-#include <chrono>
-#include <cstdio>
 #include <ostream>
 
 #include <kedge/llm/files/error.hpp>
@@ -12,18 +10,9 @@
 
 #include "preference_problem.hpp"
 #include "session.hpp"
+#include "stop_watch.hpp"
 
 namespace kedge::llm {
-namespace {
-
-void show_progress(std::size_t done, std::size_t all, std::chrono::steady_clock::time_point begin) {
-  double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  std::fprintf(stderr, "\r\033[K%zu/%zu pairs  %s left%s", done, all,
-               clock_text(seconds / static_cast<double>(done) * static_cast<double>(all - done)).c_str(), done == all ? "\r\033[K" : "");
-}
-
-}  // namespace
-
 std::size_t score_preferences(score_settings const& settings, std::ostream& out) {
   if (settings.batch_size == 0) throw error("--batch_size must be at least 1");
   session const session(settings.model, settings.compute);
@@ -32,7 +21,7 @@ std::size_t score_preferences(score_settings const& settings, std::ostream& out)
   causal_lm const model(session.config, session.compute);
   pack const weights = model.weights_for(session.load());
   bool const bar = !settings.quiet && isatty(STDERR_FILENO) != 0;
-  auto const begin = std::chrono::steady_clock::now();
+  stop_watch const watch;
   for (std::size_t first = 0; first < pairs.size(); first += settings.batch_size) {
     std::vector<preference_pair> const batch(pairs.begin() + static_cast<std::ptrdiff_t>(first),
                                              pairs.begin() + static_cast<std::ptrdiff_t>(std::min(pairs.size(), first + settings.batch_size)));
@@ -45,7 +34,7 @@ std::size_t score_preferences(score_settings const& settings, std::ostream& out)
                                     {"tokens_prompt", batch[i].prompt.size()}}
                  .dump()
           << '\n';
-    if (bar) show_progress(first + batch.size(), pairs.size(), begin);
+    if (bar) show_progress(first + batch.size(), pairs.size(), "pairs", watch.seconds());
     if (!out) throw error("the scores can't be written; is the disk full?");
   }
   return pairs.size();

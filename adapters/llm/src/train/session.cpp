@@ -124,8 +124,9 @@ std::vector<demonstration_ids> session::read_demonstrations(std::filesystem::pat
   return encoded;
 }
 
-pack session::load() const {
-  pack theta = load_parameters(source, config);
+pack session::load() const { return master_weights(load_parameters(source, config), compute); }
+
+pack master_weights(pack theta, compute_settings const& compute) {
   for (at::Tensor& t : theta) t = t.to(compute.device, compute.type == at::kDouble ? at::kDouble : at::kFloat);
   return theta;
 }

@@ -59,6 +59,9 @@ class session {
   compute_settings compute;
 };
 
+/// Parameters as masters of a computation: on its device, fp32, or fp64 where it computes in that.
+[[nodiscard]] pack master_weights(pack theta, compute_settings const& compute);
+
 /// The log-probabilities of all pairs, in file order, in batches of `batch` pairs.
 [[nodiscard]] pair_log_probs score_in_order(causal_lm const& model, pack const& weights, std::vector<preference_pair> const& pairs,
                                             std::size_t batch, std::size_t micro_batch_tokens);

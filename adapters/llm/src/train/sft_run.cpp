@@ -99,9 +99,7 @@ session open(sft_settings const& s) {
 pack start_of(session const& opened, sft_settings const& s) {
   if (!s.model.empty()) return opened.load();
   double const range = opened.source.config.value("initializer_range", 0.02);
-  pack theta = initial_parameters(opened.config, range, s.seed);
-  for (at::Tensor& t : theta) t = t.to(opened.compute.device, opened.compute.type == at::kDouble ? at::kDouble : at::kFloat);
-  return theta;
+  return master_weights(initial_parameters(opened.config, range, s.seed), opened.compute);
 }
 
 }  // namespace

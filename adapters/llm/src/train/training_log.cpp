@@ -35,6 +35,12 @@ std::string clock_text(double seconds) {
   return text.data();
 }
 
+void show_progress(std::size_t done, std::size_t all, char const* what, double seconds) {
+  if (done == 0) return;
+  std::fprintf(stderr, "\r\033[K%zu/%zu %s  %s left%s", done, all, what,
+               clock_text(seconds / static_cast<double>(done) * static_cast<double>(all - done)).c_str(), done == all ? "\r\033[K" : "");
+}
+
 void step_report::add(std::string_view name, double value, double share) {
   auto const found = std::find_if(metrics.begin(), metrics.end(), [&](metric const& m) { return m.name == name; });
   (found == metrics.end() ? metrics.emplace_back(metric{std::string(name), 0}) : *found).value += share * value;

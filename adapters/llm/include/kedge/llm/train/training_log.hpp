@@ -81,4 +81,7 @@ class training_log {
 /// "1:02:03" or "02:03".
 [[nodiscard]] std::string clock_text(double seconds);
 
+/// "12/48 pairs  00:31 left" over the last line of stderr; wiped when all are done.
+void show_progress(std::size_t done, std::size_t all, char const* what, double seconds);
+
 }  // namespace kedge::llm
