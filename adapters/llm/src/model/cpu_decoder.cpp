@@ -77,7 +77,7 @@ class cpu_decoder final : public decoder {
     team_.run_for(T * parameters_, [&] {
       embed(batch);
       for (std::size_t i = 0; i < layers_.size(); ++i) layer(batch, i);
-      team_.each(R, 1, [&](std::size_t r) { normalise(&s_.x[as_size(batch.rows[r]) * hidden_], final_norm_, &s_.h[r * hidden_]); });
+      team_.each(R, [&](std::size_t r) { normalise(&s_.x[as_size(batch.rows[r]) * hidden_], final_norm_, &s_.h[r * hidden_]); });
       multiply(head_, s_.h.data(), R, out, V + apart, panel_end::store);
     });
     return s_.logits.narrow(0, 0, static_cast<std::int64_t>(R)).narrow(1, 0, c_.vocabulary);
@@ -119,7 +119,7 @@ class cpu_decoder final : public decoder {
   // What follows runs on every thread of the team.
 
   void embed(step_batch const& batch) {
-    team_.each(batch.size(), 4, [&](std::size_t t) {
+    team_.each(batch.size(), [&](std::size_t t) {
       std::size_t const first = as_size(batch.tokens[t]) * hidden_;
       float* const x = &s_.x[t * hidden_];
       if (bf16_)
@@ -134,19 +134,24 @@ class cpu_decoder final : public decoder {
   }
 
   void multiply(packed_matrix const& m, float const* x, std::size_t rows, float* y, std::size_t y_stride, panel_end end) {
-    std::size_t const chunk = std::max<std::size_t>(1, m.panels() / (as_size(team_.size()) * 8));
-    team_.each(m.panels(), chunk, [&](std::size_t p) { kernels_.multiply(m.product(p, x, rows, y, y_stride, end)); });
+    thread_local std::vector<float> wide;
+    if (wide.size() < m.in() * panel_width) wide.resize(m.in() * panel_width);
+    team_.each(m.panels(), [&](std::size_t p) {
+      panel_product product = m.product(p, x, rows, y, y_stride, end);
+      product.wide = wide.data();
+      kernels_.multiply(product);
+    });
   }
 
   void layer(step_batch const& batch, std::size_t i) {
     packed_layer const& w = layers_[i];
     std::size_t const T = batch.size(), width = (heads_ + 2 * kv_heads_) * d_, inner = as_size(c_.intermediate);
-    team_.each(T, 4, [&](std::size_t t) { normalise(&s_.x[t * hidden_], w.input_norm, &s_.h[t * hidden_]); });
+    team_.each(T, [&](std::size_t t) { normalise(&s_.x[t * hidden_], w.input_norm, &s_.h[t * hidden_]); });
     multiply(w.qkv, s_.h.data(), T, s_.qkv.data(), width, panel_end::store);
-    team_.each(T, 4, [&](std::size_t t) { keep(batch, i, t, &s_.qkv[t * width]); });
-    team_.each(T * kv_heads_, 2, [&](std::size_t j) { attend(batch, i, j / kv_heads_, j % kv_heads_); });
+    team_.each(T, [&](std::size_t t) { keep(batch, i, t, &s_.qkv[t * width]); });
+    team_.each(T * kv_heads_, [&](std::size_t j) { attend(batch, i, j / kv_heads_, j % kv_heads_); });
     multiply(w.o, s_.attended.data(), T, s_.x.data(), hidden_, panel_end::add);
-    team_.each(T, 4, [&](std::size_t t) { normalise(&s_.x[t * hidden_], w.post_norm, &s_.h[t * hidden_]); });
+    team_.each(T, [&](std::size_t t) { normalise(&s_.x[t * hidden_], w.post_norm, &s_.h[t * hidden_]); });
     multiply(w.gate_up, s_.h.data(), T, s_.inner.data(), inner, panel_end::swiglu);
     multiply(w.down, s_.inner.data(), T, s_.x.data(), hidden_, panel_end::add);
   }

@@ -36,30 +36,40 @@ __m512 silu(__m512 x) {
   return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1), exp_of(_mm512_sub_ps(_mm512_setzero_ps(), x))));
 }
 
+// Where the 32 weights of a k come from. Widening costs two of 26 instructions that compete for the multipliers: the first
+// block of rows leaves fp32 weights behind for the others.
+enum class weights_from { fp32, bf16, bf16_and_keep };
+
 // acc[r] += x[r, k] · panel[k], k = 0 … in − 1. Rows are reached from every third one, which leaves registers for addresses.
 // The panel behind this one is asked for meanwhile, a share of it for each block of rows: hardware stops at every 4 KiB.
-template <std::size_t Rows, bool Bf16>
-void accumulate(panel_product const& p, std::size_t first, __m512 (&acc)[Rows][2]) {
-  constexpr std::size_t word = Bf16 ? 2 : 4;
-  std::size_t const panel_bytes = p.in * panel_width * word, ahead = panel_width * word * Rows / p.rows;
+// Inlined always: as a function of its own it would keep the sums in memory.
+template <std::size_t Rows, weights_from From>
+[[gnu::always_inline]] inline void accumulate(panel_product const& p, std::size_t first, __m512 (&acc)[Rows][2]) {
+  std::size_t const word = p.bf16 ? 2 : 4, panel_bytes = p.in * panel_width * word, ahead = panel_width * word * Rows / p.rows;
   char const* next = static_cast<char const*>(p.panel) + panel_bytes + panel_bytes * first / p.rows;
   constexpr std::size_t bases = (Rows + 2) / 3;
   float const* base[bases];
   for (std::size_t i = 0; i < bases; ++i) base[i] = p.x + (first + 3 * i) * p.x_stride;
-  auto const* weights = static_cast<float const*>(p.panel);
+  auto const* weights = From == weights_from::fp32 && p.bf16 ? p.wide : static_cast<float const*>(p.panel);
+  float* wide = p.wide;
   for (std::size_t k = 0; k < p.in; ++k) {
     __m512 low, high;
     _mm_prefetch(next, _MM_HINT_T1);
     next += ahead;
-    if constexpr (Bf16) {
+    if constexpr (From == weights_from::fp32) {
+      low = _mm512_loadu_ps(weights);
+      high = _mm512_loadu_ps(weights + lanes);
+      weights += 2 * lanes;
+    } else {
       __m512i const both = _mm512_loadu_si512(weights);
       low = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
       high = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000U))));
       weights += lanes;
-    } else {
-      low = _mm512_loadu_ps(weights);
-      high = _mm512_loadu_ps(weights + lanes);
-      weights += 2 * lanes;
+    }
+    if constexpr (From == weights_from::bf16_and_keep) {
+      _mm512_storeu_ps(wide, low);
+      _mm512_storeu_ps(wide + lanes, high);
+      wide += 2 * lanes;
     }
 #pragma GCC unroll 12
     for (std::size_t r = 0; r < Rows; ++r) {
@@ -72,12 +82,12 @@ void accumulate(panel_product const& p, std::size_t first, __m512 (&acc)[Rows][2
 
 __mmask16 first_lanes(std::size_t n) { return n >= lanes ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1U << n) - 1); }
 
-template <std::size_t Rows, bool Bf16>
+template <std::size_t Rows, bool Bf16, weights_from From>
 void multiply_rows(panel_product const& p, std::size_t first) {
   __m512 acc[Rows][2];
 #pragma GCC unroll 12
   for (std::size_t r = 0; r < Rows; ++r) acc[r][0] = acc[r][1] = _mm512_setzero_ps();
-  accumulate<Rows, Bf16>(p, first, acc);
+  accumulate<Rows, From>(p, first, acc);
   __mmask16 const low = first_lanes(p.columns), high = first_lanes(p.columns > lanes ? p.columns - lanes : 0);
 #pragma GCC unroll 12
   for (std::size_t r = 0; r < Rows; ++r) {
@@ -95,19 +105,27 @@ void multiply_rows(panel_product const& p, std::size_t first) {
   }
 }
 
-template <bool Bf16, std::size_t Rows>
+template <bool Bf16, weights_from From, std::size_t Rows>
 void multiply_up_to(panel_product const& p, std::size_t first, std::size_t rows) {
-  if (rows == Rows) return multiply_rows<Rows, Bf16>(p, first);
-  if constexpr (Rows > 1) multiply_up_to<Bf16, Rows - 1>(p, first, rows);
+  if (rows == Rows) return multiply_rows<Rows, Bf16, From>(p, first);
+  if constexpr (Rows > 1) multiply_up_to<Bf16, From, Rows - 1>(p, first, rows);
 }
 
 // Blocks of rows as equal as can be: 13 rows are 7 and 6, not 12 and 1.
 template <bool Bf16>
 void multiply_all(panel_product const& p) {
+  using enum weights_from;
   std::size_t const blocks = (p.rows + most_rows - 1) / most_rows;
   for (std::size_t b = 0; b < blocks; ++b) {
-    std::size_t const begin = p.rows * b / blocks, end = p.rows * (b + 1) / blocks;
-    multiply_up_to<Bf16, most_rows>(p, begin, end - begin);
+    std::size_t const begin = p.rows * b / blocks, rows = p.rows * (b + 1) / blocks - begin;
+    if constexpr (Bf16) {
+      if (blocks == 1) return multiply_up_to<true, bf16, most_rows>(p, begin, rows);
+      if (b == 0) {
+        multiply_up_to<true, bf16_and_keep, most_rows>(p, begin, rows);
+        continue;
+      }
+    }
+    multiply_up_to<Bf16, fp32, most_rows>(p, begin, rows);
   }
 }
 
@@ -134,12 +152,23 @@ void score_page(grouped_attention const& a, std::size_t first_head, std::size_t 
   __m512 sum[Heads][2];
   for (auto& s : sum) s[0] = s[1] = _mm512_setzero_ps();
   float const* const q = a.q + first_head * a.d;
-  for (std::size_t i = 0; i < a.d; i += 2)
+  // A page is read once a step and has left the caches since: this one's values and the next one's keys are asked for meanwhile.
+  constexpr std::size_t line = lanes * (Bf16 ? 2 : 4);
+  auto const* values = static_cast<char const*>(a.pages[page]) + a.d * line;
+  auto const* next = (page + 1) * lanes < a.keys ? static_cast<char const*>(a.pages[page + 1]) : values;
+  for (std::size_t i = 0; i < a.d; i += 2) {
+    _mm_prefetch(values + i * line, _MM_HINT_T0);
+    _mm_prefetch(next + i * line, _MM_HINT_T0);
+    if constexpr (!Bf16) {
+      _mm_prefetch(values + (i + 1) * line, _MM_HINT_T0);
+      _mm_prefetch(next + (i + 1) * line, _MM_HINT_T0);
+    }
     for (std::size_t chain = 0; chain < 2; ++chain) {
       __m512 const keys = load<Bf16>(a.pages[page], (i + chain) * lanes);
 #pragma GCC unroll 4
       for (std::size_t h = 0; h < Heads; ++h) sum[h][chain] = _mm512_fmadd_ps(_mm512_set1_ps(q[h * a.d + i + chain]), keys, sum[h][chain]);
     }
+  }
   __mmask16 const seen = first_lanes(a.keys - page * lanes);
   for (std::size_t h = 0; h < Heads; ++h)
     _mm512_storeu_ps(a.scores + (first_head + h) * stride + page * lanes,

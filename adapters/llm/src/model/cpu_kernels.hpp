@@ -25,6 +25,7 @@ struct panel_product {
   float* y;             ///< [rows, columns], y_stride numbers apart
   std::size_t y_stride, columns;
   panel_end end;
+  float* wide;          ///< scratch for bf16 weights of more than 12 rows, [in][panel_width]
   bool bf16;            ///< weights are bf16, and products are rounded to it, as are silu and its product
 };
 

@@ -189,7 +189,7 @@ class sampling_run {
       s.result.finished = std::find(settings_.stop_tokens.begin(), settings_.stop_tokens.end(), drawn.token) != settings_.stop_tokens.end();
     };
     // A logit takes an exponential, about ten multiply-adds.
-    team_.run_for(10 * n * static_cast<std::size_t>(logits.size(1)), [&] { team_.each(n, 1, one); });
+    team_.run_for(10 * n * static_cast<std::size_t>(logits.size(1)), [&] { team_.each(n, one); });
   }
 
   token_draw draw_from(at::Tensor const& logits, std::size_t row, double u) const {

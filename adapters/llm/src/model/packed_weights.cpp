@@ -36,7 +36,7 @@ void pack_panels(std::size_t panels, std::size_t in, Element* to, Row const& row
     for (std::size_t j = 0; j < panel_width; ++j) rows[j] = static_cast<Element const*>(row(p * panel_width + j));
     pack_panel(rows, in, to + p * panel_width * in);
   };
-  team.run([&] { team.each(panels, 4, one); });
+  team.run([&] { team.each(panels, one); });
 }
 
 // Buffers given back, by size.
@@ -130,6 +130,7 @@ panel_product packed_matrix::product(std::size_t panel, float const* x, std::siz
           .y_stride = y_stride,
           .columns = std::min(width_, outputs_ - panel * width_),
           .end = end,
+          .wide = nullptr,
           .bf16 = bf16_};
 }
 

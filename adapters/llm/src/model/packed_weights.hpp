@@ -49,7 +49,8 @@ class packed_matrix {
   }
 
   [[nodiscard]] std::size_t panels() const { return panels_; }
-  /// The product of one panel with x [rows, in], y [rows, outputs].
+  [[nodiscard]] std::size_t in() const { return in_; }
+  /// The product of one panel with x [rows, in], y [rows, outputs]; the scratch is the caller's to set.
   [[nodiscard]] panel_product product(std::size_t panel, float const* x, std::size_t rows, float* y, std::size_t y_stride, panel_end end) const;
 
  private:

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -31,7 +33,6 @@ class thread_team {
     int const all = std::exchange(active_, 1);
     job();
     active_ = all;
-    next_.store(0, std::memory_order_relaxed);
   }
   /// run, or run_alone for less than about a tenth of a millisecond of work.
   void run_for(std::size_t multiply_adds, std::function<void()> const& job) {
@@ -42,17 +43,37 @@ class thread_team {
   /// Within run: nobody goes on before everybody is here.
   void barrier();
 
-  /// Within run: f(i) for every i < n, runs of `chunk` on the thread that comes first, then a barrier.
+  /// Within run: f(i) for every i < n < 2^24, then a barrier. Every thread begins with a range of its own, the same in every
+  /// phase of n, so that what it wrote and what it reads ahead is near; who is done takes from the ends of the others.
   template <class F>
-  void each(std::size_t n, std::size_t chunk, F const& f) {
-    for (std::size_t begin = take(chunk); begin < n; begin = take(chunk))
-      for (std::size_t i = begin; i < std::min(n, begin + chunk); ++i) f(i);
+  void each(std::size_t n, F const& f) {
+    if (active_ == 1) {
+      for (std::size_t i = 0; i < n; ++i) f(i);
+      return;
+    }
+    auto const all = static_cast<std::size_t>(active_), mine = index_;
+    unsigned const phase = generation_.load(std::memory_order_acquire);
+    open(mine, phase, n);
+    while (auto const i = take(mine, true)) f(*i);
+    for (std::size_t next = 1; next < all; ++next) {
+      std::size_t const other = (mine + next) % all;
+      open(other, phase, n);
+      while (auto const i = take(other, false)) f(*i);
+    }
     barrier();
   }
 
  private:
-  std::size_t take(std::size_t chunk) { return next_.fetch_add(chunk, std::memory_order_relaxed); }
-  void serve();
+  /// What is left of a thread's range: 16 bits of the phase it was opened in, 24 of its begin, 24 of its end. Before the first: nothing.
+  struct alignas(64) share {
+    std::atomic<std::uint64_t> left{~std::uint64_t{0}};
+  };
+
+  /// The first who comes in a phase writes the range of a thread, its owner or not.
+  void open(std::size_t whose, unsigned phase, std::size_t n);
+  /// The next of a range from its front or back, or none.
+  std::optional<std::size_t> take(std::size_t whose, bool front);
+  void serve(std::size_t index);
   void wait_for_change(std::atomic<unsigned> const& value, unsigned old) const;
 
   int size_;
@@ -60,9 +81,10 @@ class thread_team {
   std::function<void()> const* job_ = nullptr;
   std::atomic<unsigned> started_{0}, generation_{0};
   std::atomic<int> arrived_{0};
-  std::atomic<std::size_t> next_{0};  ///< reset by the last to arrive at a barrier
+  std::unique_ptr<share[]> shares_;
   std::atomic<bool> quit_{false};
   std::vector<std::thread> helpers_;
+  static inline thread_local std::size_t index_ = 0;  ///< of a helper within its team; 0 for whoever calls run
 };
 
 }  // namespace kedge::llm
