@@ -69,6 +69,7 @@ def make_large(folder, gigabytes):
                 header[f"model.layers.{layer}.{part}.weight"] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, begin + size]}
                 begin += size
         text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)  # as every writer of the format does, so that tensors are aligned
         (folder / name).mkdir()
         (folder / name / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": hidden, "num_hidden_layers": layers}))
         block = (random.standard_normal(1 << 25, dtype=numpy.float32).view(numpy.uint32) >> 16).astype(numpy.uint16)
