@@ -4,6 +4,7 @@
 
 option(KEDGE_INSTALL "Install and export the targets" ${PROJECT_IS_TOP_LEVEL})
 option(KEDGE_WERROR "Treat warnings in kedge's own sources as errors" OFF)
+option(KEDGE_FUZZ "Link the fuzz targets with libFuzzer (preset fuzz)" OFF)
 option(KEDGE_CUDA "Link LibTorch's CUDA libraries" OFF)
 
 # kedge_choice(<name> <option> <what it is> [<problem>]...): a problem is an empty string, or says what is missing and how to get it.
@@ -72,6 +73,10 @@ if(wanted)
   kedge_look_for(nlohmann_json nlohmann-json3-dev no_json)
   kedge_look_for(CLI11 libcli11-dev no_cli11)
   kedge_look_for(yaml-cpp libyaml-cpp-dev no_yaml)
+  kedge_look_for(ZLIB zlib1g-dev no_zlib)
+  kedge_look_for(zstd libzstd-dev no_zstd)
+  # Version 1.5.6 gave the libraries, shared or not, one name.
+  set(KEDGE_ZSTD $<IF:$<TARGET_EXISTS:zstd::libzstd>,zstd::libzstd,zstd::libzstd_shared>)
   # Version 0.8 gave the target a namespace.
   set(KEDGE_YAML_CPP $<IF:$<TARGET_EXISTS:yaml-cpp::yaml-cpp>,yaml-cpp::yaml-cpp,yaml-cpp>)
 endif()
@@ -87,7 +92,7 @@ kedge_choice(TORCH KEDGE_TORCH "LibTorch adapter${torch_version}" "${no_torch}")
 if(NOT KEDGE_WITH_TORCH AND NOT no_torch)
   set(no_torch "the LibTorch adapter is off (KEDGE_TORCH)")
 endif()
-kedge_choice(LLM KEDGE_LLM "language models, program kedge" "${no_torch}" "${no_json}" "${no_cli11}" "${no_yaml}")
+kedge_choice(LLM KEDGE_LLM "language models, program kedge" "${no_torch}" "${no_json}" "${no_cli11}" "${no_yaml}" "${no_zlib}" "${no_zstd}")
 
 kedge_choice(EXAMPLES KEDGE_BUILD_EXAMPLES "examples, program kedge-lab")
 

@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <thread>
 
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <zlib.h>
+#include <zstd.h>
 
 #include <kedge/llm/data/demonstrations.hpp>
 #include <kedge/llm/data/jsonl.hpp>
 #include <kedge/llm/data/preferences.hpp>
 #include <kedge/llm/data/prompts.hpp>
 #include <kedge/llm/data/report.hpp>
+#include <kedge/llm/data/shuffled_lines.hpp>
 #include <kedge/llm/files/checkpoint.hpp>
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/text/chat_template.hpp>
@@ -31,6 +38,26 @@ std::vector<preference_example> read_text(scratch_folder const& folder, std::str
                                           std::size_t* skipped = nullptr) {
   write_file(folder / "pairs.jsonl", content);
   return read_preferences(folder / "pairs.jsonl", skip, skipped);
+}
+
+std::string zstd_packed(std::string const& text) {
+  std::string out(ZSTD_compressBound(text.size()), '\0');
+  out.resize(ZSTD_compress(out.data(), out.size(), text.data(), text.size(), 3));
+  return out;
+}
+
+std::string gzipped(std::string const& text) {
+  z_stream state{};
+  deflateInit2(&state, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY);
+  std::string out(deflateBound(&state, text.size()) + 32, '\0');
+  state.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  state.avail_in = static_cast<uInt>(text.size());
+  state.next_out = reinterpret_cast<Bytef*>(out.data());
+  state.avail_out = static_cast<uInt>(out.size());
+  deflate(&state, Z_FINISH);
+  out.resize(state.total_out);
+  deflateEnd(&state);
+  return out;
 }
 
 std::vector<json> golden_lines(std::string const& name) {
@@ -117,13 +144,119 @@ TEST_CASE("a file is read whatever its line ends and blank lines and first bytes
 TEST_CASE("compressed files are unpacked on reading", "[data]") {
   scratch_folder const folder;
   write_file(folder / "pairs.jsonl", messages_line + "\n" + messages_line + "\n");
-  std::string const name = (folder / "pairs.jsonl").string();
-  REQUIRE(std::system(("gzip -k '" + name + "'").c_str()) == 0);
-  CHECK(read_preferences(name + ".gz", false).size() == 2);
-  std::string packed = read_file(name + ".gz");
-  packed.resize(packed.size() - 9);
-  write_file(name + ".gz", packed);
-  CHECK_THROWS_WITH(read_preferences(name + ".gz", false), contains("cannot be unpacked by gzip"));
+  std::string const plain = messages_line + "\n" + messages_line + "\n" + R"({"prompt": "p", "chosen": "c", "rejected": ")" + std::string(900'000, 'x') + "\"}\n";
+  for (auto const& [pack, name] : {std::pair{&gzipped, "gzip"}, {&zstd_packed, "zstd"}}) {
+    INFO(name);
+    std::string const half = pack(plain), path = (folder / name).string();
+    write_file(path, half);
+    CHECK(read_preferences(path, false).size() == 3);
+    write_file(path, half + half);  // as `cat a.gz b.gz` makes it
+    CHECK(read_preferences(path, false).size() == 6);
+    write_file(path, half.substr(0, half.size() - 9));
+    CHECK_THROWS_WITH(read_preferences(path, false), contains("cannot be unpacked") && contains("damaged or cut off"));
+    CHECK_THROWS_WITH(read_preferences(path, true), contains("cannot be unpacked"));
+    std::string broken = half;
+    broken[broken.size() / 2] = static_cast<char>(broken[broken.size() / 2] ^ 0x55);
+    write_file(path, broken);
+    CHECK_THROWS_AS(read_preferences(path, false), error);
+    write_file(path, half + "rubbish");
+    CHECK_THROWS_WITH(read_preferences(path, false), contains("cannot be unpacked"));
+  }
+  write_file(folder / "padded", gzipped(plain) + std::string(512, '\0'));
+  CHECK(read_preferences(folder / "padded", false).size() == 3);
+  write_file(folder / "x.parquet", "PAR1 and more");
+  CHECK_THROWS_WITH(read_preferences(folder / "x.parquet", false), contains("is a Parquet file") && contains("docs/data.md"));
+}
+
+TEST_CASE("every mutation of a compressed file is read or refused in one line", "[data]") {
+  scratch_folder const folder;
+  std::string const plain = messages_line + "\n" + messages_line + "\n";
+  std::size_t bad = 0;
+  for (auto const& pack : {&gzipped, &zstd_packed})
+    for (std::uint64_t seed = 0; seed < 1000; ++seed) {
+      write_file(folder / "packed", mutations(seed)(pack(plain)));
+      try {
+        bad += read_preferences(folder / "packed", seed % 2 == 0).size() > 4 ? 1U : 0U;
+      } catch (error const& refused) {
+        if (std::string_view{refused.what()}.find('\n') != std::string_view::npos) ++bad;
+      }
+    }
+  CHECK(bad == 0);
+}
+
+TEST_CASE("a hyphen is standard input whatever comes from there", "[data]") {
+  scratch_folder const folder;
+  int const before = ::dup(STDIN_FILENO);
+  for (std::string const& text : {messages_line + "\n", gzipped(messages_line + "\n"), zstd_packed(messages_line)}) {
+    write_file(folder / "in", text);
+    REQUIRE(std::freopen((folder / "in").c_str(), "r", stdin) != nullptr);
+    CHECK(read_preferences("-", false).size() == 1);
+  }
+  write_file(folder / "in", "{}\n");
+  REQUIRE(std::freopen((folder / "in").c_str(), "r", stdin) != nullptr);
+  CHECK_THROWS_WITH(read_preferences("-", false), contains("standard input:1: the key"));
+  ::dup2(before, STDIN_FILENO);
+  ::close(before);
+}
+
+TEST_CASE("a system column makes a conversation of a line", "[data]") {
+  scratch_folder const folder;
+  auto const message = [](char const* role, char const* content) { return json{{"role", role}, {"content", content}}; };
+  auto const system = message("system", "s"), user = message("user", "p"), assistant = message("assistant", "c");
+  auto const texts = read_text(folder, R"({"system": "s", "prompt": "p", "chosen": "c", "rejected": "r"})");
+  CHECK(texts[0].prompt == json::array({system, user}));
+  CHECK(texts[0].chosen == json::array({assistant}));
+  CHECK(texts[0].rejected == json::array({message("assistant", "r")}));
+  CHECK(!texts[0].extra.contains("system"));
+  for (char const* const none : {R"("")", "null"})
+    CHECK(read_text(folder, std::string{R"({"system": )"} + none + R"(, "prompt": "p", "chosen": "c", "rejected": "r"})")[0].prompt == json::array({user}));
+  json line = {{"system", "s"}, {"prompt", {user}}, {"chosen", {assistant}}, {"rejected", {assistant}}};
+  CHECK(read_text(folder, line.dump())[0].prompt == json::array({system, user}));
+  json implicit = {{"system", "s"}, {"chosen", {user, assistant}}, {"rejected", {user, message("assistant", "r")}}};
+  CHECK(read_text(folder, implicit.dump())[0].prompt == json::array({system, user}));
+  line["prompt"] = {system, user};
+  CHECK_THROWS_WITH(read_text(folder, line.dump()), contains("has a system message already"));
+  CHECK_THROWS_WITH(read_text(folder, R"({"system": 1, "prompt": "p", "chosen": "c", "rejected": "r"})"), contains("system is not a text"));
+  CHECK_THROWS_WITH(read_text(folder, R"({"system": "s", "chosen": "pc", "rejected": "pr"})"), contains("needs a prompt"));
+  write_file(folder / "d.jsonl", json{{"system", "s"}, {"prompt", "p"}, {"completion", "c"}}.dump() + "\n" +
+                                     json{{"system", "s"}, {"messages", {user, assistant}}}.dump() + "\n");
+  auto const examples = read_demonstrations(folder / "d.jsonl", false);
+  CHECK(examples[0].prompt == json::array({system, user}));
+  CHECK(examples[0].completion == json::array({assistant}));
+  CHECK(examples[1].completion == json::array({system, user, assistant}));
+  CHECK(read_prompts(folder / "d.jsonl", true)[0].prompt == json::array({system, user}));
+  write_file(folder / "d.jsonl", R"({"text": "t", "system": "s"})");
+  CHECK_THROWS_WITH(read_demonstrations(folder / "d.jsonl", false), contains("has a key 'system' too"));
+}
+
+TEST_CASE("shuffled lines are the lines of the file in an order of the seed", "[data]") {
+  scratch_folder const folder;
+  std::string text = "\xef\xbb\xbf";
+  std::vector<std::string> sorted;
+  for (int i = 0; i < 1000; ++i) sorted.push_back("{\"n\": " + std::to_string(i) + "}");
+  for (auto const& line : sorted) text += line + (line.size() % 2 == 0 ? "\r\n" : "\n\n  \n");
+  text.resize(text.size() - 1);  // the last line has no end
+  std::sort(sorted.begin(), sorted.end());
+  auto const lines_of = [&](std::string const& content, std::uint64_t seed) {
+    write_file(folder / "l", content);
+    shuffled_lines const lines(folder / "l", seed);
+    std::vector<std::string> out;
+    for (std::size_t i = 0; i < lines.size(); ++i) out.emplace_back(lines[i]);
+    return out;
+  };
+  auto const order = lines_of(text, 1);
+  CHECK(lines_of(text, 1) == order);
+  CHECK(lines_of(gzipped(text), 1) == order);
+  CHECK(lines_of(zstd_packed(text), 1) == order);
+  auto other = lines_of(text, 2);
+  CHECK(other != order);
+  std::sort(other.begin(), other.end());
+  CHECK(other == sorted);
+  std::size_t displaced = 0;
+  for (std::size_t i = 0; i < order.size(); ++i) displaced += order[i] != sorted[i] ? 1U : 0U;
+  CHECK(displaced > 900);
+  CHECK_THROWS_WITH(lines_of("\n\n", 1), contains("has no lines"));
+  CHECK_THROWS_WITH(shuffled_lines(folder / "absent", 1), contains("absent': No such file"));
 }
 
 TEST_CASE("a named pipe is read to its end", "[data]") {
@@ -285,34 +418,88 @@ TEST_CASE("demonstrations learn from the end of the prompt on", "[data]") {
 TEST_CASE("the report of a data set counts shapes and names the lines to look at", "[data]") {
   scratch_folder const folder;
   std::string const system = R"({"role": "system", "content": "s"}, {"role": "user", "content": "u"})";
-  std::string const turns = system + R"(, {"role": "assistant", "content": "a"}, {"role": "user", "content": "v"})";
+  std::string const turns = system + R"(, {"role": "assistant", "content": "a"}, {"role": "user", "content": "vé"})";
   std::string const answer = R"([{"role": "assistant", "content": "yes"}])";
-  auto const examples = read_text(
-      folder, messages_line + "\n" + messages_line + "\n" + R"({"prompt": "p", "chosen": "same", "rejected": "same"})" + "\n" +
-                  R"({"prompt": "p", "chosen": "x", "rejected": " \n", "score_chosen": 0, "score_rejected": 1})" + "\n" +
-                  "{\"prompt\": [" + turns + "], \"chosen\": " + answer +
-                  R"(, "rejected": [{"role": "assistant", "content": ""}]})");
-  std::vector<preference_pair> encoded(4);
-  for (std::size_t i = 0; i < 4; ++i) encoded[i].chosen.resize(i * 3);
-  encoded[2].truncated = true;
-  auto const report = report_on(examples, encoded);
-  CHECK(report.pairs == 5);
+  write_file(folder / "pairs.jsonl",
+             messages_line + "\n" + messages_line + "\n" + R"({"prompt": "p", "chosen": "same", "rejected": "same"})" + "\n" +
+                 R"({"prompt": "p", "chosen": "x", "rejected": " \n", "score_chosen": 0, "score_rejected": 1})" + "\n" +
+                 "{\"prompt\": [" + turns + "], \"chosen\": " + answer + R"(, "rejected": [{"role": "assistant", "content": ""}]})" +
+                 "\n{\"prompt\": \"p\"}\nnonsense\n");
+  auto const report = report_on_file(folder / "pairs.jsonl");
+  CHECK(report.kind == data_kind::pairs);
+  CHECK(report.examples == 5);
   CHECK(report.conversations == 3);
   CHECK(report.with_system == 1);
   CHECK(report.several_turns == 1);
   CHECK(report.with_scores == 3);
   CHECK(report.prompts == 3);
+  CHECK(report.chosen_longer == 1);
   CHECK(report.repeated == std::vector<std::size_t>{2});
   CHECK(report.identical == std::vector<std::size_t>{3});
   CHECK(report.empty == std::vector<std::size_t>{4, 5});
   CHECK(report.reversed == std::vector<std::size_t>{4});
-  CHECK(report.truncated == 1);
-  CHECK(report.chosen.most == 9);
-  CHECK(report.chosen.median == 3);
-  CHECK(report.chosen.mean == 4.5);
-  CHECK(report.chosen.histogram == std::vector<std::size_t>{1, 0, 1, 1, 1});
-  CHECK(to_json(report).at("chosen").at("percentile_95") == 9);
-  CHECK(report_on(examples, {}).prompt.most == 0);
+  CHECK(report.bad == 2);
+  REQUIRE(report.bad_reasons.size() == 2);
+  CHECK_THAT(report.bad_reasons[0], contains("':6: the key 'chosen' is missing"));
+  REQUIRE(report.parts.size() == 3);
+  CHECK(report.parts[0].characters.most == 5);
+  CHECK(report.parts[1].characters.histogram == std::vector<std::size_t>{0, 3, 1, 1});
+  CHECK(to_json(report).at("characters").at("chosen").at("mean") == 2.0);
+  CHECK(!to_json(report).contains("tokens"));
+}
+
+TEST_CASE("the report of a data set counts tokens and cuts as a run would", "[data]") {
+  scratch_folder const folder;
+  small_model const model;
+  auto const report = [&](std::string const& content, std::size_t max_length) {
+    write_file(folder / "d.jsonl", content);
+    report_tokens const tokens{model.words, nullptr, model.variables, max_length};
+    return report_on_file(folder / "d.jsonl", &tokens);
+  };
+  std::string const text = R"({"prompt": "The boat lay still", "chosen": " and waited", "rejected": " r"})";
+  auto const pairs = report(text + "\n" + messages_line, 0);
+  CHECK(pairs.parts[0].tokens.most == model.words.encode("The boat lay still", true).size());
+  CHECK(pairs.truncated == 0);
+  CHECK(pairs.bad == 1);  // messages, and no template
+  CHECK_THAT(pairs.bad_reasons.at(0), contains("no chat template"));
+  CHECK(to_json(pairs).at("tokens").at("rejected").at("least") > 0);
+  CHECK(report(text, pairs.parts[0].tokens.most + 1).truncated == 1);
+  auto const demonstrations = report(R"({"prompt": "The boat", "completion": " lay"})" "\n" R"({"text": "whole"})", 0);
+  CHECK(demonstrations.kind == data_kind::demonstrations);
+  CHECK(demonstrations.parts[1].tokens.most == model.words.encode("whole<|im_end|>", true).size());
+  CHECK(demonstrations.parts[0].tokens.least == 0);
+  auto const prompts = report(R"({"prompt": "The boat"})" "\n" R"({"prompt": " "})", 0);
+  CHECK(prompts.kind == data_kind::prompts);
+  CHECK(prompts.empty == std::vector<std::size_t>{2});
+  CHECK(prompts.parts.at(0).tokens.most == model.words.encode("The boat", true).size());
+  CHECK_THROWS_WITH(report(R"({"question": "q"})", 0), contains("no usable line"));
+}
+
+TEST_CASE("lengths are summarised by nearest rank and powers of two", "[data]") {
+  auto const summary = summarise_lengths({9, 0, 3, 6});
+  CHECK(summary.most == 9);
+  CHECK(summary.median == 3);
+  CHECK(summary.percentile_95 == 9);
+  CHECK(summary.mean == 4.5);
+  CHECK(summary.histogram == std::vector<std::size_t>{1, 0, 1, 1, 1});
+  CHECK(summarise_lengths({}).most == 0);
+}
+
+TEST_CASE("pairs read in one go are those read and encoded", "[data]") {
+  scratch_folder const folder;
+  small_model const model;
+  pair_encoder const encoder(model.words, nullptr, model.variables, 0);
+  std::string content;
+  for (int i = 0; i < 5000; ++i) content += json{{"prompt", "boat"}, {"chosen", " " + std::to_string(i)}, {"rejected", " r"}}.dump() + "\n";
+  content.insert(content.find('\n') + 1, messages_line + "\n{}\n");  // one that can't be encoded, one that can't be read
+  write_file(folder / "pairs.jsonl", content);
+  std::size_t skipped = 0;
+  auto const pairs = read_pairs(folder / "pairs.jsonl", encoder, true, &skipped);
+  CHECK(skipped == 2);
+  REQUIRE(pairs.size() == 5000);
+  CHECK(pairs[4500].line == 4503);
+  CHECK(pairs[4500].chosen == encode_preferences(encoder, read_preferences(folder / "pairs.jsonl", true), true)[4500].chosen);
+  CHECK_THROWS_WITH(read_pairs(folder / "pairs.jsonl", encoder, false), contains("pairs.jsonl':3: the key 'chosen' is missing"));
 }
 
 TEST_CASE("every mutation of a file of pairs is read or refused in one line", "[data]") {

@@ -33,6 +33,7 @@ int run_salsa(arguments const& args);
 int run_score(arguments const& args);
 int run_generate(arguments const& args);
 int run_soup(arguments const& args);
+int run_shuffle(arguments const& args);
 int run_tokenize(arguments const& args);
 int run_inspect(arguments const& args);
 

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstdio>
 
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/model/inspect.hpp>
 
 #include "command.hpp"
+#include "inspect_data.hpp"
 
 namespace kedge::cli {
 
 int run_inspect(arguments const& args) {
+  if (std::any_of(args.begin(), args.end(), is_data)) return inspect_data(args);
   std::filesystem::path path;
   bool json = false;
   CLI::App app("What a checkpoint is: family, shapes, stored types, parameters, tokenizer, and problems. Reads no weights.", "kedge inspect");

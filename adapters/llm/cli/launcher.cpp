@@ -18,6 +18,7 @@ namespace {
 using namespace kedge::cli;
 
 constexpr std::array commands{
+    command{"shuffle", "", run_shuffle},
     command{"soup", "", run_soup},
 };
 

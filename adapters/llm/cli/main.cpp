@@ -22,8 +22,9 @@ constexpr std::array commands{
     command{"score", "log-probability and token count of chosen and rejected of every pair", run_score},
     command{"generate", "sample completions of prompts", run_generate},
     command{"soup", "one model from several: averages and mixtures of checkpoints", run_soup},
+    command{"shuffle", "the lines of a data set in a random order, also of one larger than memory", run_shuffle},
     command{"tokenize", "token ids of lines or of chat messages", run_tokenize},
-    command{"inspect", "what a checkpoint is: family, shapes, types, parameters, tokenizer, problems", run_inspect},
+    command{"inspect", "what a checkpoint or a data set is, and what is wrong with it", run_inspect},
 };
 
 void print_usage(std::FILE* to) {

@@ -5,15 +5,15 @@
 #include <kedge/llm/data/jsonl.hpp>
 #include <kedge/llm/files/error.hpp>
 
+#include "examples.hpp"
 #include "fields.hpp"
 #include "parallel.hpp"
 
 namespace kedge::llm {
-namespace {
 
 using json = nlohmann::ordered_json;
 
-demonstration parse(json_line line) {
+demonstration parse_demonstration(json_line line) {
   demonstration out;
   json& object = line.object;
   if (object.contains("prompt") && object.contains("completion")) {
@@ -28,17 +28,18 @@ demonstration parse(json_line line) {
   } else {
     throw error("the line has neither 'prompt' and 'completion', nor 'messages', nor 'text'");
   }
+  if (out.prompt.is_null() && out.completion.is_string() && object.contains("system"))
+    throw error("a 'text' is learned as it stands, but the line has a key 'system' too");
+  take_system(object, out.prompt.is_null() ? out.completion : out.prompt, {&out.completion});
   out.line = line.number;
   out.extra = std::move(object);
   out.place = std::move(line.place);
   return out;
 }
 
-}  // namespace
-
 std::vector<demonstration> read_demonstrations(std::filesystem::path const& path, bool skip_bad_lines, std::size_t* skipped) {
   std::vector<demonstration> out;
-  std::size_t const bad = read_json_lines(path, skip_bad_lines, [&](json_line line) { out.push_back(parse(std::move(line))); });
+  std::size_t const bad = read_json_lines(path, skip_bad_lines, [&](json_line line) { out.push_back(parse_demonstration(std::move(line))); });
   if (skipped != nullptr) *skipped = bad;
   return out;
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>  // min
+#include <iterator>   // make_move_iterator
 #include <utility>    // move
 
 #include <kedge/llm/data/jsonl.hpp>
 #include <kedge/llm/data/preferences.hpp>
 #include <kedge/llm/files/error.hpp>
 
+#include "examples.hpp"
 #include "fields.hpp"
 #include "parallel.hpp"
 
@@ -67,22 +69,6 @@ void extract_prompt(preference_example& pair) {
   pair.rejected = tail(pair.rejected, cut);
 }
 
-preference_example parse(json_line line) {
-  preference_example out;
-  out.line = line.number;
-  out.place = std::move(line.place);
-  bool const has_prompt = line.object.contains("prompt");
-  out.chosen = take_field(line.object, "chosen");
-  out.rejected = take_field(line.object, "rejected");
-  if (has_prompt) out.prompt = take_field(line.object, "prompt");
-  out.extra = std::move(line.object);
-  bool const texts = out.chosen.is_string();
-  if (out.rejected.is_string() != texts || (has_prompt && out.prompt.is_string() != texts))
-    throw error("prompt, chosen and rejected have to be all texts or all lists of messages");
-  if (!has_prompt) extract_prompt(out);
-  return out;
-}
-
 double score(json const& extra, char const* key) {
   auto const found = extra.find(key);
   return found != extra.end() && found->is_number() ? found->get<double>() : std::numeric_limits<double>::quiet_NaN();
@@ -100,10 +86,48 @@ std::vector<std::int32_t> completion(std::vector<std::int32_t> const& ids, std::
 
 }  // namespace
 
+preference_example parse_preference(json_line line) {
+  preference_example out;
+  out.line = line.number;
+  out.place = std::move(line.place);
+  bool const has_prompt = line.object.contains("prompt");
+  out.chosen = take_field(line.object, "chosen");
+  out.rejected = take_field(line.object, "rejected");
+  if (has_prompt) out.prompt = take_field(line.object, "prompt");
+  bool const texts = out.chosen.is_string();
+  if (out.rejected.is_string() != texts || (has_prompt && out.prompt.is_string() != texts))
+    throw error("prompt, chosen and rejected have to be all texts or all lists of messages");
+  if (!has_prompt && texts && line.object.contains("system")) throw error("a line with the key 'system' needs a prompt of its own");
+  if (!has_prompt) extract_prompt(out);
+  take_system(line.object, out.prompt, {&out.chosen, &out.rejected});
+  out.extra = std::move(line.object);
+  return out;
+}
+
 std::vector<preference_example> read_preferences(std::filesystem::path const& path, bool skip_bad_lines, std::size_t* skipped) {
   std::vector<preference_example> out;
-  std::size_t const bad = read_json_lines(path, skip_bad_lines, [&](json_line line) { out.push_back(parse(std::move(line))); });
+  std::size_t const bad = read_json_lines(path, skip_bad_lines, [&](json_line line) { out.push_back(parse_preference(std::move(line))); });
   if (skipped != nullptr) *skipped = bad;
+  return out;
+}
+
+std::vector<preference_pair> read_pairs(std::filesystem::path const& path, pair_encoder const& encoder, bool skip_bad_lines,
+                                        std::size_t* skipped, unsigned threads) {
+  constexpr std::size_t block = 4096;
+  json_line_reader reader(path, skip_bad_lines);
+  std::vector<preference_example> examples;
+  std::vector<preference_pair> out;
+  std::size_t unencoded = 0;
+  for (bool more = true; more;) {
+    more = reader.next([&](json_line line) { examples.push_back(parse_preference(std::move(line))); });
+    if (more && examples.size() < block) continue;
+    std::size_t bad = 0;
+    auto pairs = encode_preferences(encoder, examples, skip_bad_lines, &bad, threads);
+    out.insert(out.end(), std::make_move_iterator(pairs.begin()), std::make_move_iterator(pairs.end()));
+    unencoded += bad;
+    examples.clear();
+  }
+  if (skipped != nullptr) *skipped = reader.skipped() + unencoded;
   return out;
 }
 

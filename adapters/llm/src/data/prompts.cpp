@@ -5,25 +5,24 @@
 #include <kedge/llm/data/prompts.hpp>
 #include <kedge/llm/files/error.hpp>
 
+#include "examples.hpp"
 #include "fields.hpp"
 
 namespace kedge::llm {
-namespace {
 
-prompt_example parse(json_line line) {
+prompt_example parse_prompt(json_line line) {
   prompt_example out;
   out.prompt = take_field(line.object, "prompt");
+  take_system(line.object, out.prompt, {});
   out.line = line.number;
   out.extra = std::move(line.object);
   out.place = std::move(line.place);
   return out;
 }
 
-}  // namespace
-
 std::vector<prompt_example> read_prompts(std::filesystem::path const& path, bool skip_bad_lines, std::size_t* skipped) {
   std::vector<prompt_example> out;
-  std::size_t const bad = read_json_lines(path, skip_bad_lines, [&](json_line line) { out.push_back(parse(std::move(line))); });
+  std::size_t const bad = read_json_lines(path, skip_bad_lines, [&](json_line line) { out.push_back(parse_prompt(std::move(line))); });
   if (skipped != nullptr) *skipped = bad;
   return out;
 }

@@ -7,7 +7,7 @@
 
 #include <kedge/llm/train/lr_schedule.hpp>
 
-#include "shuffle.hpp"
+#include "../data/shuffle.hpp"
 #include "stop_watch.hpp"
 
 namespace kedge::llm {

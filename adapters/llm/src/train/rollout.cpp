@@ -11,7 +11,7 @@
 #include <kedge/llm/train/judge.hpp>
 #include <kedge/llm/train/reward_model.hpp>
 
-#include "shuffle.hpp"
+#include "../data/shuffle.hpp"
 #include "stop_watch.hpp"
 
 namespace kedge::llm {

@@ -7,7 +7,7 @@
 
 #include <kedge/llm/files/error.hpp>
 
-#include "shuffle.hpp"
+#include "../data/shuffle.hpp"
 
 namespace kedge::llm {
 

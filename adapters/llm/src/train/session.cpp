@@ -66,12 +66,10 @@ session::session(checkpoint opened, device_settings const& device)
 }
 
 std::vector<preference_pair> session::read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines) const {
-  std::size_t unread = 0, unencoded = 0;
-  std::vector<preference_example> const examples = read_preferences(file, skip_bad_lines, &unread);
+  std::size_t skipped = 0;
   pair_encoder const encoder(tokens, chat ? &*chat : nullptr, special_tokens(source.tokenizer_config), max_length);
-  std::vector<preference_pair> pairs = encode_preferences(encoder, examples, skip_bad_lines, &unencoded);
-  if (unread + unencoded > 0)
-    std::fprintf(stderr, "%s: %zu lines skipped that could not be used\n", file.c_str(), unread + unencoded);
+  std::vector<preference_pair> pairs = llm::read_pairs(file, encoder, skip_bad_lines, &skipped);
+  if (skipped > 0) std::fprintf(stderr, "%s: %zu lines skipped that could not be used\n", file.c_str(), skipped);
   if (pairs.empty()) throw error(file.string() + ": no preference pairs in it");
   return pairs;
 }

@@ -23,7 +23,7 @@ struct demonstration {
   std::string place;  ///< "'FILE':LINE", for messages
 };
 
-/// Reads JSONL with TRL's keys.
+/// Reads JSONL with TRL's keys. A key "system" is the system message of a conversation; texts become messages then.
 /// throws  kedge::llm::error with file, line and reason; with skip_bad_lines bad lines are counted in *skipped instead
 std::vector<demonstration> read_demonstrations(std::filesystem::path const& path, bool skip_bad_lines,
                                                std::size_t* skipped = nullptr);

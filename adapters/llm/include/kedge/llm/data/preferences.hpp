@@ -27,7 +27,8 @@ struct preference_example {
 
 /// Reads pairs from JSONL with TRL's keys.
 /// An implicit prompt is cut as TRL does: at the first character (message) that differs, before a space in front of it; if
-/// none differs, before the last one. (Where nothing is shared, the prompt is empty.)
+/// none differs, before the last one. (Where nothing is shared, the prompt is empty.) A key "system" is the system message of
+/// a conversation; texts become messages of user and assistant then.
 /// throws  kedge::llm::error with file, line and reason; with skip_bad_lines bad lines are counted in *skipped instead
 std::vector<preference_example> read_preferences(std::filesystem::path const& path, bool skip_bad_lines,
                                                  std::size_t* skipped = nullptr);
@@ -64,6 +65,11 @@ class pair_encoder {
   conversation_encoder encoder_;
   std::size_t max_length_;
 };
+
+/// read_preferences and encode_preferences in one: no more than some thousand lines are in memory as text at a time.
+/// throws  kedge::llm::error as both do; with skip_bad_lines what one of them would refuse is counted in *skipped
+std::vector<preference_pair> read_pairs(std::filesystem::path const& path, pair_encoder const& encoder, bool skip_bad_lines,
+                                        std::size_t* skipped = nullptr, unsigned threads = 0);
 
 /// Encodes many examples on all processors (or `threads`), order kept.
 /// throws  kedge::llm::error of the first example that cannot be encoded; with skip_bad_lines they are counted in *skipped

@@ -22,6 +22,7 @@ struct prompt_example {
 };
 
 /// Reads the key "prompt" of JSONL lines; other keys (chosen, rejected, …) are kept in `extra`, so a file of pairs will do.
+/// A key "system" is the system message; a text prompt becomes a message of the user then.
 /// throws  kedge::llm::error with file, line and reason; with skip_bad_lines bad lines are counted in *skipped instead
 std::vector<prompt_example> read_prompts(std::filesystem::path const& path, bool skip_bad_lines,
                                          std::size_t* skipped = nullptr);

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "inspect_data.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+
+#include <kedge/llm/data/report.hpp>
+#include <kedge/llm/files/checkpoint.hpp>
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/text/chat_template.hpp>
+#include <kedge/llm/train/scoring.hpp>
+
+namespace kedge::cli {
+namespace {
+
+struct data_settings {
+  std::filesystem::path data, model;
+  std::size_t max_length = 0, score = 0;
+  bool json = false;
+  llm::device_settings compute;
+};
+
+llm::data_report report_on(data_settings const& s) {
+  if (s.model.empty()) return llm::report_on_file(s.data);
+  // Of a folder the weights may be missing.
+  llm::checkpoint const source = is_directory(s.model) ? llm::checkpoint::open_description(s.model) : llm::checkpoint::open(s.model);
+  if (source.tokenizer.is_null()) throw llm::error(s.model.string() + ": has no tokenizer.json");
+  std::optional<llm::chat_template> chat;
+  if (!source.chat_template.empty()) chat.emplace(source.chat_template);
+  llm::report_tokens const tokens{llm::tokenizer::from_json(source.tokenizer), chat ? &*chat : nullptr,
+                                  llm::special_tokens(source.tokenizer_config), s.max_length};
+  return llm::report_on_file(s.data, &tokens);
+}
+
+/// How the model ranks the pairs before any training, in nats: gap = log π(chosen) − log π(rejected).
+nlohmann::ordered_json score(data_settings const& s) {
+  llm::score_settings settings;
+  settings.model = s.model;
+  settings.dataset = s.data;
+  settings.compute = s.compute;
+  settings.max_length = s.max_length;
+  settings.max_samples = s.score;
+  settings.skip_bad_lines = true;
+  std::stringstream lines;
+  llm::score_preferences(settings, lines);
+  double sum = 0, squares = 0, right = 0, n = 0;
+  for (std::string line; std::getline(lines, line); ++n) {
+    auto const pair = nlohmann::json::parse(line);
+    double const gap = pair["logp_chosen"].get<double>() - pair["logp_rejected"].get<double>();
+    sum += gap;
+    squares += gap * gap;
+    right += gap > 0 ? 1 : 0;
+  }
+  double const mean = sum / n, error = n > 1 ? std::sqrt(std::max(0.0, (squares - n * mean * mean) / (n - 1) / n)) : 0;
+  bool const alarm = n > 1 && mean > 3 * error && right >= 0.75 * n;
+  return {{"pairs", n}, {"mean_gap", mean}, {"standard_error", error}, {"chosen_preferred", right / n}, {"contamination_alarm", alarm}};
+}
+
+void print(llm::length_summary const& lengths, std::string const& name, char const* unit) {
+  std::printf("%-24s least %zu, median %zu, 95 %% up to %zu, most %zu, mean %.1f\n", (name + ", " + unit).c_str(), lengths.least, lengths.median,
+              lengths.percentile_95, lengths.most, lengths.mean);
+  std::size_t const tallest = lengths.histogram.empty() ? 0 : *std::max_element(lengths.histogram.begin(), lengths.histogram.end());
+  for (std::size_t k = 0; k < lengths.histogram.size(); ++k) {
+    if (lengths.histogram[k] == 0) continue;
+    constexpr std::size_t width = 40;
+    std::string const bar((lengths.histogram[k] * width + tallest - 1) / tallest, '#');
+    std::printf("  below %-12zu %10zu %s\n", std::size_t{1} << k, lengths.histogram[k], bar.c_str());
+  }
+}
+
+void print(char const* what, std::vector<std::size_t> const& lines) {
+  if (lines.empty()) return;
+  constexpr std::size_t named = 10;
+  std::string text = std::to_string(lines.size()) + ", lines";
+  for (std::size_t i = 0; i < std::min(named, lines.size()); ++i) text += (i > 0 ? ", " : " ") + std::to_string(lines[i]);
+  std::printf("%-24s %s%s\n", what, text.c_str(), lines.size() > named ? ", …" : "");
+}
+
+void print(llm::data_report const& report) {
+  char const* const kind = report.kind == llm::data_kind::pairs            ? "pairs"
+                           : report.kind == llm::data_kind::demonstrations ? "demonstrations"
+                                                                           : "prompts";
+  std::printf("%-24s %zu\n", kind, report.examples);
+  for (auto const& [name, count] : {std::pair{"different prompts", report.prompts}, {"conversations", report.conversations},
+                                    {"with a system message", report.with_system}, {"of several turns", report.several_turns},
+                                    {"with scores", report.with_scores}})
+    std::printf("%-24s %zu\n", name, count);
+  if (report.kind == llm::data_kind::pairs) std::printf("%-24s %zu\n", "chosen is longer", report.chosen_longer);
+  for (llm::part_report const& part : report.parts) print(part.characters, part.name, "characters");
+  if (report.has_tokens) {
+    for (llm::part_report const& part : report.parts) print(part.tokens, part.name, "tokens");
+    std::printf("%-24s %zu\n", "cut at max_length", report.truncated);
+    if (report.dropped > 0) std::printf("%-24s %zu prompts end in tokens that change before a completion\n", "dropped", report.dropped);
+  }
+  print("repeated", report.repeated);
+  print("chosen = rejected", report.identical);
+  print("empty", report.empty);
+  print("scores reversed", report.reversed);
+  if (report.bad > 0) std::printf("%-24s %zu\n", "unusable lines", report.bad);
+  for (std::string const& reason : report.bad_reasons) std::printf("  %s\n", reason.c_str());
+}
+
+}  // namespace
+
+bool is_data(std::string const& argument) {
+  std::filesystem::path const path = argument;
+  if (argument == "-" || argument.find(".jsonl") != std::string::npos) return true;
+  std::error_code ignored;
+  auto const status = std::filesystem::status(path, ignored);
+  if (std::filesystem::is_fifo(status) || std::filesystem::is_character_file(status)) return true;
+  if (!std::filesystem::is_regular_file(status) || path.extension() == ".toml" || path.filename() == "config.json") return false;
+  std::array<char, 4> start{};
+  std::ifstream(path, std::ios::binary).read(start.data(), start.size());
+  return std::string_view(start.data(), start.size()) != "GGUF";
+}
+
+int inspect_data(arguments const& args) {
+  data_settings s;
+  CLI::App app("What a data set is: examples, lengths, repetitions, and lines that deserve a second look.", "kedge inspect");
+  app.add_option("data,--dataset,--data", s.data, "JSONL of pairs, demonstrations or prompts, plain or packed by gzip or zstd; - for standard input")->required();
+  auto* const model = app.add_option("--model_name_or_path,--model", s.model, "Hugging Face folder or GGUF file: lengths in tokens too");
+  app.add_option("--max_length", s.max_length, "count the examples that a run would cut; 0: no limit")->capture_default_str()->needs(model);
+  app.add_option("--score", s.score, "let the model score the first so many pairs: has it seen them?")->needs(model);
+  app.add_flag("--json", s.json, "print one JSON object");
+  add_compute_options(app, s.compute);
+  parse(app, args);
+  if (s.score > 0 && s.data == "-") throw CLI::ValidationError("--score reads the data a second time; pass a file");
+  llm::data_report const report = report_on(s);
+  if (s.score > 0 && report.kind != llm::data_kind::pairs) throw llm::error("--score: the data are no pairs");
+  nlohmann::ordered_json const scores = s.score > 0 ? score(s) : nlohmann::ordered_json();
+  if (s.json) {
+    nlohmann::ordered_json out = llm::to_json(report);
+    if (!scores.is_null()) out["scores"] = scores;
+    std::printf("%s\n", out.dump().c_str());
+    return report.bad == 0 ? exit_done : exit_error;
+  }
+  print(report);
+  for (auto const& [key, value] : scores.items()) std::printf("%-24s %s\n", key.c_str(), value.dump().c_str());
+  if (!scores.is_null() && scores["contamination_alarm"].get<bool>())
+    std::printf("%-24s the model prefers what is chosen: it may have been trained on these pairs\n", "alarm");
+  return report.bad == 0 ? exit_done : exit_error;
+}
+
+}  // namespace kedge::cli

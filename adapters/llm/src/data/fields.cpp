@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fields.hpp"
+
+#include <string>   // string
+#include <utility>  // move
+
+#include <kedge/llm/data/conversation.hpp>
+#include <kedge/llm/files/error.hpp>
+
+namespace kedge::llm {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+json message(char const* role, json content) { return {{"role", role}, {"content", std::move(content)}}; }
+
+void become_messages(json& value, char const* role) {
+  if (value.is_string()) value = json::array({message(role, std::move(value))});
+}
+
+}  // namespace
+
+json take_field(json& object, char const* key) {
+  auto const found = object.find(key);
+  if (found == object.end()) throw error(std::string{"the key '"} + key + "' is missing");
+  check_text_or_messages(*found, key);
+  if (found->empty()) throw error(std::string{key} + " is empty");
+  json out = std::move(*found);
+  object.erase(found);
+  return out;
+}
+
+void take_system(json& object, json& prompt, std::initializer_list<json*> completions) {
+  auto const found = object.find("system");
+  if (found == object.end()) return;
+  if (!found->is_string() && !found->is_null()) throw error("system is not a text");
+  json const system = std::move(*found);
+  object.erase(found);
+  become_messages(prompt, "user");
+  for (json* const completion : completions) become_messages(*completion, "assistant");
+  if (system.is_null() || system == "") return;
+  if (!prompt.empty() && prompt.front().at("role") == "system")
+    throw error("there is a key 'system', but the prompt has a system message already");
+  prompt.insert(prompt.begin(), message("system", system));
+}
+
+}  // namespace kedge::llm
