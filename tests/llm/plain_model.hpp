@@ -80,7 +80,8 @@ inline pack random_parameters(kedge::llm::transformer_config const& c, at::Scala
   return theta;
 }
 
-inline std::vector<kedge::llm::preference_pair> random_pairs(std::size_t n, std::int64_t vocabulary, int seed) {
+inline std::vector<kedge::llm::preference_pair> random_pairs(std::size_t n, std::int64_t vocabulary, int seed, std::size_t longest_prompt = 9,
+                                                             std::size_t longest_completion = 11) {
   std::mt19937 random(static_cast<unsigned>(seed));
   auto ids = [&](std::size_t least, std::size_t most) {
     std::vector<std::int32_t> out(least + random() % (most - least + 1));
@@ -89,9 +90,9 @@ inline std::vector<kedge::llm::preference_pair> random_pairs(std::size_t n, std:
   };
   std::vector<kedge::llm::preference_pair> pairs(n);
   for (auto& pair : pairs) {
-    pair.prompt = ids(1, 9);
-    pair.chosen = ids(1, 11);
-    pair.rejected = ids(1, 11);
+    pair.prompt = ids(1, longest_prompt);
+    pair.chosen = ids(1, longest_completion);
+    pair.rejected = ids(1, longest_completion);
   }
   return pairs;
 }

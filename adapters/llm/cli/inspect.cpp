@@ -9,22 +9,40 @@
 #include "inspect_data.hpp"
 
 namespace kedge::cli {
+namespace {
+
+nlohmann::ordered_json describe(std::filesystem::path const& path) {
+  if (std::filesystem::is_directory(path)) return llm::describe(llm::checkpoint::open_description(path));
+  return path.extension() == ".json" ? llm::describe_config(path) : llm::describe(llm::checkpoint::open(path));
+}
+
+// One line a fact; of facts with names of their own, one line each.
+void print(nlohmann::ordered_json const& about) {
+  auto const text = [](nlohmann::ordered_json const& value) { return value.is_string() ? value.get<std::string>() : value.dump(); };
+  for (auto const& [key, value] : about.items()) {
+    if (key == "problems") continue;
+    bool const many = key == "shapes" || key == "memory";
+    std::printf("%-24s %s\n", key.c_str(), many ? "" : text(value).c_str());
+    if (many)
+      for (auto const& [name, number] : value.items()) std::printf("  %-46s %s\n", name.c_str(), text(number).c_str());
+  }
+}
+
+}  // namespace
 
 int run_inspect(arguments const& args) {
   if (std::any_of(args.begin(), args.end(), is_data)) return inspect_data(args);
   std::filesystem::path path;
   bool json = false;
-  CLI::App app("What a checkpoint is: family, shapes, stored types, parameters, tokenizer, and problems. Reads no weights.", "kedge inspect");
-  app.add_option("model,--model_name_or_path", path, "Hugging Face folder or GGUF file")->required();
+  CLI::App app("What a checkpoint is: family, shapes, stored types, parameters, memory, tokenizer, and problems. Reads no weights.", "kedge inspect");
+  app.add_option("model,--model_name_or_path", path, "Hugging Face folder, GGUF file, or a config.json alone")->required();
   app.add_flag("--json", json, "print one JSON object");
   parse(app, args);
-  nlohmann::ordered_json const about = llm::describe(llm::checkpoint::open(path));
-  if (json) {
+  nlohmann::ordered_json const about = describe(path);
+  if (json)
     std::printf("%s\n", about.dump().c_str());
-  } else {
-    for (auto const& [key, value] : about.items())
-      if (key != "problems") std::printf("%-24s %s\n", key.c_str(), value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
-  }
+  else
+    print(about);
   for (auto const& problem : about["problems"])
     if (!json) std::printf("%-24s %s\n", "problem", problem.get<std::string>().c_str());
   return about["problems"].empty() ? exit_done : exit_error;

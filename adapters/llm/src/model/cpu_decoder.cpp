@@ -5,8 +5,8 @@
 
 #include "cpu_kernels.hpp"
 #include "decoder.hpp"
-#include "ops.hpp"
 #include "packed_weights.hpp"
+#include "rope.hpp"
 #include "slots.hpp"
 #include "thread_team.hpp"
 
@@ -85,14 +85,14 @@ class cpu_decoder final : public decoder {
 
  private:
   void pack_all(pack const& weights) {
-    slots const at_slot{c_};
+    slots const at_slot(c_);
     auto const bytes = [&](std::int64_t outputs, std::int64_t in) { return packed_matrix::bytes(as_size(outputs), as_size(in), word_); };
     std::int64_t const q = c_.heads * c_.head_dim, kv = c_.kv_heads * c_.head_dim, inner = (c_.intermediate + 15) / 16 * 16;
     std::size_t const a_layer = bytes(q + 2 * kv, c_.hidden) + bytes(c_.hidden, q) + bytes(2 * inner, c_.hidden) + bytes(c_.hidden, inner);
     packed_ = large_buffer(as_size(c_.layers) * a_layer + bytes(c_.vocabulary, c_.hidden));
     std::byte* to = packed_.data();
     for (std::int64_t i = 0; i < c_.layers; ++i) {
-      auto const w = [&](layer_slot slot) { return weights[at_slot.layer(i) + slot].contiguous(); };
+      auto const w = [&](layer_slot slot) { return weights[at_slot.of(i, slot)].contiguous(); };
       packed_layer& layer = layers_.emplace_back();
       layer.input_norm = w(input_norm).to(at::kFloat);
       layer.post_norm = w(post_norm).to(at::kFloat);
@@ -228,12 +228,20 @@ class cpu_decoder final : public decoder {
   step_scratch s_;
 };
 
+// What the loops are written for: the layer of Llama. Everything else goes by the tensor operations.
+bool has_llama_layers(transformer_config const& c) {
+  auto const usual = [](layer_settings const& layer) { return layer.window == 0 && layer.rope == rotary::global; };
+  return c.head_dim % 16 == 0 && c.act == activation::silu && c.norm_offset == 0 && c.embedding_scale == 1 && c.query_scalar == 0 &&
+         c.attention_soft_cap == 0 && c.logit_soft_cap == 0 && !c.qkv_bias && !c.o_bias && !c.mlp_bias && !c.qk_norms && !c.output_norms && !c.fused &&
+         c.rope.share == 1 && c.rope.attention_factor == 1 && std::all_of(c.attention.begin(), c.attention.end(), usual);
+}
+
 }  // namespace
 
 std::unique_ptr<decoder> make_cpu_decoder(causal_lm const& model, pack const& weights, thread_team& team) {
   cpu_kernels const* const kernels = fast_kernels();
   at::ScalarType const type = model.settings().type;
-  if (!kernels || !model.settings().device.is_cpu() || (type != at::kFloat && type != at::kBFloat16) || model.config().head_dim % 16 != 0)
+  if (!kernels || !model.settings().device.is_cpu() || (type != at::kFloat && type != at::kBFloat16) || !has_llama_layers(model.config()))
     return nullptr;
   return std::make_unique<cpu_decoder>(model, weights, *kernels, team);
 }

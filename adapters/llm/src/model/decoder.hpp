@@ -43,11 +43,11 @@ class decoder {
   [[nodiscard]] virtual at::Tensor logits(step_batch const& batch) = 0;
 };
 
-/// Plain tensor operations: any device, any type.
+/// Plain tensor operations: any device, any type, any family.
 std::unique_ptr<decoder> make_tensor_decoder(causal_lm const& model, pack const& weights);
 
-/// Inner loops written for the processor, on packed copies of the weights: fp32 and bf16 on the host, head_dim a multiple of
-/// 16. Null where there are none.
+/// Inner loops written for the processor, on packed copies of the weights: fp32 and bf16 on the host, layers as
+/// Llama's, head_dim a multiple of 16. Null where there are none.
 std::unique_ptr<decoder> make_cpu_decoder(causal_lm const& model, pack const& weights, thread_team& team);
 
 /// The fastest decoder for the model's type and device. Team and weights have to outlive it.

@@ -41,9 +41,9 @@ void check(transformer_config const& config, std::span<token_ids const> prompts,
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     std::string const where = "prompt " + std::to_string(i + 1);
     if (prompts[i].empty()) throw error(where + " has no token to go on from");
-    if (static_cast<std::int64_t>(prompts[i].size()) >= config.max_positions)
+    if (static_cast<std::int64_t>(prompts[i].size()) >= config.generation_positions())
       throw error(where + " has " + std::to_string(prompts[i].size()) + " tokens and leaves no room for an answer: the model has " +
-                  std::to_string(config.max_positions) + " positions");
+                  std::to_string(config.generation_positions()) + " positions");
     for (std::int32_t const id : prompts[i])
       if (id < 0 || id >= config.vocabulary)
         throw error(where + " holds token " + std::to_string(id) + ", the model knows 0 to " + std::to_string(config.vocabulary - 1));
@@ -270,7 +270,7 @@ void generate_each(prepared_policy& policy, std::span<token_ids const> prompts, 
   at::NoGradGuard const no_grad;
   auto& [model, team, decoders] = *policy.state_;
   check(model.config(), prompts, samples_per_prompt, settings);
-  sampling_run(decoders, team, model.config().max_positions, prompts, samples_per_prompt, settings).run(take, on_progress);
+  sampling_run(decoders, team, model.config().generation_positions(), prompts, samples_per_prompt, settings).run(take, on_progress);
 }
 
 std::vector<sampled_completion> generate(causal_lm const& model, std::span<mixture_term const> policy, std::span<token_ids const> prompts,

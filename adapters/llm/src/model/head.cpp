@@ -22,11 +22,12 @@ at::Tensor column(std::span<double const> values, at::Device device) {
 
 }  // namespace
 
-completion_head::completion_head(at::Tensor hidden, at::Tensor targets, double temperature)
-    : hidden_(std::move(hidden)), targets_(std::move(targets)), temperature_(temperature) {}
+completion_head::completion_head(at::Tensor hidden, at::Tensor targets, double temperature, double soft_cap)
+    : hidden_(std::move(hidden)), targets_(std::move(targets)), temperature_(temperature), soft_cap_(soft_cap) {}
 
 at::Tensor completion_head::logits(chunk const& part, at::Tensor const& weight) const {
   at::Tensor scores = at_least_single(ops::linear(hidden_.narrow(0, part.begin, part.size), weight));
+  ops::soft_cap_(scores, soft_cap_);
   return temperature_ == 1 ? scores : scores.div_(temperature_);
 }
 
@@ -40,7 +41,7 @@ completion_head::output completion_head::forward(at::Tensor const& weight, std::
     log_sums.push_back(at::logsumexp(scores, -1, /*keepdim=*/true));
     logp.push_back(scores.gather(-1, targets_.narrow(0, begin, part.size).unsqueeze(-1)).sub_(log_sums.back()));
     std::int64_t const bytes = scores.numel() * static_cast<std::int64_t>(weight.element_size());
-    bool const keep = bytes <= budget_bytes;
+    bool const keep = bytes <= budget_bytes && soft_cap_ == 0;  // the slope of a cap takes the logits themselves
     if (!keep && !entropies) continue;
     scores.sub_(log_sums.back());
     at::Tensor p = entropies ? scores.exp() : scores.exp_();
@@ -57,12 +58,13 @@ at::Tensor completion_head::backward(std::span<double const> cotangent, at::Tens
   at::Tensor const slopes = column(cotangent, hidden_.device()).div_(temperature_);
   at::Tensor gradient = at::empty_like(hidden_);
   for (chunk& part : chunks_) {
-    at::Tensor p = part.probabilities.defined()
-                       ? std::move(part.probabilities)
-                       : logits(part, weight).sub_(log_sums_.narrow(0, part.begin, part.size)).exp_().to(weight.scalar_type());
+    at::Tensor const scores = part.probabilities.defined() ? at::Tensor() : logits(part, weight);
+    at::Tensor p = scores.defined() ? at::sub(scores, log_sums_.narrow(0, part.begin, part.size)).exp_().to(weight.scalar_type())
+                                    : std::move(part.probabilities);
     // ∂ log softmax(s)_target / ∂s = onehot(target) − p, times the row's slope
     at::Tensor const c = slopes.narrow(0, part.begin, part.size).to(p.scalar_type());
     p.mul_(c.neg()).scatter_add_(-1, targets_.narrow(0, part.begin, part.size).unsqueeze(-1), c);
+    if (soft_cap_ != 0) ops::soft_cap_backward_(p, scores, soft_cap_ / temperature_);
     at::Tensor out = gradient.narrow(0, part.begin, part.size);
     at::mm_out(out, p, weight);
     ops::add_weight_gradient(weight_gradient, p, hidden_.narrow(0, part.begin, part.size));

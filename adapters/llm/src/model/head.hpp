@@ -14,8 +14,8 @@ namespace kedge::llm {
 class completion_head {
  public:
   completion_head() = default;
-  /// hidden: [R, H], targets: [R]; logits are divided by the temperature
-  completion_head(at::Tensor hidden, at::Tensor targets, double temperature);
+  /// hidden: [R, H], targets: [R]; logits are capped (0: not), and divided by the temperature
+  completion_head(at::Tensor hidden, at::Tensor targets, double temperature, double soft_cap);
 
   struct output {
     std::vector<double> logp, entropy;  ///< [R]; entropies of the whole distribution, in nats, where asked for
@@ -34,7 +34,7 @@ class completion_head {
   [[nodiscard]] at::Tensor logits(chunk const& part, at::Tensor const& weight) const;
 
   at::Tensor hidden_, targets_;
-  double temperature_ = 1;
+  double temperature_ = 1, soft_cap_ = 0;
   at::Tensor log_sums_;  // [R, 1]
   std::vector<chunk> chunks_;
 };

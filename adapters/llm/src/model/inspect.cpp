@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/model/inspect.hpp>
 
+#include <algorithm>
+#include <fstream>
 #include <map>
 
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/model/config.hpp>
+#include <kedge/llm/model/memory_plan.hpp>
 #include <kedge/llm/text/chat_template.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
 
@@ -23,8 +26,21 @@ void probe(json& problems, Look&& look) {
   }
 }
 
-void describe_model(checkpoint const& source, json& about, json& problems) {
-  transformer_config const c = read_config(source.config, source.path().string());
+char const* name_of(activation act) {
+  return act == activation::silu ? "silu" : act == activation::gelu ? "gelu" : "gelu_pytorch_tanh";
+}
+
+// Tensors outside the layers, and those of the first layer: all layers are alike.
+json shapes_of(transformer_config const& c) {
+  json shapes = json::object();
+  for (parameter const& p : parameters_of(c))
+    if (!p.name.starts_with("model.layers.") || p.name.starts_with("model.layers.0.")) shapes[p.name] = p.shape;
+  return shapes;
+}
+
+transformer_config describe_model(json const& config, std::string const& where, json& about) {
+  transformer_config const c = read_config(config, where);
+  about["family"] = family_of(config, where).type;
   about["parameters"] = parameter_count(c);
   about["layers"] = c.layers;
   about["hidden_size"] = c.hidden;
@@ -35,7 +51,21 @@ void describe_model(checkpoint const& source, json& about, json& problems) {
   about["vocab_size"] = c.vocabulary;
   about["max_position_embeddings"] = c.max_positions;
   about["rope"] = {{"type", c.rope.type}, {"theta", c.rope.theta}};
+  auto const slides = [](layer_settings const& layer) { return layer.window > 0; };
+  if (auto const n = std::count_if(c.attention.begin(), c.attention.end(), slides); n > 0)
+    about["sliding_window"] = {{"tokens", std::find_if(c.attention.begin(), c.attention.end(), slides)->window}, {"layers", n}};
+  about["activation"] = name_of(c.act);
   about["tied_embeddings"] = c.tied_embeddings;
+  about["shapes"] = shapes_of(c);
+  about["memory"] = describe_memory(c);
+  return c;
+}
+
+void compare_tensors(checkpoint const& source, transformer_config const& c, json& problems) {
+  if (source.tensors().empty()) {
+    problems.push_back("there are no weights");
+    return;
+  }
   for (parameter const& p : parameters_of(c)) {
     if (!source.contains(p.name))
       problems.push_back("tensor " + p.name + " is missing");
@@ -58,11 +88,21 @@ void describe_tokenizer(checkpoint const& source, json& about, json& problems) {
 
 }  // namespace
 
+json describe_config(std::filesystem::path const& file) {
+  json about{{"path", file.string()}}, problems = json::array();
+  std::ifstream in(file);
+  json const config = json::parse(in, nullptr, /*allow_exceptions=*/false);
+  if (config.is_discarded()) throw error(file.string() + " is no JSON; pass a config.json, a Hugging Face folder or a .gguf file");
+  probe(problems, [&] { describe_model(config, file.string(), about); });
+  about["problems"] = problems;
+  return about;
+}
+
 json describe(checkpoint const& source) {
   json problems = json::array();
   json about{{"path", source.path().string()},
              {"architecture", source.config.value("/architectures/0"_json_pointer, source.config.value("model_type", std::string("unknown")))}};
-  probe(problems, [&] { describe_model(source, about, problems); });
+  probe(problems, [&] { compare_tensors(source, describe_model(source.config, source.path().string(), about), problems); });
   std::map<std::string, std::size_t> types;
   for (tensor_entry const& entry : source.tensors()) ++types[entry.stored_type];
   about["tensors"] = source.tensors().size();

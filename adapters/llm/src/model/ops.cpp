@@ -2,7 +2,8 @@
 #include "ops.hpp"
 
 #include <cmath>
-#include <numbers>
+#include <optional>
+#include <string_view>
 
 namespace kedge::llm::ops {
 
@@ -20,59 +21,68 @@ void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tenso
     accumulator.add_(at::mm(g.t(), x));
 }
 
-rms_norm::rms_norm(at::Tensor input, double eps)
-    : x(std::move(input)), inverse_rms(at::rsqrt(x.square().mean(-1, /*keepdim=*/true).add_(eps))) {}
+rms_norm::rms_norm(at::Tensor input, double eps, double weight_offset)
+    : x(std::move(input)), inverse_rms(at::rsqrt(x.square().mean(-1, /*keepdim=*/true).add_(eps))), offset(weight_offset) {}
 
 at::Tensor rms_norm::output(at::Tensor const& weight) const {
-  return at::mul(x, inverse_rms).to(weight.scalar_type()).mul_(weight);
+  at::Tensor normalised = at::mul(x, inverse_rms);
+  if (offset != 0) return normalised.mul_(weight.to(x.scalar_type()) + offset).to(weight.scalar_type());
+  return normalised.to(weight.scalar_type()).mul_(weight);
 }
 
 at::Tensor rms_norm::backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& weight_gradient) const {
   at::Tensor const normalised = at::mul(x, inverse_rms);
   at::Tensor const wide = g.to(x.scalar_type());
   weight_gradient.add_(at::mul(wide, normalised).sum(0));
-  at::Tensor scaled = at::mul(wide, weight);
+  at::Tensor scaled = offset == 0 ? at::mul(wide, weight) : at::mul(wide, weight.to(x.scalar_type()) + offset);
   at::Tensor const along = at::mul(scaled, normalised).mean(-1, /*keepdim=*/true);
   return scaled.addcmul_(normalised, along, -1).mul_(inverse_rms);
 }
 
-at::Tensor swiglu(at::Tensor const& gate, at::Tensor const& up) { return at::silu(gate).mul_(up); }
+namespace {
 
-swiglu_gradients swiglu_backward(at::Tensor const& g, at::Tensor const& gate, at::Tensor const& up) {
-  return {at::silu_backward(at::mul(g, up), gate), at::silu(gate).mul_(g)};
+std::string_view approximation(activation act) { return act == activation::gelu_tanh ? "tanh" : "none"; }
+
+at::Tensor activated(activation act, at::Tensor const& gate) {
+  return act == activation::silu ? at::silu(gate) : at::gelu(gate, approximation(act));
 }
 
-rotation::rotation(at::Tensor const& positions, at::Tensor const& inverse_frequencies, at::ScalarType type) {
-  at::Tensor const angles = at::outer(positions.to(at::kFloat), inverse_frequencies).unsqueeze(1);
+}  // namespace
+
+at::Tensor gated(activation act, at::Tensor const& gate, at::Tensor const& up) { return activated(act, gate).mul_(up); }
+
+gated_gradients gated_backward(activation act, at::Tensor const& g, at::Tensor const& gate, at::Tensor const& up) {
+  at::Tensor const inner = at::mul(g, up);
+  return {act == activation::silu ? at::silu_backward(inner, gate) : at::gelu_backward(inner, gate, approximation(act)),
+          activated(act, gate).mul_(g)};
+}
+
+at::Tensor& soft_cap_(at::Tensor& x, double cap) { return cap == 0 ? x : x.div_(cap).tanh_().mul_(cap); }
+
+at::Tensor& soft_cap_backward_(at::Tensor& g, at::Tensor const& y, double cap) {
+  return cap == 0 ? g : g.sub_(at::mul(g, at::div(y, cap).square_()));
+}
+
+rotation::rotation(at::Tensor const& positions, at::Tensor const& frequencies, at::ScalarType type, double factor) {
+  at::Tensor const angles = at::mul(positions.to(at::kFloat).unsqueeze(-1), frequencies).unsqueeze(1);
   at::ScalarType const wide = type == at::kDouble ? at::kDouble : at::kFloat;
   cosine = at::cos(angles).to(wide);
   sine = at::sin(angles).to(wide);
+  if (factor == 1) return;
+  cosine.mul_(factor);
+  sine.mul_(factor);
 }
 
 at::Tensor rotation::turn(at::Tensor const& x, double direction) const {
-  std::int64_t const half = x.size(-1) / 2;
+  std::int64_t const half = cosine.size(-1), rest = x.size(-1) - 2 * half;
   at::Tensor const wide = x.to(cosine.scalar_type());
   at::Tensor const left = wide.narrow(-1, 0, half), right = wide.narrow(-1, half, half);
   at::Tensor turned = at::empty_like(wide);
   at::Tensor out_left = turned.narrow(-1, 0, half), out_right = turned.narrow(-1, half, half);
   at::mul_out(out_left, left, cosine).addcmul_(right, sine, -direction);
   at::mul_out(out_right, right, cosine).addcmul_(left, sine, direction);
+  if (rest > 0) turned.narrow(-1, 2 * half, rest).copy_(wide.narrow(-1, 2 * half, rest));
   return turned.to(x.scalar_type());
-}
-
-at::Tensor inverse_frequencies(rope_settings const& rope, std::int64_t head_dim) {
-  at::Tensor const exponent = at::arange(0, head_dim, 2, at::kFloat).div_(static_cast<double>(head_dim));
-  at::Tensor frequency = at::reciprocal(at::pow(rope.theta, exponent));
-  if (rope.type == "linear") return frequency.div_(rope.factor);
-  if (rope.type != "llama3") return frequency;
-  auto const length = static_cast<double>(rope.original_length);
-  at::Tensor const wavelength = at::reciprocal(frequency).mul_(2 * std::numbers::pi);
-  at::Tensor const smooth = at::reciprocal(wavelength)
-                                .mul_(length)
-                                .sub_(rope.low_frequency_factor)
-                                .div_(rope.high_frequency_factor - rope.low_frequency_factor)
-                                .clamp_(0, 1);
-  return frequency * (smooth + (1 - smooth) / rope.factor);
 }
 
 namespace {
@@ -87,9 +97,11 @@ at::Tensor by_head(at::Tensor const& x) { return x.transpose(0, 1).unsqueeze(0);
 at::Tensor by_token(at::Tensor const& x) { return x.squeeze(0).transpose(0, 1); }
 
 // 0 where query i of `queries` may see key j of prompt + queries, -inf elsewhere.
-at::Tensor continuation_mask(std::int64_t prompt, std::int64_t queries, at::Tensor const& like) {
+at::Tensor visibility(std::int64_t prompt, std::int64_t queries, std::int64_t window, at::Tensor const& like) {
   at::ScalarType const type = like.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  return at::full({queries, prompt + queries}, -INFINITY, like.options().dtype(type)).triu_(prompt + 1);
+  at::Tensor const all = at::full({queries, prompt + queries}, -INFINITY, like.options().dtype(type));
+  at::Tensor future = at::triu(all, prompt + 1);
+  return window > 0 && window < prompt + queries ? future.add_(at::tril(all, prompt - window)) : future;
 }
 
 struct attended {
@@ -99,65 +111,79 @@ struct attended {
 // The fused CPU kernel's backward step is several times slower in bf16 than in fp32, which is more exact as well.
 at::Tensor wide(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
 
-// One attention call. The fused CPU kernel never holds the score matrix; elsewhere plain products give the same result.
-attended attend(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v, std::optional<at::Tensor> const& mask) {
-  if (q.is_cpu()) {
-    auto [output, log_sum] = at::_scaled_dot_product_flash_attention_for_cpu(wide(q), wide(k), wide(v), 0.0, !mask, mask);
-    return {output.to(q.scalar_type()), log_sum};
+// One attention call: the last queries of as many keys. The fused CPU kernel never holds the score matrix; where it can't be
+// used, plain products give the same result.
+class attention_call {
+ public:
+  attention_call(attention_settings const& settings, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v)
+      : settings_(settings), q_(q), k_(k), v_(v), fused_(q.is_cpu() && settings.soft_cap == 0) {
+    std::int64_t const queries = q.size(2), prompt = k.size(2) - queries;
+    bool const plain = prompt == 0 && (settings.window == 0 || settings.window >= queries);
+    if (!plain || !fused_) mask_ = visibility(prompt, queries, settings.window, q);
   }
-  std::int64_t const group = q.size(1) / k.size(1);
-  at::Tensor const keys = k.repeat_interleave(group, 1), values = v.repeat_interleave(group, 1);
-  at::Tensor scores = at::matmul(q, keys.transpose(-1, -2)).to(at::kFloat).div_(std::sqrt(static_cast<double>(q.size(-1))));
-  scores.add_(mask ? *mask : continuation_mask(k.size(2) - q.size(2), q.size(2), scores));
-  at::Tensor const log_sum = at::logsumexp(scores, -1);
-  return {at::matmul(scores.sub_(log_sum.unsqueeze(-1)).exp_().to(v.scalar_type()), values), log_sum};
-}
 
-shared_prompt_attention::gradients attend_backward(at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
-                                                   at::Tensor const& v, attended const& kept,
-                                                   std::optional<at::Tensor> const& mask) {
-  if (q.is_cpu()) {
-    auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-        wide(g), wide(q), wide(k), wide(v), wide(kept.output), kept.log_sum, 0.0, !mask, mask);
-    return {dq, dk, dv};  // copied into gradients of q's type
+  [[nodiscard]] attended forward() const {
+    if (fused_) {
+      auto [output, log_sum] =
+          at::_scaled_dot_product_flash_attention_for_cpu(wide(q_), wide(k_), wide(v_), 0.0, !mask_, mask_, settings_.scale);
+      return {output.to(q_.scalar_type()), log_sum};
+    }
+    at::Tensor scores = capped_scores().add_(*mask_);
+    at::Tensor const log_sum = at::logsumexp(scores, -1);
+    return {at::matmul(scores.sub_(log_sum.unsqueeze(-1)).exp_().to(v_.scalar_type()), over_heads(v_)), log_sum};
   }
-  std::int64_t const group = q.size(1) / k.size(1);
-  double const scale = 1 / std::sqrt(static_cast<double>(q.size(-1)));
-  at::Tensor const keys = k.repeat_interleave(group, 1), values = v.repeat_interleave(group, 1);
-  at::Tensor p = at::matmul(q, keys.transpose(-1, -2)).to(at::kFloat).mul_(scale);
-  p.add_(mask ? *mask : continuation_mask(k.size(2) - q.size(2), q.size(2), p));
-  p.sub_(kept.log_sum.unsqueeze(-1)).exp_();
-  at::Tensor const dp = at::matmul(g, values.transpose(-1, -2)).to(at::kFloat);
-  at::Tensor const inner = at::mul(g, kept.output).sum(-1, /*keepdim=*/true, at::kFloat);
-  at::Tensor const ds = (dp - inner).mul_(p).mul_(scale).to(q.scalar_type());
-  auto over_groups = [&](at::Tensor const& x) {
-    return x.unflatten(1, {k.size(1), group}).sum(2);
-  };
-  return {at::matmul(ds, keys), over_groups(at::matmul(ds.transpose(-1, -2), q)),
-          over_groups(at::matmul(p.to(g.scalar_type()).transpose(-1, -2), g))};
-}
+
+  [[nodiscard]] shared_prompt_attention::gradients backward(at::Tensor const& g, attended const& kept) const {
+    if (fused_) {
+      auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+          wide(g), wide(q_), wide(k_), wide(v_), wide(kept.output), kept.log_sum, 0.0, !mask_, mask_, settings_.scale);
+      return {dq, dk, dv};  // copied into gradients of q's type
+    }
+    at::Tensor const scores = capped_scores();
+    at::Tensor const p = at::add(scores, *mask_).sub_(kept.log_sum.unsqueeze(-1)).exp_();
+    at::Tensor const dp = at::matmul(g, over_heads(v_).transpose(-1, -2)).to(p.scalar_type());
+    at::Tensor const inner = at::mul(g, kept.output).sum(-1, /*keepdim=*/true, p.scalar_type());
+    at::Tensor ds = (dp - inner).mul_(p).mul_(settings_.scale);
+    ds = soft_cap_backward_(ds, scores, settings_.soft_cap).to(q_.scalar_type());
+    return {at::matmul(ds, over_heads(k_)), over_groups(at::matmul(ds.transpose(-1, -2), q_)),
+            over_groups(at::matmul(p.to(g.scalar_type()).transpose(-1, -2), g))};
+  }
+
+ private:
+  [[nodiscard]] std::int64_t group() const { return q_.size(1) / k_.size(1); }
+  [[nodiscard]] at::Tensor over_heads(at::Tensor const& x) const { return x.repeat_interleave(group(), 1); }
+  [[nodiscard]] at::Tensor over_groups(at::Tensor const& x) const { return x.unflatten(1, {k_.size(1), group()}).sum(2); }
+  [[nodiscard]] at::Tensor capped_scores() const {
+    at::Tensor scores = wide(at::matmul(q_, over_heads(k_).transpose(-1, -2))).mul_(settings_.scale);
+    return soft_cap_(scores, settings_.soft_cap);
+  }
+
+  attention_settings const& settings_;
+  at::Tensor q_, k_, v_;
+  bool fused_;
+  std::optional<at::Tensor> mask_;
+};
 
 }  // namespace
 
 at::Tensor shared_prompt_attention::forward(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {
   at::Tensor output = at::empty_like(q);
   log_sums_.clear();
-  auto call = [&](span_of_tokens queries, at::Tensor const& keys, at::Tensor const& values, std::optional<at::Tensor> const& mask) {
-    attended const result = attend(by_head(queries.of(q)), by_head(keys), by_head(values), mask);
+  auto call = [&](span_of_tokens queries, at::Tensor const& keys, at::Tensor const& values) {
+    attended const result = attention_call(settings_, by_head(queries.of(q)), by_head(keys), by_head(values)).forward();
     queries.of(output).copy_(by_token(result.output));
     log_sums_.push_back(result.log_sum);
   };
   for (shared_prompt const& group : *prompts_) {
     span_of_tokens const prompt{group.begin, group.prompt};
     span_of_tokens const first{group.begin, group.prompt + group.completions.front()};
-    call(first, first.of(k), first.of(v), {});
+    call(first, first.of(k), first.of(v));
     std::int64_t begin = first.begin + first.size;
     for (std::size_t i = 1; i < group.completions.size(); ++i) {
       span_of_tokens const own{begin, group.completions[i]};
       begin += own.size;
       if (own.size == 0) continue;
-      call(own, at::cat({prompt.of(k), own.of(k)}), at::cat({prompt.of(v), own.of(v)}),
-           continuation_mask(prompt.size, own.size, q));
+      call(own, at::cat({prompt.of(k), own.of(k)}), at::cat({prompt.of(v), own.of(v)}));
     }
   }
   return output;
@@ -168,16 +194,16 @@ shared_prompt_attention::gradients shared_prompt_attention::backward(at::Tensor 
                                                                      at::Tensor const& output) const {
   gradients total{at::empty_like(q), at::empty_like(k), at::empty_like(v)};
   std::size_t next = 0;
-  auto call = [&](span_of_tokens queries, at::Tensor const& keys, at::Tensor const& values, std::optional<at::Tensor> const& mask) {
-    gradients part = attend_backward(by_head(queries.of(g)), by_head(queries.of(q)), by_head(keys), by_head(values),
-                                     {by_head(queries.of(output)), log_sums_[next++]}, mask);
+  auto call = [&](span_of_tokens queries, at::Tensor const& keys, at::Tensor const& values) {
+    attention_call const made(settings_, by_head(queries.of(q)), by_head(keys), by_head(values));
+    gradients part = made.backward(by_head(queries.of(g)), {by_head(queries.of(output)), log_sums_[next++]});
     queries.of(total.q).copy_(by_token(part.q));
     return part;
   };
   for (shared_prompt const& group : *prompts_) {
     span_of_tokens const prompt{group.begin, group.prompt};
     span_of_tokens const first{group.begin, group.prompt + group.completions.front()};
-    gradients const run_on = call(first, first.of(k), first.of(v), {});
+    gradients const run_on = call(first, first.of(k), first.of(v));
     first.of(total.k).copy_(by_token(run_on.k));
     first.of(total.v).copy_(by_token(run_on.v));
     std::int64_t begin = first.begin + first.size;
@@ -185,8 +211,7 @@ shared_prompt_attention::gradients shared_prompt_attention::backward(at::Tensor 
       span_of_tokens const own{begin, group.completions[i]};
       begin += own.size;
       if (own.size == 0) continue;
-      gradients const part = call(own, at::cat({prompt.of(k), own.of(k)}), at::cat({prompt.of(v), own.of(v)}),
-                                  continuation_mask(prompt.size, own.size, q));
+      gradients const part = call(own, at::cat({prompt.of(k), own.of(k)}), at::cat({prompt.of(v), own.of(v)}));
       at::Tensor const dk = by_token(part.k), dv = by_token(part.v);
       prompt.of(total.k).add_(dk.narrow(0, 0, prompt.size));
       prompt.of(total.v).add_(dv.narrow(0, 0, prompt.size));

@@ -23,31 +23,39 @@ at::Tensor linear_onto(at::Tensor const& residual, at::Tensor const& x, at::Tens
 /// accumulator += gᵀ x, the weight gradient of linear.
 void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tensor const& x);
 
-/// RMS normalisation in Hugging Face's order: scaled in the residual's type, rounded to the weight's, then weighted.
+/// RMS normalisation in Hugging Face's order: scaled in the residual's type, rounded to the weight's, then weighted. With an
+/// offset (Gemma) the weight is that much more than what is stored, and rounding comes last.
 struct rms_norm {
   at::Tensor x, inverse_rms;  ///< [T, H], [T, 1]
+  double offset = 0;
 
   rms_norm() = default;
-  rms_norm(at::Tensor input, double eps);
+  rms_norm(at::Tensor input, double eps, double weight_offset = 0);
   [[nodiscard]] at::Tensor output(at::Tensor const& weight) const;
   /// Gradient with respect to the input; adds the weight's.
   [[nodiscard]] at::Tensor backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& weight_gradient) const;
 };
 
-/// silu(gate) ∘ up, and its gradients.
-at::Tensor swiglu(at::Tensor const& gate, at::Tensor const& up);
-struct swiglu_gradients {
+/// act(gate) ∘ up, and its gradients.
+at::Tensor gated(activation act, at::Tensor const& gate, at::Tensor const& up);
+struct gated_gradients {
   at::Tensor gate, up;
 };
-swiglu_gradients swiglu_backward(at::Tensor const& g, at::Tensor const& gate, at::Tensor const& up);
+gated_gradients gated_backward(activation act, at::Tensor const& g, at::Tensor const& gate, at::Tensor const& up);
+
+/// cap · tanh(x / cap), in place; a cap of 0 changes nothing.
+at::Tensor& soft_cap_(at::Tensor& x, double cap);
+/// g · (1 − (y / cap)²), in place: y is what soft_cap_ gave.
+at::Tensor& soft_cap_backward_(at::Tensor& g, at::Tensor const& y, double cap);
 
 /// Rotary embedding: halves rotated by position times frequency.
 struct rotation {
   at::Tensor cosine, sine;  ///< [T, 1, d/2], at least fp32
 
   rotation() = default;
-  rotation(at::Tensor const& positions, at::Tensor const& inverse_frequencies, at::ScalarType type);
-  /// x: [T, heads, d]. The inverse rotation is the transpose, hence the backward step.
+  /// frequencies: [d/2] or [T, d/2]; cosines and sines are multiplied by `factor`
+  rotation(at::Tensor const& positions, at::Tensor const& frequencies, at::ScalarType type, double factor = 1);
+  /// x: [T, heads, d]; coordinates beyond those that turn stay. The inverse rotation is the transpose, hence the backward step.
   [[nodiscard]] at::Tensor forward(at::Tensor const& x) const { return turn(x, 1); }
   [[nodiscard]] at::Tensor backward(at::Tensor const& g) const { return turn(g, -1); }
 
@@ -55,15 +63,18 @@ struct rotation {
   [[nodiscard]] at::Tensor turn(at::Tensor const& x, double direction) const;
 };
 
-/// 1/θ^(2i/d), scaled as the settings say. [d/2], fp32
-at::Tensor inverse_frequencies(rope_settings const& rope, std::int64_t head_dim);
+/// How scores become attention: products times `scale`, capped, and only of keys that the query sees.
+struct attention_settings {
+  double scale = 1, soft_cap = 0;
+  std::int64_t window = 0;  ///< keys that a query sees, its own included; 0: all before it
+};
 
 /// Causal attention over the segments of a ragged batch: the first completion of a prompt runs on with it, every further
 /// one attends to prompt and itself.   q: [T, heads, d], k and v: [T, kv_heads, d]
 class shared_prompt_attention {
  public:
   shared_prompt_attention() = default;
-  explicit shared_prompt_attention(std::vector<shared_prompt> const& prompts) : prompts_(&prompts) {}
+  shared_prompt_attention(std::vector<shared_prompt> const& prompts, attention_settings settings) : prompts_(&prompts), settings_(settings) {}
 
   /// -> [T, heads, d]
   at::Tensor forward(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v);
@@ -75,6 +86,7 @@ class shared_prompt_attention {
 
  private:
   std::vector<shared_prompt> const* prompts_ = nullptr;
+  attention_settings settings_;
   std::vector<at::Tensor> log_sums_;  // of each attention call, in order
 };
 

@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "decoder.hpp"
-#include "ops.hpp"
-#include "slots.hpp"
+#include "layer.hpp"
+#include "rope.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -23,7 +23,7 @@ struct step_layout {
   at::Tensor entry;                       // [T] where a token's keys go: page · page_tokens + offset
   at::Tensor query;                       // [T] sequence · queries + rank within the sequence
   at::Tensor pages;                       // [sequences · keys / page_tokens]
-  at::Tensor hidden;                      // [sequences, 1, 1, queries, keys] true where the key is not to be seen
+  at::Tensor last;                        // [sequences · queries, 1] the key that each query sees last
 
   step_layout(step_batch const& batch, at::Device device) : sequences(static_cast<std::int64_t>(batch.tables.size())), queries(0), keys(0) {
     std::vector<std::int64_t> rank(batch.size()), entries(batch.size()), slots(batch.size()), page_ids;
@@ -37,10 +37,10 @@ struct step_layout {
       entries[t] = table[static_cast<std::size_t>(page)] * page_tokens + batch.positions[t] % page_tokens;
     }
     keys = most_pages * page_tokens;
-    std::vector<std::int64_t> last(static_cast<std::size_t>(sequences * queries));  // key that each query sees last
+    std::vector<std::int64_t> own(static_cast<std::size_t>(sequences * queries));
     for (std::size_t t = 0; t < batch.size(); ++t) {
       slots[t] = batch.sequence[t] * queries + rank[t];
-      last[static_cast<std::size_t>(slots[t])] = batch.positions[t];
+      own[static_cast<std::size_t>(slots[t])] = batch.positions[t];
     }
     for (auto const table : batch.tables)
       for (std::int64_t i = 0; i < most_pages; ++i)
@@ -48,7 +48,15 @@ struct step_layout {
     entry = indices(entries, device);
     query = indices(slots, device);
     pages = indices(page_ids, device);
-    hidden = at::arange(keys, entry.options()).gt(indices(last, device).unsqueeze(-1)).view({sequences, 1, 1, queries, keys});
+    last = indices(own, device).unsqueeze(-1);
+  }
+
+  // [sequences, 1, 1, queries, keys] true where the key is not to be seen
+  [[nodiscard]] at::Tensor hidden(std::int64_t window) const {
+    at::Tensor const key = at::arange(keys, entry.options());
+    at::Tensor unseen = key.gt(last);
+    if (window > 0) unseen.logical_or_(key.le(last - window));
+    return unseen.view({sequences, 1, 1, queries, keys});
   }
 };
 
@@ -58,7 +66,8 @@ class tensor_decoder final : public decoder {
       : config_(model.config()),
         settings_(model.settings()),
         weights_(weights),
-        inverse_frequencies_(ops::inverse_frequencies(config_.rope, config_.head_dim).to(settings_.device)),
+        frequencies_(ops::inverse_frequencies(config_.rope, config_.head_dim).to(settings_.device)),
+        local_frequencies_(ops::inverse_frequencies(config_.local_rope, config_.head_dim).to(settings_.device)),
         wide_(settings_.type == at::kDouble ? at::kDouble : at::kFloat),
         cache_(static_cast<std::size_t>(config_.layers)) {
     reserve(1);
@@ -84,15 +93,26 @@ class tensor_decoder final : public decoder {
 
   at::Tensor logits(step_batch const& batch) override {
     at::NoGradGuard const no_grad;
-    slots const at_slot{config_};
+    slots const at_slot(config_);
     at::Device const device = settings_.device;
     step_layout const layout(batch, device);
-    ops::rotation const rotation(indices(batch.positions, device), inverse_frequencies_, settings_.type);
-    at::Tensor x = weights_[at_slot.embedding()].index_select(0, indices(batch.tokens, device)).to(wide_);
-    for (std::int64_t i = 0; i < config_.layers; ++i) x = layer_step(i, x, rotation, layout);
-    at::Tensor const rows = ops::rms_norm(x.index_select(0, indices(batch.rows, device)), config_.rms_norm_eps)
+    ops::rotations const rotations(config_, indices(batch.positions, device), frequencies_, local_frequencies_, settings_.type);
+    at::Tensor x = embed(config_, weights_[at_slot.embedding()], indices(batch.tokens, device));
+    for (std::int64_t i = 0; i < config_.layers; ++i) {
+      layer_settings const of_layer = config_.layer(i);
+      layer_tape scratch;
+      auto const attend = [&](at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {
+        layer_cache& kept = cache_[static_cast<std::size_t>(i)];
+        kept.keys.flatten(0, 1).index_copy_(0, layout.entry, k);
+        kept.values.flatten(0, 1).index_copy_(0, layout.entry, v);
+        return attend_pages(q, kept, layout, of_layer.window);
+      };
+      x = layer_forward(config_, layer_tensors(config_, at_slot, weights_, i), x, rotations.of(of_layer), attend, scratch);
+    }
+    at::Tensor const rows = ops::rms_norm(x.index_select(0, indices(batch.rows, device)), config_.rms_norm_eps, config_.norm_offset)
                                 .output(weights_[at_slot.final_norm()]);
-    return ops::linear(rows, weights_[at_slot.head()]).to(at::kCPU, wide_).contiguous();
+    at::Tensor scores = ops::linear(rows, weights_[at_slot.head()]).to(at::kCPU, wide_).contiguous();
+    return ops::soft_cap_(scores, config_.logit_soft_cap);
   }
 
  private:
@@ -100,25 +120,8 @@ class tensor_decoder final : public decoder {
     at::Tensor keys, values;  // [pages, page_tokens, kv_heads, d]
   };
 
-  at::Tensor layer_step(std::int64_t i, at::Tensor const& x, ops::rotation const& rotation, step_layout const& layout) {
-    transformer_config const& c = config_;
-    std::int64_t const T = x.size(0);
-    std::size_t const first = slots{c}.layer(i);
-    auto const weight = [&](layer_slot slot) -> at::Tensor const& { return weights_[first + slot]; };
-    layer_cache& kept = cache_[static_cast<std::size_t>(i)];
-    at::Tensor h = ops::rms_norm(x, c.rms_norm_eps).output(weight(input_norm));
-    at::Tensor const q = rotation.forward(ops::linear(h, weight(q_proj)).view({T, c.heads, c.head_dim}));
-    at::Tensor const k = rotation.forward(ops::linear(h, weight(k_proj)).view({T, c.kv_heads, c.head_dim}));
-    at::Tensor const v = ops::linear(h, weight(v_proj)).view({T, c.kv_heads, c.head_dim});
-    kept.keys.flatten(0, 1).index_copy_(0, layout.entry, k);
-    kept.values.flatten(0, 1).index_copy_(0, layout.entry, v);
-    at::Tensor const middle = ops::linear_onto(x, attend(q, kept, layout), weight(o_proj));
-    h = ops::rms_norm(middle, c.rms_norm_eps).output(weight(post_norm));
-    return ops::linear_onto(middle, ops::swiglu(ops::linear(h, weight(gate_proj)), ops::linear(h, weight(up_proj))), weight(down_proj));
-  }
-
-  // q: [T, heads, d] -> [T, heads · d]. Only here sequences are brought to one length, behind a mask.
-  at::Tensor attend(at::Tensor const& q, layer_cache const& kept, step_layout const& at) {
+  // q: [T, heads, d] -> the same. Only here sequences are brought to one length, behind a mask.
+  at::Tensor attend_pages(at::Tensor const& q, layer_cache const& kept, step_layout const& at, std::int64_t window) {
     std::int64_t const S = at.sequences, Q = at.queries, G = config_.heads / config_.kv_heads, kv = config_.kv_heads, d = config_.head_dim;
     auto const of_sequences = [&](at::Tensor const& pages) {
       return pages.index_select(0, at.pages).view({S, at.keys, kv, d}).transpose(1, 2).to(wide_);
@@ -126,16 +129,17 @@ class tensor_decoder final : public decoder {
     at::Tensor spread = at::zeros({S * Q, config_.heads, d}, q.options().dtype(wide_));
     spread.index_copy_(0, at.query, q.to(wide_));
     spread = spread.view({S, Q, kv, G, d}).permute({0, 2, 3, 1, 4}).reshape({S, kv, G * Q, d});
-    at::Tensor const scores = at::matmul(spread, of_sequences(kept.keys).transpose(-1, -2)).div_(std::sqrt(static_cast<double>(d)));
-    at::Tensor const share = scores.view({S, kv, G, Q, at.keys}).masked_fill_(at.hidden, -INFINITY).softmax(-1);
+    at::Tensor scores = at::matmul(spread, of_sequences(kept.keys).transpose(-1, -2)).mul_(config_.score_scale());
+    ops::soft_cap_(scores, config_.attention_soft_cap);
+    at::Tensor const share = scores.view({S, kv, G, Q, at.keys}).masked_fill_(at.hidden(window), -INFINITY).softmax(-1);
     at::Tensor const out = at::matmul(share.view({S, kv, G * Q, at.keys}), of_sequences(kept.values));
-    return out.view({S, kv, G, Q, d}).permute({0, 3, 1, 2, 4}).reshape({S * Q, config_.heads * d}).index_select(0, at.query).to(q.scalar_type());
+    return out.view({S, kv, G, Q, d}).permute({0, 3, 1, 2, 4}).reshape({S * Q, config_.heads, d}).index_select(0, at.query).to(q.scalar_type());
   }
 
   transformer_config const& config_;
   compute_settings const& settings_;
   pack const& weights_;
-  at::Tensor inverse_frequencies_;
+  at::Tensor frequencies_, local_frequencies_;
   at::ScalarType wide_;
   std::vector<layer_cache> cache_;
   std::int64_t capacity_ = 0;

@@ -67,8 +67,9 @@ class reward_run {
     opened_.config.lm_head = false;
     opened_.config.scalar_head = true;
     json& config = opened_.source.config;
-    config["architectures"] = {"LlamaForSequenceClassification"};
-    config["model_type"] = "llama";
+    family_names const names = family_of(config, opened_.source.path().string());
+    config["architectures"] = {names.classifier};
+    config["model_type"] = names.type;
     config["id2label"] = {{"0", "LABEL_0"}};
     config["label2id"] = {{"LABEL_0", 0}};
     config["pad_token_id"] = padding_;

@@ -46,9 +46,9 @@ rollout_source::rollout_source(session const& s, causal_lm const& model, on_poli
       judge_(judge),
       seed_(seed) {
   for (std::size_t i = 0; i < prompts_.ids.size(); ++i)
-    if (static_cast<std::int64_t>(prompts_.ids[i].size() + settings.max_new_tokens) > s.config.max_positions)
+    if (static_cast<std::int64_t>(prompts_.ids[i].size() + settings.max_new_tokens) > s.config.generation_positions())
       throw error(prompts_.examples[i].place + ": a prompt of " + std::to_string(prompts_.ids[i].size()) + " tokens leaves no room for " +
-                  std::to_string(settings.max_new_tokens) + " more: the model has " + std::to_string(s.config.max_positions) +
+                  std::to_string(settings.max_new_tokens) + " more: the model has " + std::to_string(s.config.generation_positions()) +
                   " positions; shorten it or lower --max_new_tokens");
 }
 

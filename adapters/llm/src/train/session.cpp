@@ -83,9 +83,9 @@ encoded_prompts session::read_prompts(std::filesystem::path const& file, std::si
   for (prompt_example& example : examples) try {
       std::vector<std::int32_t> ids = encode_prompt(encoder, example);
       if (ids.empty()) throw error(example.place + ": the prompt has no token to go on from");
-      if (static_cast<std::int64_t>(ids.size()) >= config.max_positions)
+      if (static_cast<std::int64_t>(ids.size()) >= config.generation_positions())
         throw error(example.place + ": the prompt has " + std::to_string(ids.size()) + " tokens and leaves no room for an answer: the model has " +
-                    std::to_string(config.max_positions) + " positions; shorten it");
+                    std::to_string(config.generation_positions()) + " positions; shorten it");
       out.ids.push_back(std::move(ids));
       out.examples.push_back(std::move(example));
     } catch (error const&) {

@@ -95,7 +95,6 @@ class causal_lm {
 
   transformer_config config_;
   compute_settings settings_;
-  at::Tensor inverse_frequencies_;
 };
 
 }  // namespace kedge::llm

@@ -1,24 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 namespace kedge::llm {
 
-/// Rotary position embedding: inverse frequencies 1/θ^(2i/d), changed as `type` says.
+/// Rotary position embedding: pairs of a head's coordinates turn by position times 1/θ^(2i/d), changed as `type` says.
 struct rope_settings {
   double theta = 10000;
-  std::string type = "default";  ///< default | linear | llama3
+  std::string type = "default";  ///< default | linear | dynamic | llama3 | yarn | longrope
   double factor = 1;
   double low_frequency_factor = 1, high_frequency_factor = 4;  ///< llama3
-  std::int64_t original_length = 8192;                         ///< llama3
+  std::int64_t original_length = 8192;  ///< positions before the scaling; dynamic and longrope change beyond them, by the sequence's length
+  double beta_fast = 32, beta_slow = 1;             ///< yarn: rotations at the ends of the ramp
+  bool truncate = true;                             ///< yarn: the ramp's ends are whole numbers
+  double attention_factor = 1;                      ///< cosines and sines are multiplied by it (yarn, longrope)
+  double share = 1;                                 ///< of a head's coordinates that turn, the first ones
+  std::vector<double> short_factors, long_factors;  ///< longrope: divisors of the frequencies, [d/2]
 };
 
-/// A decoder-only transformer: the description that drives the one model.
+/// Which rotary embedding a layer has.
+enum class rotary { none, global, local };
+
+/// What may differ from layer to layer.
+struct layer_settings {
+  std::int64_t window = 0;  ///< keys that a query sees, its own included; 0: all before it
+  rotary rope = rotary::global;
+};
+
+/// The nonlinearity of the gated MLP.
+enum class activation { silu, gelu, gelu_tanh };
+
+/// A decoder-only transformer: the description that drives the one model, whatever its family.
 struct transformer_config {
   std::int64_t vocabulary = 0, hidden = 0, intermediate = 0, layers = 0;
   std::int64_t heads = 0, kv_heads = 0, head_dim = 0;
@@ -27,12 +46,40 @@ struct transformer_config {
   bool tied_embeddings = false;
   bool lm_head = true;       ///< predicts tokens; tied to the embedding or not
   bool scalar_head = false;  ///< one number a position: a reward, or a value ("score.weight", as sequence classification has it)
-  rope_settings rope;
+  rope_settings rope, local_rope;
+  std::vector<layer_settings> attention;  ///< [layers]; empty: all keys and the global embedding everywhere
+
+  activation act = activation::silu;
+  double norm_offset = 0;         ///< added to the weights of norms: 1 in Gemma, which stores them so much less
+  double embedding_scale = 1;     ///< of the hidden states that enter the first layer
+  double query_scalar = 0;        ///< attention scores are divided by its root; 0: by that of head_dim
+  double attention_soft_cap = 0;  ///< scores s become cap · tanh(s / cap); 0: no cap
+  double logit_soft_cap = 0;      ///< the same for logits
+  bool qkv_bias = false, o_bias = false, mlp_bias = false;
+  bool qk_norms = false;      ///< queries and keys are normalised, head by head, before they turn
+  bool output_norms = false;  ///< what attention and MLP add to the residual stream is normalised as well
+  bool fused = false;         ///< stored as qkv_proj and gate_up_proj
+
+  [[nodiscard]] layer_settings layer(std::int64_t i) const { return attention.empty() ? layer_settings{} : attention[static_cast<std::size_t>(i)]; }
+  /// What products of queries and keys are multiplied by.
+  [[nodiscard]] double score_scale() const;
+  /// Positions within which the angle of a position does not depend on the sequence's length: as far as generation goes.
+  [[nodiscard]] std::int64_t generation_positions() const;
 };
 
-/// Reads config.json in old and new spelling (rope_theta + rope_scaling, rope_parameters).
+/// Reads config.json of the families llama, mistral, smollm3, gemma, gemma2, gemma3_text, qwen2, qwen3 and phi3, in old and new
+/// spelling (rope_theta + rope_scaling, rope_parameters). What a file leaves out is what transformers takes.
 /// throws  error naming `where` and the key, if something is missing, senseless or not supported
 [[nodiscard]] transformer_config read_config(nlohmann::ordered_json const& config, std::string const& where);
+
+/// transformers' name for a family and its classes.
+struct family_names {
+  std::string_view type, language_model, classifier;
+};
+
+/// Of the family that a config.json belongs to.
+/// throws  error naming `where` if kedge does not know it
+[[nodiscard]] family_names family_of(nlohmann::ordered_json const& config, std::string const& where);
 
 /// A parameter tensor: Hugging Face's name, and its shape.
 struct parameter {
@@ -40,8 +87,8 @@ struct parameter {
   std::vector<std::int64_t> shape;
 };
 
-/// All parameters in the order of a pack: embedding; per layer input norm, q, k, v, o, post-attention norm, gate, up, down;
-/// final norm; the LM head, where there is one and it is not tied to the embedding; the scalar head, where there is one.
+/// All parameters in the order of a pack: embedding; the layers' tensors, layer by layer; final norm; the LM head, where there is
+/// one and it is not tied to the embedding; the scalar head, where there is one.
 [[nodiscard]] std::vector<parameter> parameters_of(transformer_config const& config);
 
 /// Number of parameters.

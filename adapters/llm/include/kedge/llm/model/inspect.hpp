@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <filesystem>
+
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/files/checkpoint.hpp>
 
 namespace kedge::llm {
 
-/// What a checkpoint is: path, family, shapes, parameters, stored types, tokenizer, chat template, and a list "problems" of
-/// sentences, empty if kedge can train it. Reads headers only, no weights.
+/// What a checkpoint is: path, family, shapes, parameters, the memory that training would take, stored types, tokenizer, chat
+/// template, and a list "problems" of sentences, empty if kedge can train it. Reads headers only, no weights.
 [[nodiscard]] nlohmann::ordered_json describe(checkpoint const& source);
+
+/// As much of it as a config.json alone says.
+/// throws  error if the file is no JSON
+[[nodiscard]] nlohmann::ordered_json describe_config(std::filesystem::path const& file);
 
 }  // namespace kedge::llm

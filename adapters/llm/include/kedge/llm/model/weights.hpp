@@ -13,7 +13,7 @@ namespace kedge::llm {
 /// throws  error naming the checkpoint and the tensor that is missing, has another shape than the config says, or holds NaN or infinity
 [[nodiscard]] pack load_parameters(checkpoint const& source, transformer_config const& config);
 
-/// Random parameters, as transformers draws them: matrices from N(0, range²), norms 1. A seed fixes them, whatever the threads.
+/// Random parameters, as transformers draws them: matrices from N(0, range²), norms 1 (stored as Gemma does, where it does), biases 0. A seed fixes them, whatever the threads.
 [[nodiscard]] pack initial_parameters(transformer_config const& config, double range, std::uint64_t seed);
 
 /// Writes a Hugging Face folder: weights in `type`, config, tokenizer, template and generation settings of `source`.

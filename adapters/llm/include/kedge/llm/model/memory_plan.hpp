@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include <nlohmann/json.hpp>
+
+#include <kedge/llm/model/config.hpp>
+
+namespace kedge::llm {
+
+/// What a preference run holds in memory, in bytes. There is no second model: reference log-probabilities are cached.
+struct memory_plan {
+  std::int64_t parameters = 0, trained = 0;  ///< trained: the adapter's with LoRA, else all
+  std::int64_t weights = 0;                  ///< what the computation reads: bf16, 2 a parameter
+  std::int64_t masters = 0;                  ///< fp32, 4 a trained parameter
+  std::int64_t gradients = 0;                ///< fp32, 4 a trained parameter
+  std::int64_t moments = 0;                  ///< AdamW's two, fp32, 8 a trained parameter
+  std::int64_t activations = 0;              ///< kept for the backward pass, a token
+
+  [[nodiscard]] std::int64_t states() const { return weights + masters + gradients + moments; }
+};
+
+/// Activations a token, b = 2 bytes in bf16: layers · (8 H + b (2 q + 2 kv + 2 I) + 4 heads), with H the hidden size, I that of the
+/// MLP, q and kv the widths of queries and keys; norms of heads and outputs keep their inputs in fp32 as well.
+/// lora_rank: of an adapter on all linear maps of the layers; 0: all parameters are trained
+[[nodiscard]] memory_plan plan_memory(transformer_config const& config, std::int64_t lora_rank = 0);
+
+/// The plan and what fits on devices of 80 GB (80 · 10⁹ bytes, a tenth of them left free for temporaries): one device; eight that
+/// each hold a copy and share the optimiser (masters and moments); eight that share everything but the weights; LoRA of rank 16.
+[[nodiscard]] nlohmann::ordered_json describe_memory(transformer_config const& config);
+
+}  // namespace kedge::llm

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layer.hpp"
+
+namespace kedge::llm {
+namespace {
+
+at::Tensor wide(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
+
+at::Tensor apply(linear_map const& map, at::Tensor const& x) {
+  at::Tensor y = ops::linear(x, map.weight);
+  return map.bias.defined() ? y.add_(map.bias) : y;
+}
+
+// Adds the gradients of weight and bias.
+void add_gradients(linear_map& gradient, at::Tensor const& g, at::Tensor const& x) {
+  ops::add_weight_gradient(gradient.weight, g, x);
+  if (gradient.bias.defined()) gradient.bias.add_(g.sum(0, /*keepdim=*/false, gradient.bias.scalar_type()));
+}
+
+// residual + what the map makes of x, normalised first where the family has a norm there.
+at::Tensor apply_onto(at::Tensor const& residual, linear_map const& map, at::Tensor const& x, transformer_config const& c,
+                      at::Tensor const& norm_weight, ops::rms_norm& norm) {
+  if (!norm_weight.defined()) {
+    at::Tensor y = ops::linear_onto(residual, x, map.weight);
+    return map.bias.defined() ? y.add_(map.bias) : y;
+  }
+  norm = ops::rms_norm(wide(apply(map, x)), c.rms_norm_eps, c.norm_offset);
+  return at::add(residual, norm.output(norm_weight));
+}
+
+// The gradient of what a map gave, from that of the residual stream.
+at::Tensor through_norm(at::Tensor const& gx, at::ScalarType type, at::Tensor const& norm_weight, ops::rms_norm const& norm, at::Tensor& norm_gradient) {
+  return norm_weight.defined() ? norm.backward(gx, norm_weight, norm_gradient).to(type) : gx.to(type);
+}
+
+// Norms over the last dimension of [T, heads, d].
+at::Tensor head_norm(transformer_config const& c, at::Tensor const& x, at::Tensor const& weight, ops::rms_norm& norm) {
+  if (!weight.defined()) return x;
+  norm = ops::rms_norm(wide(x).flatten(0, 1), c.rms_norm_eps, c.norm_offset);
+  return norm.output(weight).view_as(x);
+}
+
+at::Tensor head_norm_backward(at::Tensor const& g, at::Tensor const& weight, ops::rms_norm const& norm, at::Tensor& weight_gradient) {
+  if (!weight.defined()) return g;
+  return norm.backward(g.flatten(0, 1), weight, weight_gradient).view_as(g).to(g.scalar_type());
+}
+
+}  // namespace
+
+layer_tensors::layer_tensors(transformer_config const& c, slots const& at, pack const& tensors, std::int64_t layer) {
+  auto const tensor = [&](layer_slot slot) { return at.has(slot) ? tensors[at.of(layer, slot)] : at::Tensor(); };
+  input_norm = tensor(llm::input_norm);
+  post_norm = tensor(llm::post_norm);
+  q_norm = tensor(llm::q_norm);
+  k_norm = tensor(llm::k_norm);
+  attention_output_norm = tensor(llm::attention_output_norm);
+  mlp_output_norm = tensor(llm::mlp_output_norm);
+  o = {tensor(o_proj), tensor(o_bias)};
+  down = {tensor(down_proj), tensor(down_bias)};
+  if (c.fused) {
+    std::int64_t const queries = c.heads * c.head_dim, keys = c.kv_heads * c.head_dim;
+    at::Tensor const qkv = tensor(qkv_proj), gate_up = tensor(gate_up_proj);
+    q = {qkv.narrow(0, 0, queries), {}};
+    k = {qkv.narrow(0, queries, keys), {}};
+    v = {qkv.narrow(0, queries + keys, keys), {}};
+    gate = {gate_up.narrow(0, 0, c.intermediate), {}};
+    up = {gate_up.narrow(0, c.intermediate, c.intermediate), {}};
+  } else {
+    q = {tensor(q_proj), tensor(q_bias)};
+    k = {tensor(k_proj), tensor(k_bias)};
+    v = {tensor(v_proj), tensor(v_bias)};
+    gate = {tensor(gate_proj), tensor(gate_bias)};
+    up = {tensor(up_proj), tensor(up_bias)};
+  }
+}
+
+at::Tensor embed(transformer_config const& c, at::Tensor const& embedding, at::Tensor const& tokens) {
+  at::Tensor x = embedding.index_select(0, tokens);
+  // The scale is rounded as the weights are: √3072 is 55.5 in bf16.
+  if (c.embedding_scale != 1) x.mul_(at::full({}, c.embedding_scale, x.options()));
+  return wide(x);
+}
+
+at::Tensor layer_forward(transformer_config const& c, layer_tensors const& w, at::Tensor const& x, ops::rotation const* rotation,
+                         attention_step const& attend, layer_tape& kept) {
+  std::int64_t const T = x.size(0);
+  auto const heads = [&](at::Tensor const& projected) { return projected.view({T, -1, c.head_dim}); };
+  auto const turned = [&](at::Tensor const& y) { return rotation ? rotation->forward(y) : y; };
+  kept.before_attention = ops::rms_norm(x, c.rms_norm_eps, c.norm_offset);
+  at::Tensor h = kept.before_attention.output(w.input_norm);
+  kept.q = turned(head_norm(c, heads(apply(w.q, h)), w.q_norm, kept.of_queries));
+  kept.k = turned(head_norm(c, heads(apply(w.k, h)), w.k_norm, kept.of_keys));
+  kept.v = heads(apply(w.v, h));
+  kept.attended = attend(kept.q, kept.k, kept.v);
+  at::Tensor const middle =
+      apply_onto(x, w.o, kept.attended.view({T, c.heads * c.head_dim}), c, w.attention_output_norm, kept.after_attention);
+  kept.before_mlp = ops::rms_norm(middle, c.rms_norm_eps, c.norm_offset);
+  h = kept.before_mlp.output(w.post_norm);
+  kept.gate = apply(w.gate, h);
+  kept.up = apply(w.up, h);
+  return apply_onto(middle, w.down, ops::gated(c.act, kept.gate, kept.up), c, w.mlp_output_norm, kept.after_mlp);
+}
+
+void layer_backward(transformer_config const& c, layer_tensors const& w, ops::rotation const* rotation, layer_tape const& kept, at::Tensor& gx,
+                    layer_tensors gradient) {
+  std::int64_t const T = gx.size(0);
+  auto const type = kept.q.scalar_type();
+  at::Tensor g = through_norm(gx, type, w.mlp_output_norm, kept.after_mlp, gradient.mlp_output_norm);
+  add_gradients(gradient.down, g, ops::gated(c.act, kept.gate, kept.up));
+  auto const [g_gate, g_up] = ops::gated_backward(c.act, at::mm(g, w.down.weight), kept.gate, kept.up);
+  at::Tensor h = kept.before_mlp.output(w.post_norm);
+  add_gradients(gradient.gate, g_gate, h);
+  add_gradients(gradient.up, g_up, h);
+  at::Tensor gh = at::mm(g_gate, w.gate.weight).addmm_(g_up, w.up.weight);
+  gx.add_(kept.before_mlp.backward(gh, w.post_norm, gradient.post_norm));
+
+  g = through_norm(gx, type, w.attention_output_norm, kept.after_attention, gradient.attention_output_norm);
+  add_gradients(gradient.o, g, kept.attended.view({T, c.heads * c.head_dim}));
+  auto d = kept.attention.backward(at::mm(g, w.o.weight).view_as(kept.q), kept.q, kept.k, kept.v, kept.attended);
+  auto const back = [&](at::Tensor const& dy, at::Tensor const& norm_weight, ops::rms_norm const& norm, at::Tensor& norm_gradient) {
+    return head_norm_backward(rotation ? rotation->backward(dy) : dy, norm_weight, norm, norm_gradient).view({T, -1});
+  };
+  at::Tensor const gq = back(d.q, w.q_norm, kept.of_queries, gradient.q_norm), gk = back(d.k, w.k_norm, kept.of_keys, gradient.k_norm),
+                   gv = d.v.view({T, -1});
+  h = kept.before_attention.output(w.input_norm);
+  add_gradients(gradient.q, gq, h);
+  add_gradients(gradient.k, gk, h);
+  add_gradients(gradient.v, gv, h);
+  gh = at::mm(gq, w.q.weight).addmm_(gk, w.k.weight).addmm_(gv, w.v.weight);
+  gx.add_(kept.before_attention.backward(gh, w.input_norm, gradient.input_norm));
+}
+
+}  // namespace kedge::llm

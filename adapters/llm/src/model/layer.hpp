@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+
+#include <kedge/llm/model/causal_lm.hpp>
+
+#include "ops.hpp"
+#include "slots.hpp"
+
+namespace kedge::llm {
+
+/// A linear map of a layer, weights or their gradients: views into a pack. Undefined: the family has none.
+struct linear_map {
+  at::Tensor weight, bias;  ///< [out, in], [out]
+};
+
+/// The tensors of one layer of a pack, whatever way they are stored: fused projections appear as their rows.
+struct layer_tensors {
+  layer_tensors(transformer_config const& config, slots const& at, pack const& tensors, std::int64_t layer);
+
+  at::Tensor input_norm, post_norm, q_norm, k_norm, attention_output_norm, mlp_output_norm;
+  linear_map q, k, v, o, gate, up, down;
+};
+
+/// What a layer's forward pass keeps for the backward one.
+struct layer_tape {
+  ops::rms_norm before_attention, before_mlp, of_queries, of_keys, after_attention, after_mlp;
+  at::Tensor q, k, v, attended;
+  ops::shared_prompt_attention attention;
+  at::Tensor gate, up;
+};
+
+/// The residual stream that enters the first layer: [T, H], at least fp32.
+at::Tensor embed(transformer_config const& config, at::Tensor const& embedding, at::Tensor const& tokens);
+
+/// Attention of a layer, given what it projects: q [T, heads, d], k and v [T, kv_heads, d] -> [T, heads, d] in q's type.
+using attention_step = std::function<at::Tensor(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v)>;
+
+/// x: [T, H], the residual stream before the layer -> after it.   rotation: null where the layer does not turn
+at::Tensor layer_forward(transformer_config const& config, layer_tensors const& weights, at::Tensor const& x, ops::rotation const* rotation,
+                         attention_step const& attend, layer_tape& kept);
+
+/// gx: gradient with respect to the layer's output, in the residual's type; becomes that of its input.
+void layer_backward(transformer_config const& config, layer_tensors const& weights, ops::rotation const* rotation, layer_tape const& kept,
+                    at::Tensor& gx, layer_tensors gradient);
+
+}  // namespace kedge::llm

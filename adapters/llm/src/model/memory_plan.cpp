@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/model/memory_plan.hpp>
+
+#include <algorithm>
+
+#include "slots.hpp"
+
+namespace kedge::llm {
+namespace {
+
+constexpr std::int64_t word = 2;  // bf16
+constexpr std::int64_t device_bytes = 80'000'000'000, usable_bytes = device_bytes / 10 * 9;
+
+std::int64_t activations_of(transformer_config const& c) {
+  std::int64_t const q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
+  std::int64_t layer = 8 * c.hidden + word * (2 * q + 2 * kv + 2 * c.intermediate) + 4 * c.heads;
+  if (c.output_norms) layer += 8 * c.hidden;
+  if (c.qk_norms) layer += 4 * (q + kv);
+  return c.layers * layer;
+}
+
+// Of an adapter on every matrix of the layers: r (in + out) each.
+std::int64_t adapter_parameters(transformer_config const& c, std::int64_t rank) {
+  std::int64_t count = 0;
+  for (std::size_t slot = 0; slot < layer_slots; ++slot)
+    if (parameter const p = layer_parameter(c, 0, static_cast<layer_slot>(slot)); p.shape.size() == 2) count += rank * (p.shape[0] + p.shape[1]);
+  return c.layers * count;
+}
+
+nlohmann::ordered_json on_one_device(std::int64_t states, memory_plan const& plan) {
+  std::int64_t const left = std::max<std::int64_t>(usable_bytes - states, 0);
+  return {{"bytes", states}, {"fits", states < usable_bytes}, {"tokens_at_once", left / plan.activations}};
+}
+
+}  // namespace
+
+memory_plan plan_memory(transformer_config const& config, std::int64_t lora_rank) {
+  memory_plan plan;
+  plan.parameters = parameter_count(config);
+  plan.trained = lora_rank > 0 ? adapter_parameters(config, lora_rank) : plan.parameters;
+  plan.weights = word * (plan.parameters + (lora_rank > 0 ? plan.trained : 0));
+  plan.masters = plan.gradients = 4 * plan.trained;
+  plan.moments = 8 * plan.trained;
+  plan.activations = activations_of(config);
+  return plan;
+}
+
+nlohmann::ordered_json describe_memory(transformer_config const& config) {
+  constexpr std::int64_t devices = 8;
+  memory_plan const full = plan_memory(config), lora = plan_memory(config, 16);
+  std::int64_t const shared_optimiser = full.weights + full.gradients + (full.masters + full.moments) / devices;
+  std::int64_t const shared_states = full.weights + (full.gradients + full.masters + full.moments) / devices;
+  return {{"weights", full.weights},
+          {"masters", full.masters},
+          {"gradients", full.gradients},
+          {"moments", full.moments},
+          {"activations_per_token", full.activations},
+          {"1 x 80 GB", on_one_device(full.states(), full)},
+          {"1 x 80 GB, LoRA of rank 16", on_one_device(lora.states(), lora)},
+          {"8 x 80 GB, each, optimiser shared", on_one_device(shared_optimiser, full)},
+          {"8 x 80 GB, each, optimiser and gradients shared", on_one_device(shared_states, full)}};
+}
+
+}  // namespace kedge::llm
