@@ -3,11 +3,17 @@
 
 #include <numeric>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
+#include <kedge/llm/model/memory_plan.hpp>
 #include <kedge/losses.hpp>
 
 #include "support/catch.hpp"
 
 using namespace kedge::llm;
+using kedge::testing::WithinAbs;
 
 namespace {
 
@@ -46,7 +52,7 @@ kedge::pair_log_probs split(std::vector<double> const& logp) {
 // DPO against a reference of zeros, over micro-batches of at most `max_tokens`.
 loss_and_gradient packed(causal_lm const& model, pack const& theta, std::vector<preference_pair> const& pairs,
                          std::vector<std::size_t> const& order, std::size_t max_tokens) {
-  loss_and_gradient result{0, zeros_like(theta, at::kDouble)};
+  loss_and_gradient result{0, zeros_like(theta, theta.front().scalar_type() == at::kDouble ? at::kDouble : at::kFloat)};
   for (auto const micro : cut_micro_batches(pairs, order, max_tokens)) {
     auto [logp, pullback] = model.forward(theta, pack_pairs(pairs, micro));
     kedge::pair_log_probs const values = split(logp);
@@ -107,6 +113,68 @@ TEST_CASE("order and micro-batches and recomputation change no loss and no gradi
     CHECK(std::abs(whole.loss - other->loss) < 1e-12);
     CHECK(largest_difference(whole.gradient, other->gradient) < 1e-11);
   }
+}
+
+TEST_CASE("gradient checkpointing gives the same bits", "[lm]") {
+  transformer_config const config = plain::tiny_config(false);
+  auto const pairs = plain::random_pairs(6, config.vocabulary, 6);
+  for (auto const type : {at::kFloat, at::kBFloat16, at::kDouble}) {
+    pack const theta = plain::random_parameters(config, type == at::kDouble ? at::kDouble : at::kFloat, 5);
+    causal_lm const keeping(config, {.type = type}), recomputing(config, {.type = type, .activation_bytes = 0});
+    pack const weights = keeping.weights_for(theta);
+    auto const kept = packed(keeping, weights, pairs, all_of(pairs), 40), recomputed = packed(recomputing, weights, pairs, all_of(pairs), 40);
+    CHECK(kept.loss == recomputed.loss);
+    for (std::size_t i = 0; i < kept.gradient.size(); ++i) CHECK(at::equal(kept.gradient[i], recomputed.gradient[i]));
+  }
+}
+
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+namespace {
+
+// Bytes that a forward pass over so many tokens of prompt keeps until its backward pass.
+double kept_bytes(causal_lm const& model, pack const& weights, std::size_t prompt) {
+  std::vector<preference_pair> pairs = plain::random_pairs(1, model.config().vocabulary, 9);
+  pairs[0].prompt.assign(prompt, 5);
+  ragged_batch const batch = pack_pairs(pairs, all_of(pairs));
+  auto const in_use = [] {
+    auto const info = mallinfo2();
+    return static_cast<double>(info.uordblks + info.hblkhd);
+  };
+  double const before = in_use();
+  auto const kept = model.forward(weights, batch);
+  return in_use() - before;
+}
+
+}  // namespace
+
+TEST_CASE("layers keep as many bytes a token as the plan says", "[lm]") {
+  transformer_config config = plain::tiny_config(true);
+  config.hidden = 256;
+  config.intermediate = 704;
+  config.heads = 8;
+  config.head_dim = 32;
+  config.layers = 4;
+  config.max_positions = 4096;
+  for (auto const type : {at::kFloat, at::kBFloat16}) {
+    auto const word = static_cast<std::int64_t>(at::elementSize(type));
+    pack const theta = plain::random_parameters(config, at::kFloat, 5);
+    causal_lm const keeping(config, {.type = type}), recomputing(config, {.type = type, .activation_bytes = 0});
+    pack const weights = keeping.weights_for(theta);
+    for (auto const* model : {&keeping, &recomputing}) {
+      kept_bytes(*model, weights, 700);  // once before: what is made on first use is not counted
+      double const a_token = (kept_bytes(*model, weights, 2700) - kept_bytes(*model, weights, 700)) / 2000;
+      auto const planned = static_cast<double>(model == &keeping ? activation_bytes_per_token(config, word) : config.layers * 4 * config.hidden);
+      CHECK_THAT(a_token / planned, WithinAbs(1, 0.1));
+    }
+  }
+}
+#endif
+
+TEST_CASE("gradient checkpointing begins where a batch would keep more than there is room for", "[lm]") {
+  transformer_config const config = plain::tiny_config(true);
+  std::int64_t const states = parameter_count(config) * 24;
+  CHECK(activation_budget(config, 4, 5 * states) == 3 * states);
+  CHECK(activation_budget(config, 4, states) == 0);
 }
 
 TEST_CASE("scoring gives the same bits as the forward pass of training", "[lm]") {

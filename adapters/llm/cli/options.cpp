@@ -11,7 +11,15 @@ void add_compute_options(CLI::App& app, llm::device_settings& c) {
   app.add_option("--micro_batch_tokens", c.micro_batch_tokens, "tokens computed at once; bounds memory, changes no result")->capture_default_str()->group(group);
 }
 
+
 namespace {
+
+void add_memory_options(CLI::App& app, llm::device_settings& c) {
+  app.add_option("--gradient_checkpointing", c.gradient_checkpointing,
+                 "auto, on or off: keep layers' inputs alone and compute layers again on the way back; auto where memory would not suffice")
+      ->capture_default_str()
+      ->group("Computation");
+}
 
 void add_folder_options(CLI::App& app, llm::run_settings& s) {
   app.add_option("--model_name_or_path", s.model, "Hugging Face folder or GGUF file")->required();
@@ -82,6 +90,7 @@ void add_run_options(CLI::App& app, llm::run_settings& s) {
   add_optimizer_options(app, s);
   add_progress_options(app, s);
   add_compute_options(app, s.compute);
+  add_memory_options(app, s.compute);
 }
 
 void add_sampling_options(CLI::App& app, llm::on_policy_settings& s) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/model/causal_lm.hpp>
+#include <kedge/llm/model/memory_plan.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -21,7 +22,8 @@ struct causal_lm::tape {
   std::vector<shared_prompt> prompts;
   at::Tensor tokens, rows;
   ops::rotations rotations;
-  std::vector<layer_tape> layers;
+  std::vector<layer_tape> layers;   // empty where layers are computed again, from
+  std::vector<at::Tensor> inputs;
   std::int64_t length = 0;
   ops::rms_norm final_norm;
   completion_head head;
@@ -52,7 +54,20 @@ ops::rotations rotations_of(transformer_config const& c, ragged_batch const& bat
   return {c, indices(batch.positions, settings.device), frequencies(c.rope), has_local ? frequencies(c.local_rope) : at::Tensor(), settings.type};
 }
 
+bool keeps_layers(transformer_config const& c, compute_settings const& settings, std::size_t tokens) {
+  auto const bytes = activation_bytes_per_token(c, static_cast<std::int64_t>(at::elementSize(settings.type)));
+  return static_cast<std::int64_t>(tokens) <= settings.activation_bytes / bytes;
+}
+
 }  // namespace
+
+at::Tensor causal_lm::forward_layer(pack const& weights, tape const& t, std::int64_t i, at::Tensor const& x, layer_tape& layer) const {
+  layer_settings const of_layer = config_.layer(i);
+  layer.attention = ops::shared_prompt_attention(
+      t.prompts, {.scale = config_.score_scale(), .soft_cap = config_.attention_soft_cap, .window = of_layer.window});
+  auto const attend = [&](at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) { return layer.attention.forward(q, k, v); };
+  return layer_forward(config_, layer_tensors(config_, slots(config_), weights, i), x, t.rotations.of(of_layer), attend, layer);
+}
 
 row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, tape* kept, bool entropies) const {
   at::NoGradGuard const no_grad;
@@ -66,14 +81,11 @@ row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, t
   t.length = static_cast<std::int64_t>(batch.size());
   t.rotations = rotations_of(config_, batch, settings_);
   at::Tensor x = embed(config_, weights[at_slot.embedding()], t.tokens);
-  t.layers.resize(static_cast<std::size_t>(kept ? config_.layers : 1));
+  bool const keeps = kept && keeps_layers(config_, settings_, batch.size());
+  layer_tape passing;
   for (std::int64_t i = 0; i < config_.layers; ++i) {
-    layer_tape& layer = t.layers[kept ? static_cast<std::size_t>(i) : 0];
-    layer_settings const of_layer = config_.layer(i);
-    layer.attention = ops::shared_prompt_attention(
-        t.prompts, {.scale = config_.score_scale(), .soft_cap = config_.attention_soft_cap, .window = of_layer.window});
-    auto const attend = [&](at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) { return layer.attention.forward(q, k, v); };
-    x = layer_forward(config_, layer_tensors(config_, at_slot, weights, i), x, t.rotations.of(of_layer), attend, layer);
+    if (kept && !keeps) t.inputs.push_back(x);
+    x = forward_layer(weights, t, i, x, keeps ? t.layers.emplace_back() : passing);
   }
   t.final_norm = ops::rms_norm(x.index_select(0, t.rows), config_.rms_norm_eps, config_.norm_offset);
   at::Tensor const hidden = t.final_norm.output(weights[at_slot.final_norm()]);
@@ -144,6 +156,10 @@ void causal_lm::pullback_type::operator()(std::span<double const> logp, std::spa
   t.scalar = {};
   t.final_norm = {};
   for (std::int64_t i = c.layers; i-- > 0;) {
+    if (!t.inputs.empty()) {
+      model_.forward_layer(weights_, t, i, t.inputs.back(), t.layers.emplace_back());
+      t.inputs.pop_back();
+    }
     layer_backward(c, layer_tensors(c, at_slot, weights_, i), t.rotations.of(c.layer(i)), t.layers.back(), gx,
                    layer_tensors(c, at_slot, gradient, i));
     t.layers.pop_back();  // its memory serves the next layer's temporaries

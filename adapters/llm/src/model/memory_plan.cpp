@@ -11,14 +11,6 @@ namespace {
 constexpr std::int64_t word = 2;  // bf16
 constexpr std::int64_t device_bytes = 80'000'000'000, usable_bytes = device_bytes / 10 * 9;
 
-std::int64_t activations_of(transformer_config const& c) {
-  std::int64_t const q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
-  std::int64_t layer = 8 * c.hidden + word * (2 * q + 2 * kv + 2 * c.intermediate) + 4 * c.heads;
-  if (c.output_norms) layer += 8 * c.hidden;
-  if (c.qk_norms) layer += 4 * (q + kv);
-  return c.layers * layer;
-}
-
 // Of an adapter on every matrix of the layers: r (in + out) each.
 std::int64_t adapter_parameters(transformer_config const& c, std::int64_t rank) {
   std::int64_t count = 0;
@@ -34,6 +26,19 @@ nlohmann::ordered_json on_one_device(std::int64_t states, memory_plan const& pla
 
 }  // namespace
 
+std::int64_t activation_bytes_per_token(transformer_config const& c, std::int64_t bytes) {
+  std::int64_t const q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim, wide = std::max<std::int64_t>(bytes, 4);
+  std::int64_t layer = 2 * wide * c.hidden + bytes * (2 * q + 2 * kv + 2 * c.intermediate) + wide * c.heads;
+  if (c.output_norms) layer += 2 * wide * c.hidden;
+  if (c.qk_norms) layer += wide * (q + kv);
+  return c.layers * layer;
+}
+
+std::int64_t activation_budget(transformer_config const& c, std::int64_t bytes, std::int64_t available) {
+  std::int64_t const wide = std::max<std::int64_t>(bytes, 4), held = parameter_count(c) * (6 * wide + (bytes < wide ? bytes : 0));
+  return std::max<std::int64_t>(available / 5 * 4 - held, 0);
+}
+
 memory_plan plan_memory(transformer_config const& config, std::int64_t lora_rank) {
   memory_plan plan;
   plan.parameters = parameter_count(config);
@@ -41,7 +46,7 @@ memory_plan plan_memory(transformer_config const& config, std::int64_t lora_rank
   plan.weights = word * (plan.parameters + (lora_rank > 0 ? plan.trained : 0));
   plan.masters = plan.gradients = 4 * plan.trained;
   plan.moments = 8 * plan.trained;
-  plan.activations = activations_of(config);
+  plan.activations = activation_bytes_per_token(config, word);
   return plan;
 }
 

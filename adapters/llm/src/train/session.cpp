@@ -7,11 +7,14 @@
 #endif
 
 #include <cstdio>
+#include <limits>
 #include <numeric>
 
 #include <kedge/llm/files/error.hpp>
+#include <kedge/llm/model/memory_plan.hpp>
 #include <kedge/llm/model/weights.hpp>
 
+#include "available_memory.hpp"
 #include "preference_problem.hpp"
 
 namespace kedge::llm {
@@ -48,6 +51,13 @@ compute_settings resolve(device_settings const& settings) {
   return compute;
 }
 
+std::int64_t activation_bytes(std::string const& choice, transformer_config const& config, compute_settings const& compute) {
+  if (choice == "on") return 0;
+  if (choice == "off") return std::numeric_limits<std::int64_t>::max();
+  if (choice != "auto") throw error("--gradient_checkpointing " + choice + " is not known; use auto, on or off");
+  return activation_budget(config, static_cast<std::int64_t>(at::elementSize(compute.type)), available_memory(compute.device));
+}
+
 tokenizer open_tokenizer(checkpoint const& source) {
   if (source.tokenizer.is_null())
     throw error(source.path().string() + ": no tokenizer.json; kedge needs one to read text (save the tokenizer with transformers)");
@@ -61,6 +71,7 @@ session::session(checkpoint opened, device_settings const& device)
       config(read_config(source.config, source.path().string())),
       tokens(open_tokenizer(source)),
       compute(resolve(device)) {
+  compute.activation_bytes = activation_bytes(device.gradient_checkpointing, config, compute);
   if (!source.chat_template.empty()) chat.emplace(source.chat_template);
   if (device.threads > 0) at::set_num_threads(device.threads);
 }

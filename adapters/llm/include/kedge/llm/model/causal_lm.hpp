@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -16,12 +17,16 @@ namespace kedge::llm {
 /// Parameters in the order of parameters_of().
 using pack = std::vector<at::Tensor>;
 
+struct layer_tape;
+
 /// How the model computes.
 struct compute_settings {
   at::ScalarType type = at::kFloat;       ///< of weights and activations; the residual stream is at least fp32
   at::Device device = at::kCPU;
   std::int64_t head_rows = 128;           ///< rows of the LM head computed at a time
   std::int64_t kept_logits = 96 << 20;    ///< bytes of head probabilities kept for the backward pass; the rest is computed again
+  std::int64_t activation_bytes = std::numeric_limits<std::int64_t>::max();  ///< what layers may keep for the backward pass; a batch that
+                                          ///< needs more keeps each layer's input alone, and layers are computed again
   double temperature = 1;                 ///< logits are divided by it: the policy that was sampled at this temperature
 };
 
@@ -91,6 +96,7 @@ class causal_lm {
   [[nodiscard]] row_outputs rows(pack const& weights, ragged_batch const& batch) const;
 
  private:
+  at::Tensor forward_layer(pack const& weights, tape const& t, std::int64_t layer, at::Tensor const& x, layer_tape& kept) const;
   row_outputs compute(pack const& weights, ragged_batch const& batch, tape* kept, bool entropies) const;
 
   transformer_config config_;

@@ -21,8 +21,17 @@ struct memory_plan {
   [[nodiscard]] std::int64_t states() const { return weights + masters + gradients + moments; }
 };
 
-/// Activations a token, b = 2 bytes in bf16: layers · (8 H + b (2 q + 2 kv + 2 I) + 4 heads), with H the hidden size, I that of the
-/// MLP, q and kv the widths of queries and keys; norms of heads and outputs keep their inputs in fp32 as well.
+/// Bytes that the layers keep of a token for the backward pass: layers · (2 w H + b (2 q + 2 kv + 2 I) + w heads), with b those of
+/// a number of the computation and w ≥ 4 of the residual stream, H the hidden size, I that of the MLP, q and kv the widths of
+/// queries and keys; norms of heads and outputs keep their inputs, w bytes a number, as well.
+/// With gradient checkpointing it is layers · w H, and one layer's share while it is computed again.
+[[nodiscard]] std::int64_t activation_bytes_per_token(transformer_config const& config, std::int64_t word);
+
+/// Bytes that are left for activations on a machine with `available` free ones: four fifths of them, less what a run of rounds
+/// holds besides: weights, gradient, two moments and two earlier iterates, and the copy that bf16 computes with. At least 0.
+[[nodiscard]] std::int64_t activation_budget(transformer_config const& config, std::int64_t word, std::int64_t available);
+
+/// Activations in bf16.
 /// lora_rank: of an adapter on all linear maps of the layers; 0: all parameters are trained
 [[nodiscard]] memory_plan plan_memory(transformer_config const& config, std::int64_t lora_rank = 0);
 
