@@ -157,9 +157,12 @@ std::string html(findings const& f) {
   std::vector<plot> plots{plane, end_points(f), curves(f, "Reward", f.horizontal, &trace::round, "reward", &trace::reward),
                           curves(f, "KL to the start", f.horizontal, &trace::round, "nats a completion", &trace::kl),
                           curves(f, "Length", f.horizontal, &trace::round, "tokens a completion", &trace::length)};
-  plots.insert(plots.end(), f.plots.begin(), f.plots.end());
   body += "<h2>Curves</h2>\n<p class=\"soft\">Thick: mean over seeds; thin: each seed.</p>\n";
   for (plot const& p : plots) body += "<figure>" + kedge_drawing::to_svg(p) + "</figure>\n";
+  for (section const& s : f.sections) {
+    body += "<h2>" + escaped(s.heading) + "</h2>\n<p>" + escaped(s.text) + "</p>\n";
+    for (std::string const& picture : s.pictures) body += "<figure>" + picture + "</figure>\n";
+  }
   body += "<h2>Samples</h2>\n<p class=\"soft\">The first sample of a few prompts, first seed, with its reward.</p>\n" + samples(f);
   return kedge_drawing::page(f.title, body, further_style);
 }

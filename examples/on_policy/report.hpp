@@ -23,6 +23,9 @@ struct estimate {
 /// "1.07 ± 0.12", or "1.07" where the width is not known.
 [[nodiscard]] std::string text_of(estimate const& e);
 
+/// A number with three digits.
+[[nodiscard]] std::string short_text(double x);
+
 /// What a run did at its evaluations.
 struct trace {
   std::vector<double> round, reward, kl, length;
@@ -70,12 +73,18 @@ struct claim {
 /// several seeds also of the rises themselves).
 [[nodiscard]] claim all_rise(std::vector<method> const& methods);
 
+/// Pictures with a heading, and what to see in them.
+struct section {
+  std::string heading, text;
+  std::vector<std::string> pictures;  ///< SVG
+};
+
 struct findings {
   std::string title, introduction, how_chosen;
   world const* where;
   std::vector<method> methods;
   std::vector<claim> claims;
-  std::vector<kedge_drawing::plot> plots{};  ///< beside those that every report has
+  std::vector<section> sections{};  ///< beside the curves that every report has
   std::string horizontal = "round";
   double seconds = 0;
 };

@@ -22,12 +22,6 @@ double student(std::size_t degrees) {
   return normal + (std::pow(normal, 3) + normal) / (4 * n) + (5 * std::pow(normal, 5) + 16 * std::pow(normal, 3) + 3 * normal) / (96 * n * n);
 }
 
-std::string short_text(double x) {
-  std::array<char, 32> out{};
-  std::snprintf(out.data(), out.size(), "%.3g", x);
-  return out.data();
-}
-
 }  // namespace
 
 estimate estimate_of(std::vector<double> const& values) {
@@ -45,6 +39,12 @@ std::string text_of(estimate const& e) {
     std::snprintf(out.data(), out.size(), "%.3f", e.mean);
   else
     std::snprintf(out.data(), out.size(), "%.3f ± %.3f", e.mean, e.half_width);
+  return out.data();
+}
+
+std::string short_text(double x) {
+  std::array<char, 32> out{};
+  std::snprintf(out.data(), out.size(), "%.3g", x);
   return out.data();
 }
 
