@@ -72,7 +72,7 @@ double lengthening(world const& w, double alpha) {
 std::vector<variant> variants(world const& w) {
   auto const null = [&](std::string const& alpha) {
     double const value = std::stod(alpha);
-    return variant{.name = "null of " + alpha, .beta = beta_of(w, {}) / lengthening(w, value), .drawn = w.name != "tiny" || value == 0.5};
+    return variant{.name = "null of " + alpha, .beta = beta_of(w, {}) / lengthening(w, value), .drawn = w.name != "tiny" || w.given.quick || value == 0.5};
   };
   auto const apo = [](std::string const& alpha) { return variant{.name = "APO " + alpha, .alpha = std::stod(alpha)}; };
   auto const rate = [&](std::string const& alpha) { return variant{.name = "rate of " + alpha, .rate = lengthening(w, std::stod(alpha)), .drawn = false}; };

@@ -67,7 +67,7 @@ struct claim {
 
 /// "a is above b": holds if the interval of a − b lies above 0, opposite if below, else does not show.
 [[nodiscard]] claim above(std::string what, estimate const& difference, std::string unit = "");
-/// "a equals b": holds, as far as can be told, if 0 lies in the interval.
+/// "a equals b": no difference is seen if 0 lies in the interval.
 [[nodiscard]] claim equal(std::string what, estimate const& difference, std::string unit = "");
 /// Every method's mean reward rose by more than three standard errors (of a run's first and last reward, over prompts; with
 /// several seeds also of the rises themselves).

@@ -110,8 +110,8 @@ claim above(std::string what, estimate const& d, std::string unit) {
 claim equal(std::string what, estimate const& d, std::string unit) {
   bool const within = d.low() <= 0 && d.high() >= 0;
   std::string because = "difference " + text_of(d) + unit + " (95 % interval)";
-  if (within) because += "; a difference larger than " + short_text(std::max(std::abs(d.low()), std::abs(d.high()))) + " would have shown";
-  return {std::move(what), within ? "holds" : d.low() > 0 ? "does not show: the first is higher" : "does not show: the first is lower", because};
+  if (within) because += "; one larger than " + short_text(std::max(std::abs(d.low()), std::abs(d.high()))) + " would have shown";
+  return {std::move(what), within ? "no difference is seen" : d.low() > 0 ? "does not show: the first is higher" : "does not show: the first is lower", because};
 }
 
 claim all_rise(std::vector<method> const& methods) {
