@@ -82,7 +82,7 @@ std::vector<row> table(findings const& f) {
     estimate reward = m.of([](trace const& t) { return t.reward.back(); });
     if (m.runs.size() == 1) reward.half_width = 1.959964 * m.runs[0].reward_stderr;
     std::string further;
-    if (m.effective_beta > 0) further = "β_eq " + kedge_drawing::text(m.effective_beta);
+    if (m.effective_beta > 0) further = "β_eq " + short_text(m.effective_beta);
     if (double const kl = m.mean([](trace const& t) { return t.kl_at_start; }); kl > 1e-4)
       further += (further.empty() ? "" : ", ") + std::string("KL to the reference at step 0: ") + text_of(m.of([](trace const& t) { return t.kl_at_start; }));
     rows.push_back({m.name, text_of(reward), text_of(m.of([](trace const& t) { return t.rise(); })), text_of(m.of([](trace const& t) { return t.kl.back(); })),
