@@ -7,7 +7,7 @@
 namespace kedge_drawing {
 
 /// measured: thick and coloured; thin: one run of several, faint, in the colour of the measured curve before it, without a name
-/// of its own; marks: circles, in a colour of their own; exact and bound: dashed and dotted.
+/// of its own; marks: circles, in a colour of their own, squares where the colours begin again; exact and bound: dashed and dotted.
 enum class line { measured, exact, bound, thin, marks };
 
 struct curve {

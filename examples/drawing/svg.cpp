@@ -79,13 +79,18 @@ std::string path(curve const& c, axis const& xs, axis const& ys, double plot_hei
   return d;
 }
 
-std::string circles(curve const& c, axis const& xs, axis const& ys, double plot_height, std::string const& kind) {
+// A circle; in the second round of colours a square.
+std::string mark(double x, double y, std::string const& kind, bool square) {
+  if (square) return "<rect class=\"" + kind + "\" width=\"8\" height=\"8\" x=\"" + fixed(x - 4) + "\" y=\"" + fixed(y - 4) + "\"/>";
+  return "<circle class=\"" + kind + "\" r=\"4.5\" cx=\"" + fixed(x) + "\" cy=\"" + fixed(y) + "\"/>";
+}
+
+std::string all_marks(curve const& c, axis const& xs, axis const& ys, double plot_height, std::string const& kind, bool square) {
   std::string out;
   for (std::size_t i = 0; i < c.y.size(); ++i) {
     double const x = c.x.empty() ? static_cast<double>(i + 1) : c.x[i];
     if (!xs.shows(x) || !ys.shows(c.y[i])) continue;
-    out += "<circle class=\"" + kind + "\" r=\"4.5\" cx=\"" + fixed(left + xs.place(x) * (width - left - right)) + "\" cy=\"" +
-           fixed(top + (1 - ys.place(c.y[i])) * plot_height) + "\"/>";
+    out += mark(left + xs.place(x) * (width - left - right), top + (1 - ys.place(c.y[i])) * plot_height, kind, square);
   }
   return out;
 }
@@ -141,7 +146,7 @@ std::string to_svg(plot const& p) {
                                                        : "bound";
     std::string const at = fixed(left), height_of_line = fixed(legend);
     if (c.style == line::marks)
-      out += circles(c, xs, ys, plot_height, kind) + "\n<circle class=\"" + kind + "\" r=\"4.5\" cx=\"" + fixed(left + 17) + "\" cy=\"" + height_of_line + "\"/>";
+      out += all_marks(c, xs, ys, plot_height, kind, color > 8) + "\n" + mark(left + 17, legend, kind, color > 8);
     else
       out += "<path class=\"" + kind + "\" d=\"" + path(c, xs, ys, plot_height) + "\"/>\n<path class=\"" + kind + "\" d=\"M" + at + " " + height_of_line + " h34\"/>";
     out += "<text dominant-baseline=\"middle\" x=\"" + fixed(left + 42) + "\" y=\"" + height_of_line + "\">" + escaped(c.name) + "</text>\n";

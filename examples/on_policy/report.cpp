@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -18,7 +19,7 @@ using kedge_drawing::line;
 using kedge_drawing::plot;
 
 char const* const further_style = R"(
-.thin { stroke-width: 1; opacity: .35; } circle.marks { fill: var(--page); stroke-width: 2.4; }
+.thin { stroke-width: 1; opacity: .35; } circle.marks, rect.marks { fill: var(--page); stroke-width: 2.4; }
 .sample { background: var(--card); border-radius: 8px; padding: .5rem .8rem; margin: .5rem 0; } .open { color: var(--soft); font-weight: 600; }
 )";
 
@@ -45,8 +46,11 @@ plot curves(findings const& f, std::string title, std::string x, series xs, std:
 void add_frontier(plot& p, findings const& f) {
   if (f.where->frontier.empty()) return;
   kedge_drawing::curve bound{"exact optimum against the data's distribution", {}, line::bound, {}};
+  double farthest = 0;
+  for (auto const& c : p.curves)
+    for (double const kl : c.x) farthest = std::max(farthest, kl);
   std::ifstream file(f.where->frontier);
-  for (std::string text; std::getline(file, text);) {
+  for (std::string text; std::getline(file, text) && (bound.x.empty() || bound.x.back() < 1.2 * farthest);) {
     json const point = json::parse(text);
     bound.x.push_back(point.at("kl").get<double>());
     bound.y.push_back(point.at("reward").get<double>());
@@ -78,7 +82,7 @@ std::vector<row> table(findings const& f) {
     estimate reward = m.of([](trace const& t) { return t.reward.back(); });
     if (m.runs.size() == 1) reward.half_width = 1.959964 * m.runs[0].reward_stderr;
     std::string further;
-    if (m.effective_beta > 0) further = "β_eq " + kedge_drawing::text(m.effective_beta);
+    if (m.effective_beta > 0) further = "β_eq " + short_text(m.effective_beta);
     if (double const kl = m.mean([](trace const& t) { return t.kl_at_start; }); kl > 1e-4)
       further += (further.empty() ? "" : ", ") + std::string("KL to the reference at step 0: ") + text_of(m.of([](trace const& t) { return t.kl_at_start; }));
     rows.push_back({m.name, text_of(reward), text_of(m.of([](trace const& t) { return t.rise(); })), text_of(m.of([](trace const& t) { return t.kl.back(); })),
@@ -95,7 +99,7 @@ row start_row(findings const& f) {
 }
 
 std::string html_table(findings const& f) {
-  std::string out = "<div class=\"scroll\"><table><tr><th>method</th><th>reward</th><th>rise</th><th>KL to the start</th><th>length</th><th>wins against the start</th><th></th></tr>\n";
+  std::string out = "<div class=\"scroll\"><table><tr><th>method</th><th>reward</th><th>rise</th><th>KL to the start, nats</th><th>length, tokens</th><th>wins against the start</th><th></th></tr>\n";
   std::vector<row> rows = table(f);
   rows.insert(rows.begin(), start_row(f));
   for (row const& r : rows) {
@@ -142,24 +146,30 @@ std::string samples(findings const& f) {
 }
 
 std::string style_of(std::string const& verdict) {
-  return verdict == "holds" || verdict == "seen" ? "good" : "bad";
+  if (verdict == "holds" || verdict == "seen") return "good";
+  return verdict == "opposite" ? "bad" : "open";
 }
 
 std::string html(findings const& f) {
   std::string body = "<p>" + escaped(f.introduction) + "</p>\n<p>" + escaped(f.where->description) + " " + std::to_string(f.methods.front().runs.size()) +
                      (f.methods.front().runs.size() == 1 ? " seed; intervals are 95 %, from standard errors over prompts." : " seeds; intervals are 95 %, Student's t over seeds.") +
                      "</p>\n<p>" + escaped(f.how_chosen) + "</p>\n<h2>What came out</h2>\n";
+  body += "<div class=\"scroll\"><table><tr><th>claim</th><th>verdict</th><th>because</th></tr>\n";
   for (claim const& c : f.claims)
-    body += "<p><strong>" + escaped(c.what) + ":</strong> <span class=\"" + style_of(c.verdict) + "\">" + escaped(c.verdict) + "</span>. " + escaped(c.because) + ".</p>\n";
+    body += "<tr><td>" + escaped(c.what) + "</td><td class=\"" + style_of(c.verdict) + "\">" + escaped(c.verdict) + "</td><td>" + escaped(c.because) + "</td></tr>\n";
+  body += "</table></div>\n<h2>Where the methods ended</h2>\n";
   body += html_table(f);
   plot plane = curves(f, "Reward over KL, evaluation by evaluation", "KL to the start, nats a completion", &trace::kl, "reward", &trace::reward);
   add_frontier(plane, f);
   std::vector<plot> plots{plane, end_points(f), curves(f, "Reward", f.horizontal, &trace::round, "reward", &trace::reward),
                           curves(f, "KL to the start", f.horizontal, &trace::round, "nats a completion", &trace::kl),
                           curves(f, "Length", f.horizontal, &trace::round, "tokens a completion", &trace::length)};
-  plots.insert(plots.end(), f.plots.begin(), f.plots.end());
   body += "<h2>Curves</h2>\n<p class=\"soft\">Thick: mean over seeds; thin: each seed.</p>\n";
   for (plot const& p : plots) body += "<figure>" + kedge_drawing::to_svg(p) + "</figure>\n";
+  for (section const& s : f.sections) {
+    body += "<h2>" + escaped(s.heading) + "</h2>\n<p>" + escaped(s.text) + "</p>\n";
+    for (std::string const& picture : s.pictures) body += "<figure>" + picture + "</figure>\n";
+  }
   body += "<h2>Samples</h2>\n<p class=\"soft\">The first sample of a few prompts, first seed, with its reward.</p>\n" + samples(f);
   return kedge_drawing::page(f.title, body, further_style);
 }

@@ -23,6 +23,9 @@ struct estimate {
 /// "1.07 ± 0.12", or "1.07" where the width is not known.
 [[nodiscard]] std::string text_of(estimate const& e);
 
+/// A number with three digits.
+[[nodiscard]] std::string short_text(double x);
+
 /// What a run did at its evaluations.
 struct trace {
   std::vector<double> round, reward, kl, length;
@@ -64,18 +67,24 @@ struct claim {
 
 /// "a is above b": holds if the interval of a − b lies above 0, opposite if below, else does not show.
 [[nodiscard]] claim above(std::string what, estimate const& difference, std::string unit = "");
-/// "a equals b": holds, as far as can be told, if 0 lies in the interval.
+/// "a equals b": no difference is seen if 0 lies in the interval.
 [[nodiscard]] claim equal(std::string what, estimate const& difference, std::string unit = "");
 /// Every method's mean reward rose by more than three standard errors (of a run's first and last reward, over prompts; with
 /// several seeds also of the rises themselves).
 [[nodiscard]] claim all_rise(std::vector<method> const& methods);
+
+/// Pictures with a heading, and what to see in them.
+struct section {
+  std::string heading, text;
+  std::vector<std::string> pictures;  ///< SVG
+};
 
 struct findings {
   std::string title, introduction, how_chosen;
   world const* where;
   std::vector<method> methods;
   std::vector<claim> claims;
-  std::vector<kedge_drawing::plot> plots{};  ///< beside those that every report has
+  std::vector<section> sections{};  ///< beside the curves that every report has
   std::string horizontal = "round";
   double seconds = 0;
 };

@@ -7,21 +7,22 @@
 #include <fstream>
 
 #include <kedge/llm/files/atomic.hpp>
-#include <kedge/llm/train/reward_plane.hpp>
 
-#include "report.hpp"
+#include "planes.hpp"
 
 namespace {
 
 using namespace kedge_on_policy;
-using kedge::llm::policy_evaluation;
 using kedge::llm::ppo_settings;
 using kedge::llm::reference_choice;
 using kedge::llm::sft_settings;
 
+std::string const other_model = "weight 1, the other model";
+
 struct variant {
   std::string name, kind;  // kind: ppo, salsa, mkl
-  double weight = 0.5;     // of the second model
+  double weight = 0.5;     // of the second model, where there are two
+  std::size_t models = 2;  // in the soup
   double kl_coef = 0;
   bool kl_baseline = false, drawn = true;
 };
@@ -68,33 +69,19 @@ void fine_tune(world const& w, std::size_t models) {
   run_jobs(jobs, "fine-tuned models", w.at_once, w.given.fresh);
 }
 
-// --- the line and the plane before training ------------------------------------------------------------------------------------
+// --- soups before training -----------------------------------------------------------------------------------------------------
 
-job soups_before(world const& w, std::size_t models, std::size_t resolution, std::uint64_t seed) {
-  ppo_settings s;
-  w.common(s, w.folder(models == 2 ? "line" : "plane", seed), seed);
-  s.quiet = true;
-  w.sampling(s.sampling);
-  for (std::size_t k = 1; k <= models; ++k) s.reference.models.push_back(tuned(w, k, seed));
-  s.reference.what = reference_choice::kind::soup;
-  s.model = s.reference.models.front();
-  json const described = {{"models", models}, {"resolution", resolution}, {"eval_samples", s.sampling.eval_samples}, {"judge", s.sampling.judge}};
-  return {s.output_dir, described, [s, resolution] {
-            std::vector<policy_evaluation> line;
-            for (auto const& point : kedge::llm::measure_reward_plane(s, resolution)) line.push_back(point.evaluation);
-            return figures_of(line);
-          }};
-}
+// Three models for the tiny world: the averages of all three and of two are among the points, and the line of two is one side.
+std::size_t models_of(world const& w) { return w.name == "tiny" ? 3 : 2; }
 
-kedge_drawing::plot line_plot(std::vector<std::vector<double>> const& rewards, std::string const& title) {
-  kedge_drawing::plot p{.title = title, .x_label = "weight of the second model", .y_label = "reward", .log_x = false, .log_y = false};
-  std::vector<double> weights, mean(rewards.front().size(), 0.0);
-  for (std::size_t i = 0; i < mean.size(); ++i) weights.push_back(static_cast<double>(i) / static_cast<double>(mean.size() - 1));
-  for (auto const& own : rewards)
-    for (std::size_t i = 0; i < mean.size(); ++i) mean[i] += own[i] / static_cast<double>(rewards.size());
-  p.curves.push_back({"soups of the two fine-tuned models", mean, kedge_drawing::line::measured, weights});
-  for (auto const& own : rewards) p.curves.push_back({"", own, kedge_drawing::line::thin, weights});
-  return p;
+planes measure_soups(world const& w) {
+  std::vector<job> jobs;
+  for (std::uint64_t seed = 1; seed <= w.seeds; ++seed) {
+    std::vector<fs::path> models;
+    for (std::size_t k = 1; k <= models_of(w); ++k) models.push_back(tuned(w, k, seed));
+    jobs.push_back(soups_before(w, models, w.name == "tiny" && !w.given.quick ? 6 : 2, seed));
+  }
+  return planes_of(run_jobs(jobs, "soups before training", w.at_once, w.given.fresh));
 }
 
 // --- PPO and SALSA -------------------------------------------------------------------------------------------------------------
@@ -106,7 +93,9 @@ job job_of(world const& w, variant const& v, std::uint64_t seed) {
   w.sampling(s.sampling);
   s.model = tuned(w, 1, seed);
   if (v.kind != "ppo") {
-    s.reference = {v.kind == "mkl" ? reference_choice::kind::mkl : reference_choice::kind::soup, {tuned(w, 1, seed), tuned(w, 2, seed)}, {1 - v.weight, v.weight}};
+    s.reference.what = v.kind == "mkl" ? reference_choice::kind::mkl : reference_choice::kind::soup;
+    for (std::size_t k = 1; k <= v.models; ++k) s.reference.models.push_back(tuned(w, k, seed));
+    if (v.models == 2) s.reference.weights = {1 - v.weight, v.weight};  // else equal ones
   }
   s.per_device_train_batch_size = tiny ? 32 : 8;
   s.num_mini_batches = tiny ? 4 : 3;
@@ -120,7 +109,7 @@ job job_of(world const& w, variant const& v, std::uint64_t seed) {
   s.kl_baseline = v.kl_baseline;
   s.value_model = "shared";
   if (!tiny) s.save_dtype = "bfloat16";
-  json const described = {{"kind", v.kind}, {"weight", v.weight}, {"kl_coef", v.kl_coef}, {"kl_baseline", v.kl_baseline}, {"updates", updates},
+  json const described = {{"kind", v.kind}, {"weight", v.weight}, {"models", v.models}, {"kl_coef", v.kl_coef}, {"kl_baseline", v.kl_baseline}, {"updates", updates},
                           {"completions", s.episodes_per_update()}, {"num_mini_batches", s.num_mini_batches}, {"epochs", s.num_train_epochs},
                           {"learning_rate", s.learning_rate}, {"judge", s.sampling.judge}, {"eval_samples", s.sampling.eval_samples}, {"eval_steps", s.eval_steps},
                           {"max_new_tokens", s.sampling.max_new_tokens}, {"seed", seed}};
@@ -147,9 +136,10 @@ std::vector<variant> variants(world const& w) {
   if (w.name != "tiny" || w.given.quick) return all;
   double const kl_coef = middle(w);
   all.push_back({.name = named("MKL", kl_coef), .kind = "mkl", .kl_coef = kl_coef});
+  all.push_back({.name = "SALSA of three models", .kind = "salsa", .models = 3, .kl_coef = kl_coef});
   all.push_back({.name = "weight 0.25", .kind = "salsa", .weight = 0.25, .kl_coef = kl_coef, .drawn = false});
   all.push_back({.name = "weight 0.75", .kind = "salsa", .weight = 0.75, .kl_coef = kl_coef, .drawn = false});
-  all.push_back({.name = "weight 1, the other model", .kind = "salsa", .weight = 1, .kl_coef = kl_coef});
+  all.push_back({.name = other_model, .kind = "salsa", .weight = 1, .kl_coef = kl_coef});
   all.push_back({.name = "SALSA with kl_baseline", .kind = "salsa", .kl_coef = kl_coef, .kl_baseline = true});
   return all;
 }
@@ -176,7 +166,7 @@ double final_reward(trace const& t) { return t.reward.back(); }
 double final_kl(trace const& t) { return t.kl.back(); }
 double final_length(trace const& t) { return t.length.back(); }
 
-std::vector<claim> claims_of(world const& w, std::vector<method> const& methods) {
+std::vector<claim> claims_of(world const& w, std::vector<method> const& methods, planes const& before) {
   auto const find = [&](std::string const& name) -> method const& {
     for (method const& m : methods)
       if (m.name == name) return m;
@@ -205,25 +195,57 @@ std::vector<claim> claims_of(world const& w, std::vector<method> const& methods)
   claims.push_back(above("SALSA's KL to its reference is above 0 before the first step", middle_salsa.of([](trace const& t) { return t.kl_at_start; }), " nats"));
   claims.push_back(above("SALSA pays a tax on length: its completions are shorter than PPO's", difference(middle_ppo, middle_salsa, final_length), " tokens"));
   if (w.name != "tiny" || w.given.quick) return claims;
-  method const &mkl = find(named("MKL", middle(w))), &other = find("weight 1, the other model"), &based = find("SALSA with kl_baseline");
+  method const &mkl = find(named("MKL", middle(w))), &other = find(other_model), &based = find("SALSA with kl_baseline");
   claims.push_back(above("MKL does no better than PPO: PPO ends higher", reward_difference(middle_ppo, mkl)));
   claims.push_back(above("SALSA ends at a higher reward than MKL", reward_difference(middle_salsa, mkl)));
+  claims.push_back(above("SALSA of three models ends at a higher reward than SALSA of two", reward_difference(find("SALSA of three models"), middle_salsa)));
   for (std::string const name : {"PPO", "SALSA"})
     claims.push_back(above("The other model alone is the worst reference: " + name + " ends higher", reward_difference(find(named(name, middle(w))), other)));
   claims.push_back(above("kl_baseline lifts the tax on length: completions are longer with it", difference(based, middle_salsa, final_length), " tokens"));
   claims.push_back(above("kl_baseline raises SALSA's reward", reward_difference(based, middle_salsa)));
+  claims.push_back(above("Before training, averages of two models have more reward than single models", difference_of_averages(before, 2, 1)));
+  claims.push_back(above("Before training, the average of three models has more reward than single models", difference_of_averages(before, 3, 1)));
+  claims.push_back(above("Before training, the average of three models has more reward than averages of two", difference_of_averages(before, 3, 2)));
   return claims;
+}
+
+// Reward after training over the weight of the second model in the soup; 0 is PPO.
+kedge_drawing::plot sweep_plot(world const& w, std::vector<method> const& methods) {
+  kedge_drawing::plot p{.title = "Reward after training, at kl_coef " + kedge_drawing::text(middle(w)), .x_label = "weight of the second model in the reference",
+                        .y_label = "reward", .log_x = false, .log_y = false};
+  std::vector<kedge_drawing::curve> runs(w.seeds, {"", {}, kedge_drawing::line::thin, {}});
+  kedge_drawing::curve mean{"mean over seeds; 0 is PPO, 1 the other model alone", {}, kedge_drawing::line::measured, {0, 0.25, 0.5, 0.75, 1}};
+  for (std::string const& name : {named("PPO", middle(w)), std::string("weight 0.25"), named("SALSA", middle(w)), std::string("weight 0.75"), other_model})
+    for (method const& m : methods) {
+      if (m.name != name) continue;
+      mean.y.push_back(m.mean(final_reward));
+      for (std::size_t i = 0; i < runs.size(); ++i) runs[i].y.push_back(final_reward(m.runs[i]));
+    }
+  p.curves.push_back(mean);
+  for (auto& own : runs) {
+    own.x = mean.x;
+    p.curves.push_back(own);
+  }
+  return p;
+}
+
+std::vector<section> sections_of(world const& w, std::vector<method> const& methods, planes const& before) {
+  section soups{"Soups before training", "Mean rewards of averages of the fine-tuned models' weights, sampled with the same random streams.", {to_svg(line_plot(before))}};
+  if (models_of(w) == 3) {
+    soups.text += w.seeds > 1 ? " In the triangle each hexagon is a soup, its number the mean over seeds; standard errors are those of the mean over seeds."
+                              : " In the triangle each hexagon is a soup; standard errors are over prompts.";
+    soups.pictures.push_back(kedge::llm::reward_plane_picture(mean_plane(before), {"model 1", "model 2", "model 3"}));
+  }
+  if (w.name != "tiny" || w.given.quick) return {soups};
+  return {soups, {"The soup's weight", "The same training around soups from the first model alone to the second model alone.", {to_svg(sweep_plot(w, methods))}}};
 }
 
 void work(options const& given) {
   auto const begin = std::chrono::steady_clock::now();
   world const w = prepare(given);
   bool const tiny = w.name == "tiny";
-  fine_tune(w, 2);
-  std::vector<job> lines;
-  for (std::uint64_t seed = 1; seed <= w.seeds; ++seed) lines.push_back(soups_before(w, 2, given.quick || !tiny ? 2 : 4, seed));
-  std::vector<std::vector<double>> rewards;
-  for (json const& line : run_jobs(lines, "soups before training", w.at_once, given.fresh)) rewards.push_back(trace_of(line, {}).reward);
+  fine_tune(w, models_of(w));
+  planes const before = measure_soups(w);
   findings f{.title = "SALSA",
              .introduction = "PPO whose KL penalty is measured against a soup (the average of weights) of two fine-tuned models of one base, and training from the first of "
                              "them. PPO is the same with the first model as reference; MKL pays the mean of two penalties. All methods have the same updates, completions "
@@ -232,8 +254,9 @@ void work(options const& given) {
                                   "shared value head. kl_coef 0.1, 0.3 and 0.6 for both; the variants at 0.3, the middle one."
                                 : "Settings: fine-tuning on 64 chosen completions each, 1 epoch at 5e-5; PPO: 10 updates of 24 completions of at most 32 tokens, 3 mini-batches, "
                                   "1 epoch, 3e-5 constant, shared value head, kl_coef 0.02; nothing was tuned.",
-             .where = &w, .methods = measure(w), .claims = {}, .plots = {line_plot(rewards, "Reward of soups before training")}, .horizontal = "update"};
-  f.claims = claims_of(w, f.methods);
+             .where = &w, .methods = measure(w), .claims = {}, .horizontal = "update"};
+  f.claims = claims_of(w, f.methods, before);
+  f.sections = sections_of(w, f.methods, before);
   if (given.quick) f.how_chosen = "A quick run, to see that it works: few rounds, few samples, few methods.";
   f.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   write_report(f);

@@ -22,12 +22,6 @@ double student(std::size_t degrees) {
   return normal + (std::pow(normal, 3) + normal) / (4 * n) + (5 * std::pow(normal, 5) + 16 * std::pow(normal, 3) + 3 * normal) / (96 * n * n);
 }
 
-std::string short_text(double x) {
-  std::array<char, 32> out{};
-  std::snprintf(out.data(), out.size(), "%.3g", x);
-  return out.data();
-}
-
 }  // namespace
 
 estimate estimate_of(std::vector<double> const& values) {
@@ -45,6 +39,12 @@ std::string text_of(estimate const& e) {
     std::snprintf(out.data(), out.size(), "%.3f", e.mean);
   else
     std::snprintf(out.data(), out.size(), "%.3f ± %.3f", e.mean, e.half_width);
+  return out.data();
+}
+
+std::string short_text(double x) {
+  std::array<char, 32> out{};
+  std::snprintf(out.data(), out.size(), "%.3g", x);
   return out.data();
 }
 
@@ -110,8 +110,8 @@ claim above(std::string what, estimate const& d, std::string unit) {
 claim equal(std::string what, estimate const& d, std::string unit) {
   bool const within = d.low() <= 0 && d.high() >= 0;
   std::string because = "difference " + text_of(d) + unit + " (95 % interval)";
-  if (within) because += "; a difference larger than " + short_text(std::max(std::abs(d.low()), std::abs(d.high()))) + " would have shown";
-  return {std::move(what), within ? "holds" : d.low() > 0 ? "does not show: the first is higher" : "does not show: the first is lower", because};
+  if (within) because += "; one larger than " + short_text(std::max(std::abs(d.low()), std::abs(d.high()))) + " would have shown";
+  return {std::move(what), within ? "no difference is seen" : d.low() > 0 ? "does not show: the first is higher" : "does not show: the first is lower", because};
 }
 
 claim all_rise(std::vector<method> const& methods) {

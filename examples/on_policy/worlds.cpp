@@ -46,7 +46,7 @@ world make_tiny(options const& given) {
   world w{.given = given, .name = "tiny", .description = "", .prompts = given.output / "prompts.jsonl", .eval_prompts = {}, .judge = grammar() + " judge",
           .frontier = given.output / "frontier.jsonl", .seeds = given.seeds > 0 ? given.seeds : 5, .at_once = 0, .threads = 1};
   w.eval_prompts = w.prompts;
-  w.description = "A Llama of 344 thousand parameters, trained from random numbers on 4,000 sentences of a small grammar whose reward is known "
+  w.description = "A Llama of 344 thousand parameters, trained from random numbers on " + std::string(given.quick ? "2,000" : "4,000") + " sentences of a small grammar whose reward is known "
                   "exactly. All 96 prompts are trained and evaluated on; each seed has a base model, data, samples and orders of its own.";
   write_file_atomically(w.prompts, output_of(grammar() + " prompts"));
   write_file_atomically(w.frontier, output_of(grammar() + " frontier --beta 8 4 3 2 1.5 1.2 1 0.8 0.6 0.5 0.4 0.3"));

@@ -14,6 +14,7 @@
 #include <kedge/llm/train/judge.hpp>
 #include <kedge/llm/train/sft.hpp>
 
+#include "../examples/on_policy/planes.hpp"
 #include "support/catch.hpp"
 #include "support/scratch_folder.hpp"
 
@@ -133,6 +134,35 @@ TEST_CASE("the tiny language's data, rewards and exact optimum agree", "[example
   for (json const& pair : lines_of(grammar + "pairs --count 500 --seed 5"))
     CHECK(pair.at("score_chosen").get<double>() > pair.at("score_rejected").get<double>());
   CHECK(lines_of(grammar + "prompts").size() == 96);
+}
+
+TEST_CASE("averages of one, two and three models are compared by seed", "[examples]") {
+  using namespace kedge_on_policy;
+  // Corners 0, 1 and 2 above a seed's level; averages of two 2, 3 and 4 above; of three, `center` above; one soup between that counts nowhere.
+  auto const seed = [](double level, double center) {
+    json points = json::array();
+    auto const add = [&](std::vector<double> const& weights, double reward) {
+      points.push_back({{"weights", weights}, {"reward", level + reward}, {"reward_stderr", 0.5}});
+    };
+    add({1, 0, 0}, 0), add({0.5, 0.5, 0}, 2), add({0, 1, 0}, 1), add({0, 0, 1}, 2), add({0.5, 0, 0.5}, 3), add({0, 0.5, 0.5}, 4);
+    add({1. / 3, 1. / 3, 1. / 3}, center), add({2. / 3, 1. / 6, 1. / 6}, 100);
+    return points;
+  };
+  planes const both = planes_of({seed(10, 4), seed(20, 6)}), one = planes_of({seed(10, 4)});
+  estimate const pairs = difference_of_averages(both, 2, 1), all = difference_of_averages(both, 3, 1);
+  CHECK(pairs.mean == 2);
+  CHECK(pairs.half_width == 0);
+  CHECK(all.mean == 4);
+  CHECK(std::abs(all.half_width - 12.7062) < 1e-4);  // Student's t with one degree of freedom; the standard error is 1
+  CHECK(difference_of_averages(both, 3, 2).mean == 2);
+  CHECK(std::isnan(difference_of_averages(one, 3, 2).half_width));
+  CHECK(mean_plane(both)[6].evaluation.reward == 20);
+  CHECK(std::abs(mean_plane(both)[6].evaluation.reward_stderr - 6) < 1e-12);
+  CHECK(mean_plane(one)[6].evaluation.reward_stderr == 0.5);
+  auto const line = line_plot(both);
+  REQUIRE(line.curves.size() == 3);
+  CHECK(line.curves[0].x == std::vector<double>{0, 0.5, 1});
+  CHECK(line.curves[0].y == std::vector<double>{15, 17, 16});
 }
 
 TEST_CASE("a small model learns the tiny language from random numbers", "[examples]") {

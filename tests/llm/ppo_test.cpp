@@ -213,9 +213,37 @@ TEST_CASE("the reward plane begins with the first model alone and measures every
   CHECK(line[2].evaluation.kl > line[1].evaluation.kl);
   CHECK(fs::exists(s.output_dir / "reward_plane.svg"));
   s.reference = parse_reference("soup:" + same + "," + other + "," + same);
-  CHECK(measure_reward_plane(s, 2).size() == 6);
+  auto const plane = measure_reward_plane(s, 2);
+  REQUIRE(plane.size() == 6);
+  CHECK(plane[1].weights == std::vector<double>{0.5, 0, 0.5});
+  CHECK(plane[1].evaluation.kl == 0);  // the first and the third model are one
+  CHECK(plane[4].weights == std::vector<double>{0, 0.5, 0.5});
+  CHECK(plane[4].evaluation.reward == line[1].evaluation.reward);
   s.reference = parse_reference("soup:" + same);
   CHECK_THROWS_WITH(measure_reward_plane(s, 2), contains("two or three models"));
+}
+
+TEST_CASE("the picture of a reward plane has a mark for each soup and the models' names", "[ppo]") {
+  auto const at = [](std::vector<double> weights, double reward) {
+    plane_point p{std::move(weights), {}};
+    p.evaluation.reward = reward;
+    p.evaluation.reward_stderr = 0.125;
+    return p;
+  };
+  auto const count = [](std::string const& text, std::string const& part) {
+    std::size_t found = 0;
+    for (std::size_t i = text.find(part); i != std::string::npos; i = text.find(part, i + 1)) ++found;
+    return found;
+  };
+  std::string const triangle = reward_plane_picture({at({1, 0, 0}, -1.5), at({0, 0, 1}, 0.25), at({0, 1, 0}, 2)}, {"a<b", "second", "third"});
+  CHECK(count(triangle, "<polygon") == 3);
+  CHECK(count(triangle, "a&lt;b alone") == 1);
+  CHECK(count(triangle, "a&lt;b 0.000, second 0.000, third 1.000: 0.2 ± 0.125") == 1);
+  CHECK(count(triangle, "standard error of a soup: 0.125 on average") == 1);
+  std::string const line = reward_plane_picture({at({1, 0}, 3), at({0.5, 0.5}, 3), at({0, 1}, 3)}, {"a", "b"});
+  CHECK(count(line, "<circle") == 3);
+  CHECK(count(line, "weight of b; that of a is the rest") == 1);
+  for (std::string const& picture : {triangle, line}) CHECK(count(picture, "nan") + count(picture, "inf") == 0);
 }
 
 TEST_CASE("an update is logged under TRL's names and held-out prompts are measured against the start", "[ppo]") {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include <kedge/llm/train/ppo.hpp>
@@ -20,5 +21,9 @@ struct plane_point {
 /// throws  error if there are fewer than two or more than three models
 /// cost    (n + 1) points for two models, (n + 1)(n + 2)/2 for three
 std::vector<plane_point> measure_reward_plane(ppo_settings const& settings, std::size_t resolution);
+
+/// The points of a whole grid as SVG: over two models a line with standard errors, over three a triangle with a model in each corner.
+/// `names`: of the models, in the order of the weights
+[[nodiscard]] std::string reward_plane_picture(std::vector<plane_point> const& points, std::vector<std::string> const& names);
 
 }  // namespace kedge::llm
