@@ -5,8 +5,8 @@
     pip install -r requirements.txt && python make_text.py [--model SmolLM2-135M-Instruct.Q4_1.gguf]
 
 The tokenizers are trained here on a few lines and on random Unicode, so the files are small. Without --model the file of the
-real vocabulary, text/smollm2_ids.json, is left as it is. The chat templates under the keys "trl-…" are those that TRL
-(Apache-2.0) ships; the others were written for this file in the manner of the models they are named after.
+real vocabulary, text/smollm2_ids.json, is left as it is. The chat templates, templates/*.jinja, were written for this project
+in the manner of the models that they are named after, with the constructs that those models' templates use.
 """
 import argparse
 import json
@@ -271,36 +271,6 @@ def make_smollm2(model):
     write("smollm2_ids.json", [dict(text=text, ids=t.encode(text, add_special_tokens=False).ids) for text in strings(300, 5, SPECIALS)])
 
 
-TRL = ["llama3", "llama3_1", "llama3_2", "gemma", "gemma3", "qwen2_5", "qwen3", "qwen3_training", "phi3", "phi3_5", "deepseekv3", "glm4moe",
-       "cohere2", "smolvlm", "gptoss"]
-
-OWN = {
-    "chatml": "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] | trim + '<|im_end|>\n' }}{% endfor %}"
-              "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
-    "llama2": "{% if messages and messages[0]['role'] == 'system' %}{% set system = '<<SYS>>\n' ~ messages[0]['content'] ~ '\n<</SYS>>\n\n' %}"
-              "{% set turns = messages[1:] %}{% else %}{% set system = '' %}{% set turns = messages %}{% endif %}"
-              "{% for m in turns %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
-              "{{ raise_exception('user and assistant must take turns') }}{% endif %}"
-              "{% if m['role'] == 'user' %}{{ bos_token ~ '[INST] ' ~ (system if loop.first else '') ~ m['content'].strip() ~ ' [/INST]' }}"
-              "{% elif m['role'] == 'assistant' %}{{ ' ' ~ m['content'].strip() ~ ' ' ~ eos_token }}{% endif %}{% endfor %}",
-    "mistral": "{%- set ns = namespace(last=-1) -%}\n{%- for m in messages if m.role == 'user' -%}\n  {%- set ns.last = loop.index0 -%}\n{%- endfor -%}\n"
-               "{{- bos_token }}\n{%- for m in messages %}\n    {%- if m.role == 'user' %}\n        {{- '[INST] ' + m.content + '[/INST]' }}\n"
-               "    {%- elif m.role == 'assistant' %}\n        {{- ' ' + m.content|trim + eos_token }}\n    {%- elif m.role == 'system' %}\n"
-               "        {{- '[SYS]' ~ m.content ~ ns.last }}\n    {%- else %}\n        {{- raise_exception('no role ' ~ m.role) }}\n    {%- endif %}\n{%- endfor %}\n",
-    "zephyr": "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\n"
-              "{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'assistant' %}\n"
-              "{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n{% if loop.last and add_generation_prompt %}\n"
-              "{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}",
-    "solar": "{% for m in messages %}{% if m.role == 'system' %}{% if m.content %}{{ '### System:\n' + m.content + '\n\n' }}{% endif %}"
-             "{% elif m.role == 'user' %}{{ '### User:\n' + m.content + '\n\n' }}{% elif m.role == 'assistant' %}"
-             "{{ '### Assistant:\n' + m.content + '\n\n' }}{% endif %}{% if loop.last and add_generation_prompt %}{{ '### Assistant:\n' }}{% endif %}{% endfor %}",
-    "tools": "{%- macro schema(p, depth=0) -%}\n{%- for name, spec in p.properties|dictsort -%}\n{{ '  ' * depth }}{{ name }}: "
-             "{{ spec.type if spec.type is string else spec.type|join(' or ') }}{% if name in p.get('required', []) %} (required){% endif %};\n"
-             "{% endfor -%}\n{%- endmacro -%}\n{%- if tools %}{% for t in tools %}<tool>{{ t.function.name }}\n{{ schema(t.function.parameters, 1) }}</tool>\n"
-             "{% endfor %}{{ tools | tojson(indent=2) }}\n{% endif -%}\n{%- for m in messages -%}\n[{{ m.role|upper }}] {{ (m.content or '')|trim }}"
-             "{%- for call in m.tool_calls or [] %}\n-> {{ call.function.name }}({{ call.function.arguments|tojson }}){% endfor %}\n{% endfor %}",
-}
-
 TOOLS = [{"type": "function", "function": {
     "name": "get_weather", "description": "Weather <b>now</b> & é", "parameters": {"type": "object", "properties": {
         "city": {"type": "string", "description": "The city", "enum": ["Paris", "Zürich"]}, "days": {"type": "integer", "default": 3},
@@ -320,7 +290,7 @@ CONVERSATIONS = [
     [{"role": "user", "content": "u1"}, {"role": "user", "content": "u2"}],
     [{"role": "custom", "content": "c"}],
 ]
-SETTINGS = [{"bos_token": "<s>", "eos_token": "</s>"},
+SETTINGS = [{"bos_token": "<s>", "eos_token": "</s>", "date_string": "1 Jan 2024"},
             {"bos_token": "<s>", "eos_token": "</s>", "tools": TOOLS, "enable_thinking": False, "date_string": "26 Jul 2024"}]
 
 
@@ -335,29 +305,13 @@ def rendered(template, messages, prompt, variables):
         return {"error": f"{type(problem).__name__}: {problem}"}
 
 
-def make_templates(smollm2):
-    import trl
-
-    folder = pathlib.Path(trl.__file__).parent / "chat_templates"
-    templates = dict(OWN) | {f"trl-{name}": (folder / f"{name}.jinja").read_bytes().decode() for name in TRL}
-    if smollm2:
-        from transformers import AutoTokenizer
-
-        path = pathlib.Path(smollm2)
-        templates["smollm2"] = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).chat_template
-    elif (OUT / "chat_templates.json").exists():
-        old = json.loads((OUT / "chat_templates.json").read_text())["templates"]
-        templates["smollm2"] = old["smollm2"]
+def make_templates():
+    templates = {path.stem: path.read_bytes().decode() for path in sorted((HERE / "templates").glob("*.jinja"))}
     cases = []
-    for name, source in sorted(templates.items()):
-        if "strftime_now(" in source:  # its text changes by the day, unless a date is given
-            source = source.replace("strftime_now(", "unused_function(")
-            templates[name] = source
+    for name, source in templates.items():
         for c in range(len(CONVERSATIONS)):
             for prompt in (False, True):
                 for s, variables in enumerate(SETTINGS):
-                    if s == 1 and name == "trl-gptoss":
-                        continue
                     cases.append(dict(template=name, conversation=c, prompt=prompt, settings=s) | rendered(source, CONVERSATIONS[c], prompt, variables))
     write("chat_templates.json", dict(templates=templates, conversations=CONVERSATIONS, settings=SETTINGS, cases=cases))
     snippets = [dict(template=t) | rendered(t, [{"role": "user", "content": "x"}], False, text_snippets.VARIABLES) for t in text_snippets.snippets()]
@@ -371,7 +325,7 @@ def main():
     OUT.mkdir(exist_ok=True)
     make_tokenizers()
     make_normal_forms()
-    make_templates(model)
+    make_templates()
     if model:
         make_smollm2(model)
 

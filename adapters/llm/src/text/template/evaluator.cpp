@@ -445,13 +445,16 @@ evaluator::flow evaluator::run_items(statement const& s, value const& items, std
     state->recursive = &s;
     state->closure = scope_;
   }
+  bool completed = false;  // as in Jinja, where each turn is broken off the part {% else %} runs too
   for (state->at = 0; state->at < state->items.size(); ++state->at) {
     scope_guard const inner(*this, scope_);
     scope_->set("loop", value(std::shared_ptr<object>(state)));
     assign(s.targets[0], state->items[state->at]);
-    if (run(s.body) == flow::leave) break;
+    flow const end = run(s.body);
+    if (end == flow::leave) break;
+    if (end == flow::normal) completed = true;
   }
-  if (state->items.empty()) {
+  if (!completed) {
     scope_guard const inner(*this, scope_);
     return run(s.otherwise);
   }
