@@ -265,6 +265,21 @@ TEST_CASE("a GGUF file of something else than a model that kedge knows is refuse
   CHECK(checkpoint::open(folder / "x.gguf").tokenizer.at("model").at("merges").size() == 1);
 }
 
+TEST_CASE("a GGUF vocabulary of Llama 3 takes a word that is a token whole and others merge it", "[checkpoint]") {
+  scratch_folder const folder;
+  auto const ids = [&](std::string const& pre) {
+    gguf_builder build;
+    build.key("general.architecture", std::string{"llama"}).key("llama.embedding_length", 8U).key("llama.block_count", 1U);
+    build.key("llama.feed_forward_length", 8U).key("llama.context_length", 8U).key("llama.attention.layer_norm_rms_epsilon", 1e-5F);
+    build.key("llama.attention.head_count", 2U).key("llama.vocab_size", 4U).key("tokenizer.ggml.model", std::string{"gpt2"});
+    build.key("tokenizer.ggml.tokens", std::vector<std::string>{"a", "b", "ab", "abb"}).key("tokenizer.ggml.merges", std::vector<std::string>{"a b"});
+    write_file(folder / "x.gguf", build.key("tokenizer.ggml.pre", pre).file());
+    return tokenizer::from_json(checkpoint::open(folder / "x.gguf").tokenizer).encode("abb", false);
+  };
+  CHECK(ids("llama-bpe") == std::vector<std::int32_t>{3});
+  CHECK(ids("smollm") == std::vector<std::int32_t>{2, 1});
+}
+
 TEST_CASE("the real model opens with its tokenizer and template", "[checkpoint][model]") {
   auto const* const path = std::getenv("KEDGE_TEST_MODEL");
   REQUIRE(path != nullptr);

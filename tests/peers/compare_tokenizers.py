@@ -51,9 +51,11 @@ def compare(name, path, count, seed):
 def expectations(name):
     """llama.cpp's ids of its own texts, against kedge reading the same GGUF file."""
     path = vocabularies.sdist() / f"ggml-vocab-{name}.gguf"
-    texts = pathlib.Path(f"{path}.inp").read_text(newline="").split("\n__ggml_vocab_test__\n")
+    texts = pathlib.Path(f"{path}.inp").read_bytes().decode().split("\n__ggml_vocab_test__\n")
     expected = [[int(i) for i in line.split()] for line in pathlib.Path(f"{path}.out").read_text().split("\n")]
     texts, expected = texts[:len(expected)], expected[:len(texts)]
+    if name == "llama-spm":  # from GGUF kedge follows transformers, which puts no mark in front of a space
+        texts, expected = zip(*((t, e) for t, e in zip(texts, expected) if not t.startswith(" ")))
     wrong = [t for t, a, b in zip(texts, kedge(path, "ids", texts), expected) if a != b]
     print(f"| {name}, GGUF against llama.cpp | {len(texts)} | | {sum(map(len, expected))} | {len(wrong)} | | |", flush=True)
     for text in wrong[:3]:

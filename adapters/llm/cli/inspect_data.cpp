@@ -47,17 +47,19 @@ nlohmann::ordered_json score(data_settings const& s) {
   settings.skip_bad_lines = true;
   std::stringstream lines;
   llm::score_preferences(settings, lines);
-  double sum = 0, squares = 0, right = 0, n = 0;
-  for (std::string line; std::getline(lines, line); ++n) {
+  std::size_t pairs = 0;
+  double sum = 0, squares = 0, right = 0;
+  for (std::string line; std::getline(lines, line); ++pairs) {
     auto const pair = nlohmann::json::parse(line);
     double const gap = pair["logp_chosen"].get<double>() - pair["logp_rejected"].get<double>();
     sum += gap;
     squares += gap * gap;
     right += gap > 0 ? 1 : 0;
   }
+  auto const n = static_cast<double>(pairs);
   double const mean = sum / n, error = n > 1 ? std::sqrt(std::max(0.0, (squares - n * mean * mean) / (n - 1) / n)) : 0;
   bool const alarm = n > 1 && mean > 3 * error && right >= 0.75 * n;
-  return {{"pairs", n}, {"mean_gap", mean}, {"standard_error", error}, {"chosen_preferred", right / n}, {"contamination_alarm", alarm}};
+  return {{"pairs", pairs}, {"mean_gap", mean}, {"standard_error", error}, {"chosen_preferred", right / n}, {"contamination_alarm", alarm}};
 }
 
 void print(llm::length_summary const& lengths, std::string const& name, char const* unit) {

@@ -46,9 +46,8 @@ bool json_line_reader::next(taker const& take) {
     }
   }
   if (taken_ == 0)
-    throw error(lines_->name() +
-                (skipped_ > 0 ? " has no usable line: all " + std::to_string(skipped_) + " are bad" : " has no lines") +
-                "; pass a file with one JSON object a line");
+    throw error(lines_->name() + (skipped_ > 0 ? " has no usable line: all " + std::to_string(skipped_) + " are bad; " + problems_.front()
+                                               : " has no lines; pass a file with one JSON object a line"));
   return false;
 }
 

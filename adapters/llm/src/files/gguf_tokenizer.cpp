@@ -198,6 +198,13 @@ char const* split_of(std::string_view pre) {
   return nullptr;
 }
 
+/// Whether a word that is a token is taken whole, though no merges lead to it: Llama 3's tokenizer and those made after it.
+bool ignores_merges(std::string_view pre) {
+  static constexpr std::array<std::string_view, 10> names{"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1",
+                                                          "pixtral", "midm-2.0", "lfm2", "jina-v5-nano", "tekken"};
+  return std::find(names.begin(), names.end(), pre) != names.end();
+}
+
 json byte_level(bool prefix_space, bool use_regex) {
   return {{"type", "ByteLevel"}, {"add_prefix_space", prefix_space}, {"trim_offsets", true}, {"use_regex", use_regex}};
 }
@@ -308,7 +315,7 @@ json post_processor(gguf_file const& file, bool sentencepiece, json const& confi
   return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", special}};
 }
 
-json bpe_model(vocabulary const& words, merge_list merges, bool gemma, json const& config) {
+json bpe_model(vocabulary const& words, merge_list merges, bool gemma, bool ignore_merges, json const& config) {
   json vocab = json::object();
   for (std::size_t id = 0; id < words.tokens.size(); ++id)
     if (words.ids.at(words.tokens[id]) == static_cast<std::int64_t>(id)) append_member(vocab, words.tokens[id], id);
@@ -326,7 +333,7 @@ json bpe_model(vocabulary const& words, merge_list merges, bool gemma, json cons
   out["end_of_word_suffix"] = affix;
   out["fuse_unk"] = !words.byte_level;
   out["byte_fallback"] = !words.byte_level;
-  out["ignore_merges"] = false;
+  out["ignore_merges"] = ignore_merges;
   out["vocab"] = std::move(vocab);
   out["merges"] = std::move(pairs);
   return out;
@@ -360,7 +367,8 @@ gguf_vocabulary vocabulary_from(gguf_file const& file) {
   tokenizer["added_tokens"] = added_tokens(words, named);
   put_surroundings(file, architecture, byte_level_words, tokenizer);
   tokenizer["post_processor"] = post_processor(file, !byte_level_words, config);
-  tokenizer["model"] = bpe_model(words, merges_of(file, words, gemma), gemma, config);
+  bool const whole = byte_level_words && ignores_merges(file.string("tokenizer.ggml.pre").value_or(""));
+  tokenizer["model"] = bpe_model(words, merges_of(file, words, gemma), gemma, whole, config);
   return out;
 }
 
