@@ -86,6 +86,7 @@ row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, t
   for (std::int64_t i = 0; i < config_.layers; ++i) {
     if (kept && !keeps) t.inputs.push_back(x);
     x = forward_layer(weights, t, i, x, keeps ? t.layers.emplace_back() : passing);
+    if (keeps) t.layers.back() = t.layers.back().in(settings_.type);
   }
   t.final_norm = ops::rms_norm(x.index_select(0, t.rows), config_.rms_norm_eps, config_.norm_offset);
   at::Tensor const hidden = t.final_norm.output(weights[at_slot.final_norm()]);
@@ -158,6 +159,7 @@ void causal_lm::pullback_type::operator()(std::span<double const> logp, std::spa
   for (std::int64_t i = c.layers; i-- > 0;) {
     if (!t.inputs.empty()) {
       model_.forward_layer(weights_, t, i, t.inputs.back(), t.layers.emplace_back());
+      t.layers.back() = t.layers.back().in(model_.settings().type);
       t.inputs.pop_back();
     }
     layer_backward(c, layer_tensors(c, at_slot, weights_, i), t.rotations.of(c.layer(i)), t.layers.back(), gx,

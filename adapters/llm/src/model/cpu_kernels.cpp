@@ -3,13 +3,13 @@
 // file: an inline function of another header would be compiled for AVX-512 too, and might be the copy that the linker keeps.
 #include "cpu_kernels.hpp"
 
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__)
-#include <immintrin.h>
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#include "avx512.hpp"
 
 namespace kedge::llm {
 namespace {
 
-constexpr std::size_t lanes = 16, most_rows = 12;
+constexpr std::size_t most_rows = 12;
 
 template <bool Bf16>
 __m512 rounded(__m512 x) {
@@ -18,18 +18,6 @@ __m512 rounded(__m512 x) {
   __m512i const odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   __m512i const up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
   return _mm512_castsi512_ps(_mm512_and_si512(up, _mm512_set1_epi32(static_cast<int>(0xffff0000U))));
-}
-
-// e^x to about one unit in the last place: x = n ln 2 + r, a polynomial in r, times 2^n. Zero far below, infinity far above.
-__m512 exp_of(__m512 x) {
-  x = _mm512_max_ps(_mm512_min_ps(x, _mm512_set1_ps(89.0F)), _mm512_set1_ps(-104.0F));
-  __m512 const n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504F)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375F), x);
-  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4F), r);
-  __m512 p = _mm512_set1_ps(1.0F / 5040);
-  constexpr float coefficients[] = {1.0F / 720, 1.0F / 120, 1.0F / 24, 1.0F / 6, 0.5F, 1.0F, 1.0F};
-  for (float const c : coefficients) p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(c));
-  return _mm512_scalef_ps(p, n);
 }
 
 __m512 silu(__m512 x) {
@@ -79,8 +67,6 @@ template <std::size_t Rows, weights_from From>
     }
   }
 }
-
-__mmask16 first_lanes(std::size_t n) { return n >= lanes ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1U << n) - 1); }
 
 template <std::size_t Rows, bool Bf16, weights_from From>
 void multiply_rows(panel_product const& p, std::size_t first) {
@@ -288,8 +274,7 @@ constexpr cpu_kernels avx512{multiply, attend, normalise, largest, exp_sum};
 }  // namespace
 
 cpu_kernels const* fast_kernels() {
-  static bool const has =
-      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+  static bool const has = has_avx512();
   return has ? &avx512 : nullptr;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "ops.hpp"
+#include "profile.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -32,43 +33,49 @@ at::Tensor completion_head::logits(chunk const& part, at::Tensor const& weight) 
 }
 
 completion_head::output completion_head::forward(at::Tensor const& weight, std::int64_t rows, std::int64_t budget_bytes, bool entropies) {
+  timed const scope(phase::head);
   std::int64_t const total = hidden_.size(0);
   std::vector<at::Tensor> log_sums, logp, entropy;
   chunks_.clear();
   for (std::int64_t begin = 0; begin < total; begin += rows) {
     chunk& part = chunks_.emplace_back(chunk{begin, std::min(rows, total - begin), {}});
     at::Tensor scores = logits(part, weight);
-    log_sums.push_back(at::logsumexp(scores, -1, /*keepdim=*/true));
-    logp.push_back(scores.gather(-1, targets_.narrow(0, begin, part.size).unsqueeze(-1)).sub_(log_sums.back()));
-    std::int64_t const bytes = scores.numel() * static_cast<std::int64_t>(weight.element_size());
-    bool const keep = bytes <= budget_bytes && soft_cap_ == 0;  // the slope of a cap takes the logits themselves
-    if (!keep && !entropies) continue;
-    scores.sub_(log_sums.back());
-    at::Tensor p = entropies ? scores.exp() : scores.exp_();
-    if (entropies) entropy.push_back(scores.mul_(p).sum(-1, /*keepdim=*/true).neg_());
-    if (!keep) continue;
+    at::Tensor const of_targets = scores.gather(-1, targets_.narrow(0, begin, part.size).unsqueeze(-1));
+    at::Tensor const raw = entropies ? scores.clone() : at::Tensor();
+    log_sums.push_back(ops::softmax_(scores));
+    logp.push_back(at::sub(of_targets, log_sums.back()));
+    if (entropies) entropy.push_back(at::sub(log_sums.back(), at::mul(scores, raw).sum(-1, /*keepdim=*/true)));
+    std::int64_t const bytes = scores.numel() * static_cast<std::int64_t>(hidden_.element_size());
+    if (bytes > budget_bytes || soft_cap_ != 0) continue;  // the slope of a cap takes the logits themselves
     budget_bytes -= bytes;
-    part.probabilities = p.to(weight.scalar_type());
+    part.probabilities = scores.to(hidden_.scalar_type());
   }
   if (total > 0) log_sums_ = at::cat(log_sums);
   return {on_host(logp), on_host(entropy)};
 }
 
+// ∂ log softmax(s)_target / ∂s = onehot(target) − p. The row's slope c goes to the short vectors instead of to p, and the one of
+// the target to its row of W: ∂/∂h = c (W_target − p W), ∂/∂W = (onehot(target) − p)ᵀ (c h). A cap has a slope for each logit.
 at::Tensor completion_head::backward(std::span<double const> cotangent, at::Tensor const& weight, at::Tensor& weight_gradient) {
-  at::Tensor const slopes = column(cotangent, hidden_.device()).div_(temperature_);
+  timed const scope(phase::head);
+  at::Tensor const slopes = column(cotangent, hidden_.device()).div_(temperature_).to(log_sums_.scalar_type());
   at::Tensor gradient = at::empty_like(hidden_);
   for (chunk& part : chunks_) {
+    auto const rows_of = [&](at::Tensor const& x) { return x.narrow(0, part.begin, part.size); };
     at::Tensor const scores = part.probabilities.defined() ? at::Tensor() : logits(part, weight);
-    at::Tensor p = scores.defined() ? at::sub(scores, log_sums_.narrow(0, part.begin, part.size)).exp_().to(weight.scalar_type())
-                                    : std::move(part.probabilities);
-    // ∂ log softmax(s)_target / ∂s = onehot(target) − p, times the row's slope
-    at::Tensor const c = slopes.narrow(0, part.begin, part.size).to(p.scalar_type());
-    p.mul_(c.neg()).scatter_add_(-1, targets_.narrow(0, part.begin, part.size).unsqueeze(-1), c);
-    if (soft_cap_ != 0) ops::soft_cap_backward_(p, scores, soft_cap_ / temperature_);
-    at::Tensor out = gradient.narrow(0, part.begin, part.size);
-    at::mm_out(out, p, weight);
-    ops::add_weight_gradient(weight_gradient, p, hidden_.narrow(0, part.begin, part.size));
-    p.reset();
+    at::Tensor p = scores.defined() ? at::sub(scores, rows_of(log_sums_)).exp_().to(hidden_.scalar_type()) : std::move(part.probabilities);
+    at::Tensor const c = rows_of(slopes), targets = rows_of(targets_), steered = at::mul(rows_of(hidden_), c);
+    if (soft_cap_ != 0) {
+      p.neg_().scatter_add_(-1, targets.unsqueeze(-1), at::ones_like(c, p.options()));
+      ops::soft_cap_backward_(p, scores, soft_cap_ / temperature_);
+      rows_of(gradient).copy_(ops::input_gradient(p, weight).mul_(c));
+      ops::add_weight_gradient(weight_gradient, p, steered.to(hidden_.scalar_type()));
+    } else {
+      at::Tensor const of_targets = weight.index_select(0, targets).to(c.scalar_type());
+      rows_of(gradient).copy_(at::sub(of_targets, ops::input_gradient(p, weight)).mul_(c));
+      weight_gradient.index_add_(0, targets, steered.to(weight_gradient.scalar_type()));
+      ops::add_weight_gradient(weight_gradient, p, steered.neg().to(hidden_.scalar_type()));
+    }
   }
   return gradient;
 }

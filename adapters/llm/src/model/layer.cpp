@@ -47,6 +47,12 @@ at::Tensor head_norm_backward(at::Tensor const& g, at::Tensor const& weight, ops
 
 }  // namespace
 
+layer_tape layer_tape::in(at::ScalarType type) const {
+  layer_tape other = *this;
+  for (at::Tensor* const x : {&other.q, &other.k, &other.v, &other.attended, &other.gate, &other.up}) *x = x->to(type);
+  return other;
+}
+
 layer_tensors::layer_tensors(transformer_config const& c, slots const& at, pack const& tensors, std::int64_t layer) {
   auto const tensor = [&](layer_slot slot) { return at.has(slot) ? tensors[at.of(layer, slot)] : at::Tensor(); };
   input_norm = tensor(llm::input_norm);
@@ -101,22 +107,24 @@ at::Tensor layer_forward(transformer_config const& c, layer_tensors const& w, at
   return apply_onto(middle, w.down, ops::gated(c.act, kept.gate, kept.up), c, w.mlp_output_norm, kept.after_mlp);
 }
 
-void layer_backward(transformer_config const& c, layer_tensors const& w, ops::rotation const* rotation, layer_tape const& kept, at::Tensor& gx,
+void layer_backward(transformer_config const& c, layer_tensors const& w, ops::rotation const* rotation, layer_tape const& stored, at::Tensor& gx,
                     layer_tensors gradient) {
   std::int64_t const T = gx.size(0);
-  auto const type = kept.q.scalar_type();
+  at::ScalarType const type = ops::stream_type(w.q.weight);
+  layer_tape const kept = stored.in(type);
   at::Tensor g = through_norm(gx, type, w.mlp_output_norm, kept.after_mlp, gradient.mlp_output_norm);
   add_gradients(gradient.down, g, ops::gated(c.act, kept.gate, kept.up));
-  auto const [g_gate, g_up] = ops::gated_backward(c.act, at::mm(g, w.down.weight), kept.gate, kept.up);
+  auto const [g_gate, g_up] = ops::gated_backward(c.act, ops::input_gradient(g, w.down.weight), kept.gate, kept.up);
   at::Tensor h = kept.before_mlp.output(w.post_norm);
   add_gradients(gradient.gate, g_gate, h);
   add_gradients(gradient.up, g_up, h);
-  at::Tensor gh = at::mm(g_gate, w.gate.weight).addmm_(g_up, w.up.weight);
-  gx.add_(kept.before_mlp.backward(gh, w.post_norm, gradient.post_norm));
+  at::Tensor gh = ops::input_gradient(g_gate, w.gate.weight);
+  ops::add_input_gradient(gh, g_up, w.up.weight);
+  kept.before_mlp.add_backward(gh, w.post_norm, gx, gradient.post_norm);
 
   g = through_norm(gx, type, w.attention_output_norm, kept.after_attention, gradient.attention_output_norm);
   add_gradients(gradient.o, g, kept.attended.view({T, c.heads * c.head_dim}));
-  auto d = kept.attention.backward(at::mm(g, w.o.weight).view_as(kept.q), kept.q, kept.k, kept.v, kept.attended);
+  auto d = kept.attention.backward(ops::input_gradient(g, w.o.weight).view_as(kept.q), kept.q, kept.k, kept.v, kept.attended);
   auto const back = [&](at::Tensor const& dy, at::Tensor const& norm_weight, ops::rms_norm const& norm, at::Tensor& norm_gradient) {
     return head_norm_backward(rotation ? rotation->backward(dy) : dy, norm_weight, norm, norm_gradient).view({T, -1});
   };
@@ -126,8 +134,10 @@ void layer_backward(transformer_config const& c, layer_tensors const& w, ops::ro
   add_gradients(gradient.q, gq, h);
   add_gradients(gradient.k, gk, h);
   add_gradients(gradient.v, gv, h);
-  gh = at::mm(gq, w.q.weight).addmm_(gk, w.k.weight).addmm_(gv, w.v.weight);
-  gx.add_(kept.before_attention.backward(gh, w.input_norm, gradient.input_norm));
+  gh = ops::input_gradient(gq, w.q.weight);
+  ops::add_input_gradient(gh, gk, w.k.weight);
+  ops::add_input_gradient(gh, gv, w.v.weight);
+  kept.before_attention.add_backward(gh, w.input_norm, gx, gradient.input_norm);
 }
 
 }  // namespace kedge::llm

@@ -29,6 +29,9 @@ struct layer_tape {
   at::Tensor q, k, v, attended;
   ops::shared_prompt_attention attention;
   at::Tensor gate, up;
+
+  /// The same with what products gave in another type: a tape can be narrower than what is computed with.
+  [[nodiscard]] layer_tape in(at::ScalarType type) const;
 };
 
 /// The residual stream that enters the first layer: [T, H], at least fp32.
@@ -42,7 +45,7 @@ at::Tensor layer_forward(transformer_config const& config, layer_tensors const& 
                          attention_step const& attend, layer_tape& kept);
 
 /// gx: gradient with respect to the layer's output, in the residual's type; becomes that of its input.
-void layer_backward(transformer_config const& config, layer_tensors const& weights, ops::rotation const* rotation, layer_tape const& kept,
+void layer_backward(transformer_config const& config, layer_tensors const& weights, ops::rotation const* rotation, layer_tape const& stored,
                     at::Tensor& gx, layer_tensors gradient);
 
 }  // namespace kedge::llm

@@ -1,42 +1,106 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <string_view>
 
+#include "fused.hpp"
+#include "profile.hpp"
+
 namespace kedge::llm::ops {
 
-at::Tensor linear(at::Tensor const& x, at::Tensor const& weight) { return at::mm(x, weight.t()); }
+namespace {
+
+// Whether the processor's own products take these.
+bool goes_fast(at::Tensor const& x, at::Tensor const& weight) { return fused::takes(x) && fused::multiplies(weight); }
+
+// Of a product of rows with a matrix of a weight's size.
+struct timed_product : timed {
+  timed_product(at::Tensor const& rows, at::Tensor const& weight) : timed(phase::products) {
+    count(2.0 * static_cast<double>(rows.size(0)) * static_cast<double>(weight.numel()));
+  }
+};
+
+}  // namespace
+
+at::ScalarType stream_type(at::Tensor const& weight) { return fused::multiplies(weight) ? at::kFloat : weight.scalar_type(); }
+
+at::Tensor linear(at::Tensor const& x, at::Tensor const& weight) {
+  timed_product const scope(x, weight);
+  if (!goes_fast(x, weight)) return at::mm(x, weight.t());
+  at::Tensor out = at::empty({x.size(0), weight.size(0)}, x.options());
+  fused::multiply(out, x, weight.t(), false);
+  return out;
+}
 
 at::Tensor linear_onto(at::Tensor const& residual, at::Tensor const& x, at::Tensor const& weight) {
+  timed_product const scope(x, weight);
+  if (goes_fast(x, weight) && fused::takes(residual)) {
+    at::Tensor out = residual.clone();
+    fused::multiply(out, x, weight.t(), true);
+    return out;
+  }
   if (residual.scalar_type() == x.scalar_type()) return at::addmm(residual, x, weight.t());
   return at::add(residual, at::mm(x, weight.t()));
 }
 
+at::Tensor input_gradient(at::Tensor const& g, at::Tensor const& weight) {
+  timed_product const scope(g, weight);
+  if (!goes_fast(g, weight)) return at::mm(g, weight);
+  at::Tensor out = at::empty({g.size(0), weight.size(1)}, g.options());
+  fused::multiply(out, g, weight, false);
+  return out;
+}
+
+void add_input_gradient(at::Tensor& onto, at::Tensor const& g, at::Tensor const& weight) {
+  timed_product const scope(g, weight);
+  if (goes_fast(g, weight) && fused::takes(onto))
+    fused::multiply(onto, g, weight, true);
+  else
+    onto.addmm_(g, weight);
+}
+
 void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tensor const& x) {
-  if (accumulator.scalar_type() == x.scalar_type())
+  timed_product const scope(g, accumulator);
+  if (goes_fast(g, x) && fused::takes(accumulator))
+    fused::multiply(accumulator, g.t(), x, true);
+  else if (accumulator.scalar_type() == x.scalar_type())
     accumulator.addmm_(g.t(), x);
   else
     accumulator.add_(at::mm(g.t(), x));
 }
 
-rms_norm::rms_norm(at::Tensor input, double eps, double weight_offset)
-    : x(std::move(input)), inverse_rms(at::rsqrt(x.square().mean(-1, /*keepdim=*/true).add_(eps))), offset(weight_offset) {}
+rms_norm::rms_norm(at::Tensor input, double eps, double weight_offset) : x(std::move(input)), offset(weight_offset) {
+  timed const scope(phase::activations);
+  inverse_rms = fused::takes(x) ? fused::inverse_rms(x, eps) : at::rsqrt(x.square().mean(-1, /*keepdim=*/true).add_(eps));
+}
 
 at::Tensor rms_norm::output(at::Tensor const& weight) const {
+  timed const scope(phase::activations);
+  if (fused::takes(x) && fused::multiplies(weight)) return fused::scale(x, inverse_rms, weight.to(at::kFloat), offset);
   at::Tensor normalised = at::mul(x, inverse_rms);
   if (offset != 0) return normalised.mul_(weight.to(x.scalar_type()) + offset).to(weight.scalar_type());
   return normalised.to(weight.scalar_type()).mul_(weight);
 }
 
 at::Tensor rms_norm::backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& weight_gradient) const {
+  at::Tensor gx = at::zeros_like(x);
+  add_backward(g, weight, gx, weight_gradient);
+  return gx;
+}
+
+void rms_norm::add_backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& gx, at::Tensor& weight_gradient) const {
+  timed const scope(phase::activations);
+  if (fused::takes(x) && fused::takes(g) && fused::takes(gx) && fused::multiplies(weight))
+    return fused::scale_backward(g, x, inverse_rms, weight.to(at::kFloat), offset, gx, weight_gradient);
   at::Tensor const normalised = at::mul(x, inverse_rms);
   at::Tensor const wide = g.to(x.scalar_type());
   weight_gradient.add_(at::mul(wide, normalised).sum(0));
   at::Tensor scaled = offset == 0 ? at::mul(wide, weight) : at::mul(wide, weight.to(x.scalar_type()) + offset);
   at::Tensor const along = at::mul(scaled, normalised).mean(-1, /*keepdim=*/true);
-  return scaled.addcmul_(normalised, along, -1).mul_(inverse_rms);
+  gx.addcmul_(scaled.addcmul_(normalised, along, -1), inverse_rms);
 }
 
 namespace {
@@ -49,9 +113,18 @@ at::Tensor activated(activation act, at::Tensor const& gate) {
 
 }  // namespace
 
-at::Tensor gated(activation act, at::Tensor const& gate, at::Tensor const& up) { return activated(act, gate).mul_(up); }
+at::Tensor gated(activation act, at::Tensor const& gate, at::Tensor const& up) {
+  timed const scope(phase::activations);
+  return act == activation::silu && fused::takes(gate) ? fused::swiglu(gate, up) : activated(act, gate).mul_(up);
+}
 
 gated_gradients gated_backward(activation act, at::Tensor const& g, at::Tensor const& gate, at::Tensor const& up) {
+  timed const scope(phase::activations);
+  if (act == activation::silu && fused::takes(g) && fused::takes(gate)) {
+    gated_gradients result;
+    fused::swiglu_backward(g, gate, up, result.gate, result.up);
+    return result;
+  }
   at::Tensor const inner = at::mul(g, up);
   return {act == activation::silu ? at::silu_backward(inner, gate) : at::gelu_backward(inner, gate, approximation(act)),
           activated(act, gate).mul_(g)};
@@ -73,7 +146,12 @@ rotation::rotation(at::Tensor const& positions, at::Tensor const& frequencies, a
   sine.mul_(factor);
 }
 
-at::Tensor rotation::turn(at::Tensor const& x, double direction) const {
+at::Tensor rotation::turn(at::Tensor x, double direction) const {
+  timed const scope(phase::activations);
+  if (fused::takes(x) && x.is_contiguous() && x.size(-1) == 2 * cosine.size(-1)) {
+    fused::rotate(x, cosine, sine, direction);
+    return x;
+  }
   std::int64_t const half = cosine.size(-1), rest = x.size(-1) - 2 * half;
   at::Tensor const wide = x.to(cosine.scalar_type());
   at::Tensor const left = wide.narrow(-1, 0, half), right = wide.narrow(-1, half, half);
@@ -83,6 +161,13 @@ at::Tensor rotation::turn(at::Tensor const& x, double direction) const {
   at::mul_out(out_right, right, cosine).addcmul_(left, sine, direction);
   if (rest > 0) turned.narrow(-1, 2 * half, rest).copy_(wide.narrow(-1, 2 * half, rest));
   return turned.to(x.scalar_type());
+}
+
+at::Tensor softmax_(at::Tensor& scores) {
+  if (fused::takes(scores)) return fused::softmax_(scores);
+  at::Tensor const log_sums = at::logsumexp(scores, -1, /*keepdim=*/true);
+  scores.sub_(log_sums).exp_();
+  return log_sums;
 }
 
 namespace {
@@ -164,11 +249,36 @@ class attention_call {
   std::optional<at::Tensor> mask_;
 };
 
+// How often a token sees another one, or itself, with no window.
+double visible_pairs(std::vector<shared_prompt> const& prompts) {
+  double pairs = 0;
+  auto const causal = [](std::int64_t n) { return 0.5 * static_cast<double>(n) * static_cast<double>(n + 1); };
+  for (shared_prompt const& group : prompts) {
+    pairs += causal(group.prompt);
+    for (std::int64_t const own : group.completions) pairs += static_cast<double>(group.prompt) * static_cast<double>(own) + causal(own);
+  }
+  return pairs;
+}
+
+std::int64_t longest(std::vector<shared_prompt> const& prompts) {
+  std::int64_t tokens = 0;
+  for (shared_prompt const& group : prompts)
+    for (std::int64_t const own : group.completions) tokens = std::max(tokens, group.prompt + own);
+  return tokens;
+}
+
 }  // namespace
 
+bool shared_prompt_attention::goes_fast(at::Tensor const& q) const {
+  return fused::takes(q) && settings_.soft_cap == 0 && (settings_.window == 0 || settings_.window >= longest(*prompts_));
+}
+
 at::Tensor shared_prompt_attention::forward(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {
-  at::Tensor output = at::empty_like(q);
+  timed const scope(phase::attention);
+  scope.count(4 * visible_pairs(*prompts_) * static_cast<double>(q.size(1) * q.size(2)));
   log_sums_.clear();
+  if (goes_fast(q)) return fused::attention(*prompts_, settings_.scale, q, k, v, log_sums_.emplace_back());
+  at::Tensor output = at::empty_like(q);
   auto call = [&](span_of_tokens queries, at::Tensor const& keys, at::Tensor const& values) {
     attended const result = attention_call(settings_, by_head(queries.of(q)), by_head(keys), by_head(values)).forward();
     queries.of(output).copy_(by_token(result.output));
@@ -192,7 +302,14 @@ at::Tensor shared_prompt_attention::forward(at::Tensor const& q, at::Tensor cons
 shared_prompt_attention::gradients shared_prompt_attention::backward(at::Tensor const& g, at::Tensor const& q,
                                                                      at::Tensor const& k, at::Tensor const& v,
                                                                      at::Tensor const& output) const {
-  gradients total{at::empty_like(q), at::empty_like(k), at::empty_like(v)};
+  timed const scope(phase::attention);
+  scope.count(8 * visible_pairs(*prompts_) * static_cast<double>(q.size(1) * q.size(2)));
+  gradients total;
+  if (goes_fast(q)) {
+    fused::attention_backward(*prompts_, settings_.scale, g, q, k, v, output, log_sums_.front(), total.q, total.k, total.v);
+    return total;
+  }
+  total = {at::empty_like(q), at::empty_like(k), at::empty_like(v)};
   std::size_t next = 0;
   auto call = [&](span_of_tokens queries, at::Tensor const& keys, at::Tensor const& values) {
     attention_call const made(settings_, by_head(queries.of(q)), by_head(keys), by_head(values));

@@ -2,9 +2,11 @@
 #pragma once
 
 // The pieces of a transformer, each a forward step and its hand-written backward step. Weight gradients are added to
-// accumulators of at least fp32. Nothing here records with autograd.
+// accumulators of at least fp32. Nothing here records with autograd. Plain tensor operations for any device and type; where this
+// processor has loops of its own (fused.hpp), those.
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <kedge/adapters/torch.hpp>
@@ -14,16 +16,25 @@
 
 namespace kedge::llm::ops {
 
+/// The type of activations between products with such a weight: the weight's own, or fp32 where that costs no time.
+[[nodiscard]] at::ScalarType stream_type(at::Tensor const& weight);
+
 /// x Wᵀ.   x: [T, in], W: [out, in] -> [T, out]
 at::Tensor linear(at::Tensor const& x, at::Tensor const& weight);
 
 /// residual + x Wᵀ, in the residual's type.
 at::Tensor linear_onto(at::Tensor const& residual, at::Tensor const& x, at::Tensor const& weight);
 
+/// g W, the input gradient of linear.   g: [T, out] -> [T, in]
+at::Tensor input_gradient(at::Tensor const& g, at::Tensor const& weight);
+
+/// onto += g W.
+void add_input_gradient(at::Tensor& onto, at::Tensor const& g, at::Tensor const& weight);
+
 /// accumulator += gᵀ x, the weight gradient of linear.
 void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tensor const& x);
 
-/// RMS normalisation in Hugging Face's order: scaled in the residual's type, rounded to the weight's, then weighted. With an
+/// RMS normalisation in Hugging Face's order: scaled in the residual's type, rounded to the type between products, then weighted. With an
 /// offset (Gemma) the weight is that much more than what is stored, and rounding comes last.
 struct rms_norm {
   at::Tensor x, inverse_rms;  ///< [T, H], [T, 1]
@@ -34,6 +45,8 @@ struct rms_norm {
   [[nodiscard]] at::Tensor output(at::Tensor const& weight) const;
   /// Gradient with respect to the input; adds the weight's.
   [[nodiscard]] at::Tensor backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& weight_gradient) const;
+  /// The same, added to gx.
+  void add_backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& gx, at::Tensor& weight_gradient) const;
 };
 
 /// act(gate) ∘ up, and its gradients.
@@ -55,13 +68,16 @@ struct rotation {
   rotation() = default;
   /// frequencies: [d/2] or [T, d/2]; cosines and sines are multiplied by `factor`
   rotation(at::Tensor const& positions, at::Tensor const& frequencies, at::ScalarType type, double factor = 1);
-  /// x: [T, heads, d]; coordinates beyond those that turn stay. The inverse rotation is the transpose, hence the backward step.
-  [[nodiscard]] at::Tensor forward(at::Tensor const& x) const { return turn(x, 1); }
-  [[nodiscard]] at::Tensor backward(at::Tensor const& g) const { return turn(g, -1); }
+  /// x: [T, heads, d], used up; coordinates beyond those that turn stay. The inverse rotation is the transpose, hence the backward step.
+  [[nodiscard]] at::Tensor forward(at::Tensor x) const { return turn(std::move(x), 1); }
+  [[nodiscard]] at::Tensor backward(at::Tensor g) const { return turn(std::move(g), -1); }
 
  private:
-  [[nodiscard]] at::Tensor turn(at::Tensor const& x, double direction) const;
+  [[nodiscard]] at::Tensor turn(at::Tensor x, double direction) const;
 };
+
+/// Rows of scores become probabilities, in place.   -> log Σ exp of each, [R, 1]
+at::Tensor softmax_(at::Tensor& scores);
 
 /// How scores become attention: products times `scale`, capped, and only of keys that the query sees.
 struct attention_settings {
@@ -85,9 +101,11 @@ class shared_prompt_attention {
                      at::Tensor const& output) const;
 
  private:
+  [[nodiscard]] bool goes_fast(at::Tensor const& q) const;
+
   std::vector<shared_prompt> const* prompts_ = nullptr;
   attention_settings settings_;
-  std::vector<at::Tensor> log_sums_;  // of each attention call, in order
+  std::vector<at::Tensor> log_sums_;  // of each attention call, in order; of all at once by the processor's own loops
 };
 
 }  // namespace kedge::llm::ops

@@ -103,8 +103,8 @@ class tensor_decoder final : public decoder {
       layer_tape scratch;
       auto const attend = [&](at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {
         layer_cache& kept = cache_[static_cast<std::size_t>(i)];
-        kept.keys.flatten(0, 1).index_copy_(0, layout.entry, k);
-        kept.values.flatten(0, 1).index_copy_(0, layout.entry, v);
+        kept.keys.flatten(0, 1).index_copy_(0, layout.entry, k.to(kept.keys.scalar_type()));
+        kept.values.flatten(0, 1).index_copy_(0, layout.entry, v.to(kept.values.scalar_type()));
         return attend_pages(q, kept, layout, of_layer.window);
       };
       x = layer_forward(config_, layer_tensors(config_, at_slot, weights_, i), x, rotations.of(of_layer), attend, scratch);

@@ -6,6 +6,7 @@
 #include <cpuid.h>
 #endif
 
+#include <algorithm>
 #include <cstdio>
 #include <limits>
 #include <numeric>
@@ -72,6 +73,8 @@ session::session(checkpoint opened, device_settings const& device)
       tokens(open_tokenizer(source)),
       compute(resolve(device)) {
   compute.activation_bytes = activation_bytes(device.gradient_checkpointing, config, compute);
+  constexpr std::int64_t logits_at_a_time = 64 << 20;  // bytes: each chunk walks through the head's gradient, so that few are better than many
+  compute.head_rows = std::max<std::int64_t>(16, logits_at_a_time / (config.vocabulary * std::int64_t{sizeof(float)}));
   if (!source.chat_template.empty()) chat.emplace(source.chat_template);
   if (device.threads > 0) at::set_num_threads(device.threads);
 }

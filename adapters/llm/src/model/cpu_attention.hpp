@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+
+#include <kedge/llm/data/ragged.hpp>
+
+#include "cpu_product.hpp"
+#include "cpu_step.hpp"
+
+namespace kedge::llm {
+
+/// Causal attention within one prompt and its completions, for the query heads that share a key-value head: one thread's share.
+/// All tensors are fp32 and contiguous.   q: [T, heads, d], k and v: [T, kv_heads, d], log_sums: [heads, T]
+struct prompt_attention {
+  product_kernel product;
+  step_kernels const& step;
+  float const *q, *k, *v;
+  std::size_t tokens, heads, kv_heads, d;
+  float scale;  ///< of scores
+
+  /// out: [T, heads, d]
+  void forward(shared_prompt const& group, std::size_t kv_head, float* out, float* log_sums) const;
+
+  /// Gradients with respect to q, k and v of the same shapes, given that of out. gk and gv have to be zero before.
+  void backward(shared_prompt const& group, std::size_t kv_head, float const* g, float const* out, float const* log_sums, float* gq,
+                float* gk, float* gv) const;
+};
+
+}  // namespace kedge::llm

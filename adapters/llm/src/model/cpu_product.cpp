@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compiled for AVX-512 (see CMakeLists.txt) and called only where the processor has it; nothing but its own code is in this file.
+#include "cpu_product.hpp"
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#include <cstdlib>
+
+#include "avx512.hpp"
+
+namespace kedge::llm {
+namespace {
+
+constexpr std::size_t vectors = tile_columns / lanes;
+// What lies in the second-level cache while it is read again and again: rows × depth of A, and a panel of B.
+constexpr std::size_t most_rows = 1024, most_depth = 384;
+
+constexpr std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
+
+template <class Element>
+__m512 load(Element const* at, __mmask16 some) {
+  if constexpr (sizeof(Element) == 2) {
+    __m256i const bits = _mm256_maskz_loadu_epi16(some, at);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  } else {
+    return _mm512_maskz_loadu_ps(some, at);
+  }
+}
+
+// Rows × 48 outputs. a: element (r, k) at r · row + k · step; b: a panel [depth][48].
+template <std::size_t Rows>
+void tile(float const* a, std::size_t row, std::size_t step, float const* b, std::size_t depth, float* c, std::size_t c_row,
+          __mmask16 const (&some)[vectors], bool add) {
+  __m512 sum[Rows][vectors];
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+    for (std::size_t v = 0; v < vectors; ++v) sum[r][v] = _mm512_setzero_ps();
+  constexpr std::size_t bases = (Rows + 2) / 3;  // rows are reached from every third one, which leaves registers for addresses
+  float const* base[bases];
+  for (std::size_t i = 0; i < bases; ++i) base[i] = a + 3 * i * row;
+  for (std::size_t k = 0; k < depth; ++k) {
+    __m512 const b0 = _mm512_loadu_ps(b), b1 = _mm512_loadu_ps(b + lanes), b2 = _mm512_loadu_ps(b + 2 * lanes);
+    b += tile_columns;
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < Rows; ++r) {
+      __m512 const x = _mm512_set1_ps(base[r / 3][(r % 3) * row]);
+      sum[r][0] = _mm512_fmadd_ps(x, b0, sum[r][0]);
+      sum[r][1] = _mm512_fmadd_ps(x, b1, sum[r][1]);
+      sum[r][2] = _mm512_fmadd_ps(x, b2, sum[r][2]);
+    }
+#pragma GCC unroll 3
+    for (std::size_t i = 0; i < bases; ++i) base[i] += step;
+  }
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < Rows; ++r)
+#pragma GCC unroll 3
+    for (std::size_t v = 0; v < vectors; ++v) {
+      float* const to = c + r * c_row + v * lanes;
+      _mm512_mask_storeu_ps(to, some[v], add ? _mm512_add_ps(_mm512_maskz_loadu_ps(some[v], to), sum[r][v]) : sum[r][v]);
+    }
+}
+
+template <std::size_t Rows>
+void tile_up_to(std::size_t rows, float const* a, std::size_t row, std::size_t step, float const* b, std::size_t depth, float* c,
+                std::size_t c_row, __mmask16 const (&some)[vectors], bool add) {
+  if (rows == Rows) return tile<Rows>(a, row, step, b, depth, c, c_row, some, add);
+  if constexpr (Rows > 1) tile_up_to<Rows - 1>(rows, a, row, step, b, depth, c, c_row, some, add);
+}
+
+struct panel_mask {
+  explicit panel_mask(std::size_t columns) {
+    for (std::size_t v = 0; v < vectors; ++v) some[v] = columns > v * lanes ? first_lanes(columns - v * lanes) : __mmask16{0};
+  }
+  __mmask16 some[vectors];
+};
+
+// 16 rows of 16 numbers become columns.
+void transpose(__m512 (&x)[lanes]) {
+  __m512 y[lanes];
+#pragma GCC unroll 8
+  for (std::size_t i = 0; i < lanes; i += 2) {
+    y[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+    y[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (std::size_t i = 0; i < lanes; i += 4) {
+    auto const pair = [&](std::size_t j) { return _mm512_castps_pd(y[i + j]); };
+    x[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(pair(0), pair(2)));
+    x[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(pair(0), pair(2)));
+    x[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(pair(1), pair(3)));
+    x[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(pair(1), pair(3)));
+  }
+  // x[4 q + j] holds column j + 4 l of rows 4 q … 4 q + 3 in its 128 bits number l
+#pragma GCC unroll 4
+  for (std::size_t j = 0; j < 4; ++j) {
+    __m512 const low = _mm512_shuffle_f32x4(x[j], x[4 + j], 0x88), high = _mm512_shuffle_f32x4(x[j], x[4 + j], 0xdd);
+    __m512 const low2 = _mm512_shuffle_f32x4(x[8 + j], x[12 + j], 0x88), high2 = _mm512_shuffle_f32x4(x[8 + j], x[12 + j], 0xdd);
+    y[j] = _mm512_shuffle_f32x4(low, low2, 0x88);
+    y[8 + j] = _mm512_shuffle_f32x4(low, low2, 0xdd);
+    y[4 + j] = _mm512_shuffle_f32x4(high, high2, 0x88);
+    y[12 + j] = _mm512_shuffle_f32x4(high, high2, 0xdd);
+  }
+#pragma GCC unroll 16
+  for (std::size_t i = 0; i < lanes; ++i) x[i] = y[i];
+}
+
+// 16 numbers next to each other of `count` lines, line_stride apart, become 16 rows of `to`, [depth][width].
+template <class Element>
+void pack_across(Element const* from, std::size_t line_stride, std::size_t lines, std::size_t depth, float* to, std::size_t width) {
+  for (std::size_t k = 0; k < depth; k += lanes) {
+    __mmask16 const some = first_lanes(depth - k);
+    __m512 x[lanes];
+#pragma GCC unroll 16
+    for (std::size_t i = 0; i < lanes; ++i) x[i] = i < lines ? load(from + i * line_stride + k, some) : _mm512_setzero_ps();
+    transpose(x);
+    std::size_t const rows = smaller(lanes, depth - k);
+    for (std::size_t i = 0; i < rows; ++i) _mm512_storeu_ps(to + (k + i) * width, x[i]);
+  }
+}
+
+// `columns` of `depth` rows of B, as fp32 [depth][48], zeros behind the last column.
+template <class Element>
+void pack_panel(Element const* from, std::size_t row, std::size_t column, std::size_t depth, std::size_t columns, float* to) {
+  if (column != 1) {
+    for (std::size_t j = 0; j < tile_columns; j += lanes)
+      pack_across(from + j * column, column, columns > j ? smaller(lanes, columns - j) : 0, depth, to + j, tile_columns);
+    return;
+  }
+  panel_mask const mask(columns);
+  for (std::size_t k = 0; k < depth; ++k)
+#pragma GCC unroll 3
+    for (std::size_t v = 0; v < vectors; ++v) _mm512_storeu_ps(to + k * tile_columns + v * lanes, load(from + k * row + v * lanes, mask.some[v]));
+}
+
+// Rows of A as fp32: [rows][depth] where a row's numbers lie together, else strips [rows / 8][depth][8].
+template <class Element>
+void pack_rows(Element const* from, std::size_t row, std::size_t column, std::size_t rows, std::size_t depth, float* to) {
+  if (column == 1) {
+    for (std::size_t r = 0; r < rows; ++r)
+      for (std::size_t k = 0; k < depth; k += lanes) {
+        __mmask16 const some = first_lanes(depth - k);
+        _mm512_mask_storeu_ps(to + r * depth + k, some, load(from + r * row + k, some));
+      }
+    return;
+  }
+  for (std::size_t r = 0; r < rows; r += tile_rows) {
+    __mmask16 const some = first_lanes(smaller(tile_rows, rows - r));
+    constexpr __mmask16 strip = 0xff;
+    for (std::size_t k = 0; k < depth; ++k) _mm512_mask_storeu_ps(to + r * depth + k * tile_rows, strip, load(from + k * column + r, some));
+  }
+}
+
+// A thread's memory for packed rows and a packed panel.
+float* scratch() {
+  struct memory {
+    float* at = static_cast<float*>(std::aligned_alloc(4096, ((most_rows + tile_rows) + tile_columns) * most_depth * sizeof(float)));
+    ~memory() { std::free(at); }
+  };
+  thread_local memory const own;
+  return own.at;
+}
+
+template <class Element>
+Element const* element(matrix_view const& x, std::size_t i, std::size_t j) {
+  return static_cast<Element const*>(x.data) + i * x.row + j * x.column;
+}
+
+template <class A, class B>
+void multiply(matrix_product const& p) {
+  std::size_t const depths = (p.k + most_depth - 1) / most_depth, blocks = (p.m + most_rows - 1) / most_rows;
+  std::size_t const block = ((p.m + blocks - 1) / blocks + tile_rows - 1) / tile_rows * tile_rows;
+  float* const rows_at = scratch();
+  float* const panel = rows_at + (most_rows + tile_rows) * most_depth;
+  bool const pack_a = sizeof(A) == 2 || p.a.column != 1;
+  for (std::size_t d = 0; d < depths; ++d) {
+    std::size_t const k0 = p.k * d / depths, depth = p.k * (d + 1) / depths - k0;
+    for (std::size_t m0 = 0; m0 < p.m; m0 += block) {
+      std::size_t const rows = smaller(block, p.m - m0);
+      if (pack_a) pack_rows(element<A>(p.a, m0, k0), p.a.row, p.a.column, rows, depth, rows_at);
+      float const* const a = pack_a ? rows_at : static_cast<float const*>(p.a.data) + m0 * p.a.row + k0;
+      bool const strips = p.a.column != 1;
+      std::size_t const a_row = strips ? 1 : pack_a ? depth : p.a.row, a_step = strips ? tile_rows : 1, next = strips ? depth * tile_rows : a_row * tile_rows;
+      for (std::size_t n0 = 0; n0 < p.n; n0 += tile_columns) {
+        std::size_t const columns = smaller(tile_columns, p.n - n0);
+        panel_mask const mask(columns);
+        pack_panel(element<B>(p.b, k0, n0), p.b.row, p.b.column, depth, columns, panel);
+        for (std::size_t r = 0; r < rows; r += tile_rows)
+          tile_up_to<tile_rows>(smaller(tile_rows, rows - r), a + r / tile_rows * next, a_row, a_step, panel, depth, p.c + (m0 + r) * p.c_row + n0,
+                                p.c_row, mask.some, p.add || d > 0);
+      }
+    }
+  }
+}
+
+void multiply_any(matrix_product const& p) {
+  if (p.a.bf16)
+    p.b.bf16 ? multiply<std::uint16_t, std::uint16_t>(p) : multiply<std::uint16_t, float>(p);
+  else
+    p.b.bf16 ? multiply<float, std::uint16_t>(p) : multiply<float, float>(p);
+}
+
+}  // namespace
+
+product_kernel fast_product() {
+  static bool const has = has_avx512();
+  return has ? &multiply_any : nullptr;
+}
+
+}  // namespace kedge::llm
+
+#else
+
+namespace kedge::llm {
+
+product_kernel fast_product() { return nullptr; }
+
+}  // namespace kedge::llm
+
+#endif

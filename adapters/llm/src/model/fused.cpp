@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fused.hpp"
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorIterator.h>
+
+#include <algorithm>
+
+#include "cpu_attention.hpp"
+#include "cpu_product.hpp"
+#include "cpu_step.hpp"
+
+namespace kedge::llm::fused {
+namespace {
+
+std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+float const* numbers(at::Tensor const& x) { return x.const_data_ptr<float>(); }
+float* written(at::Tensor const& x) { return x.mutable_data_ptr<float>(); }
+
+// f(begin, end) over parts of 0 … n − 1, each of at least `grain`, on LibTorch's threads. at::parallel_for would run serially here: it
+// is a template, and these sources aren't compiled with OpenMP. The loop below is compiled within LibTorch.
+template <class F>
+void in_parallel(std::size_t n, std::size_t grain, F const& f) {
+  if (n == 0) return;
+  if (n <= grain || at::get_num_threads() == 1 || at::in_parallel_region()) return f(std::size_t{0}, n);
+  at::Tensor const places = at::empty({static_cast<std::int64_t>(n)}, at::kByte);  // their addresses count, not what is in them
+  auto const* const base = static_cast<char const*>(places.const_data_ptr());
+  at::TensorIterator iterator = at::TensorIterator::borrowing_nullary_op(places);
+  iterator.for_each(
+      [&](char** data, std::int64_t const*, std::int64_t count) {
+        std::size_t const begin = static_cast<std::size_t>(data[0] - base);
+        f(begin, begin + as_size(count));
+      },
+      static_cast<std::int64_t>(grain));
+}
+
+// Rows that are worth a thread: some ten thousand numbers.
+std::size_t row_grain(std::size_t n) { return std::max<std::size_t>(1, 16384 / std::max<std::size_t>(n, 1)); }
+
+matrix_view view_of(at::Tensor const& x) {
+  return {x.const_data_ptr(), as_size(x.stride(0)), as_size(x.stride(1)), x.scalar_type() == at::kBFloat16};
+}
+
+std::size_t tiles(std::size_t n, std::size_t size) { return (n + size - 1) / size; }
+
+char const* moved(matrix_view const& m, std::size_t elements) { return static_cast<char const*>(m.data) + elements * (m.bf16 ? 2 : 4); }
+
+}  // namespace
+
+bool takes(at::Tensor const& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && fast_step() && fast_product(); }
+
+bool multiplies(at::Tensor const& weight) {
+  return weight.is_cpu() && (weight.scalar_type() == at::kFloat || weight.scalar_type() == at::kBFloat16) && fast_step() && fast_product();
+}
+
+void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, bool add) {
+  product_kernel const product = fast_product();
+  matrix_product const whole{view_of(a), view_of(b), written(c), as_size(c.stride(0)), as_size(c.size(0)), as_size(c.size(1)), as_size(a.size(1)), add};
+  // Each thread takes rows or columns of c, whichever there are more of; packing the other side is done by each.
+  bool const by_rows = whole.m > whole.n;
+  std::size_t const tile = by_rows ? tile_rows : tile_columns, length = by_rows ? whole.m : whole.n, all = tiles(length, tile);
+  constexpr std::size_t worth_a_thread = 1'000'000;  // multiply-adds
+  std::size_t const grain = std::max<std::size_t>(1, worth_a_thread / std::max<std::size_t>(1, whole.m * whole.n * whole.k / all));
+  in_parallel(all, grain, [&](std::size_t begin, std::size_t end) {
+    std::size_t const first = begin * tile, size = std::min(length, end * tile) - first;
+    matrix_product part = whole;
+    if (by_rows) {
+      part.a.data = moved(whole.a, first * whole.a.row);
+      part.c += first * whole.c_row;
+      part.m = size;
+    } else {
+      part.b.data = moved(whole.b, first * whole.b.column);
+      part.c += first;
+      part.n = size;
+    }
+    product(part);
+  });
+}
+
+namespace {
+
+at::Tensor plus(at::Tensor const& weight, double offset) { return offset == 0 ? weight.contiguous() : at::add(weight, offset); }
+
+}  // namespace
+
+at::Tensor inverse_rms(at::Tensor const& x, double eps) {
+  std::size_t const n = as_size(x.size(1));
+  at::Tensor inverse = at::empty({x.size(0), 1}, x.options());
+  float const* const in = numbers(x);
+  float* const out = written(inverse);
+  in_parallel(as_size(x.size(0)), row_grain(n), [&](std::size_t begin, std::size_t end) {
+    fast_step()->inverse_rms(in + begin * n, end - begin, n, static_cast<float>(eps), out + begin);
+  });
+  return inverse;
+}
+
+at::Tensor scale(at::Tensor const& x, at::Tensor const& inverse, at::Tensor const& weight, double offset) {
+  std::size_t const n = as_size(x.size(1));
+  at::Tensor const w = plus(weight, offset);
+  at::Tensor result = at::empty_like(x);
+  float const *const in = numbers(x), *const factors = numbers(inverse), *const weights = numbers(w);
+  float* const out = written(result);
+  in_parallel(as_size(x.size(0)), row_grain(n), [&](std::size_t begin, std::size_t end) {
+    fast_step()->scale(in + begin * n, factors + begin, weights, end - begin, n, out + begin * n);
+  });
+  return result;
+}
+
+void scale_backward(at::Tensor const& g, at::Tensor const& x, at::Tensor const& inverse, at::Tensor const& weight, double offset, at::Tensor& gx,
+                    at::Tensor& weight_gradient) {
+  // The weight's gradient is summed over blocks of rows and then over the blocks, so that threads change no bit of it.
+  constexpr std::size_t block = 64;
+  std::size_t const rows = as_size(x.size(0)), n = as_size(x.size(1)), blocks = tiles(rows, block);
+  at::Tensor const w = plus(weight, offset);
+  at::Tensor const sums = at::zeros({static_cast<std::int64_t>(blocks), x.size(1)}, x.options());
+  float const *const out_gradient = numbers(g), *const in = numbers(x), *const factors = numbers(inverse), *const weights = numbers(w);
+  float *const to = written(gx), *const sum = written(sums);
+  in_parallel(blocks, 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t b = begin; b < end; ++b) {
+      std::size_t const first = b * block, size = std::min(block, rows - first);
+      fast_step()->scale_backward(out_gradient + first * n, in + first * n, factors + first, weights, size, n, to + first * n, sum + b * n);
+    }
+  });
+  weight_gradient.add_(sums.sum(0));
+}
+
+void rotate(at::Tensor& x, at::Tensor const& cosine, at::Tensor const& sine, double direction) {
+  std::size_t const heads = as_size(x.size(1)), d = as_size(x.size(2)), half = d / 2;
+  float const *const c = numbers(cosine), *const s = numbers(sine);
+  float* const at = written(x);
+  in_parallel(as_size(x.size(0)), row_grain(heads * d), [&](std::size_t begin, std::size_t end) {
+    fast_step()->rotate(at + begin * heads * d, c + begin * half, s + begin * half, end - begin, heads, d, static_cast<float>(direction));
+  });
+}
+
+at::Tensor swiglu(at::Tensor const& gate, at::Tensor const& up) {
+  at::Tensor result = at::empty_like(gate);
+  float const *const z = numbers(gate), *const u = numbers(up);
+  float* const out = written(result);
+  in_parallel(as_size(gate.numel()), 8192, [&](std::size_t begin, std::size_t end) { fast_step()->swiglu(z + begin, u + begin, end - begin, out + begin); });
+  return result;
+}
+
+void swiglu_backward(at::Tensor const& g, at::Tensor const& gate, at::Tensor const& up, at::Tensor& gate_gradient, at::Tensor& up_gradient) {
+  gate_gradient = at::empty_like(gate);
+  up_gradient = at::empty_like(up);
+  float const *const out = numbers(g), *const z = numbers(gate), *const u = numbers(up);
+  float *const gz = written(gate_gradient), *const gu = written(up_gradient);
+  in_parallel(as_size(gate.numel()), 8192, [&](std::size_t begin, std::size_t end) {
+    fast_step()->swiglu_backward(out + begin, z + begin, u + begin, end - begin, gz + begin, gu + begin);
+  });
+}
+
+at::Tensor softmax_(at::Tensor& scores) {
+  std::size_t const n = as_size(scores.size(1));
+  at::Tensor log_sums = at::empty({scores.size(0), 1}, scores.options());
+  float *const rows = written(scores), *const out = written(log_sums);
+  in_parallel(as_size(scores.size(0)), row_grain(n), [&](std::size_t begin, std::size_t end) {
+    fast_step()->softmax(rows + begin * n, end - begin, n, out + begin);
+  });
+  return log_sums;
+}
+
+namespace {
+
+prompt_attention attention_of(double scale, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {
+  return {fast_product(), *fast_step(), numbers(q), numbers(k), numbers(v), as_size(q.size(0)), as_size(q.size(1)), as_size(k.size(1)), as_size(q.size(2)),
+          static_cast<float>(scale)};
+}
+
+}  // namespace
+
+at::Tensor attention(std::vector<shared_prompt> const& prompts, double scale, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v, at::Tensor& log_sums) {
+  prompt_attention const all = attention_of(scale, q, k, v);
+  at::Tensor result = at::empty_like(q);
+  log_sums = at::empty({q.size(1), q.size(0)}, q.options());
+  float *const out = written(result), *const sums = written(log_sums);
+  in_parallel(prompts.size() * all.kv_heads, 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) all.forward(prompts[i / all.kv_heads], i % all.kv_heads, out, sums);
+  });
+  return result;
+}
+
+void attention_backward(std::vector<shared_prompt> const& prompts, double scale, at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
+                        at::Tensor const& v, at::Tensor const& out, at::Tensor const& log_sums, at::Tensor& gq, at::Tensor& gk, at::Tensor& gv) {
+  prompt_attention const all = attention_of(scale, q, k, v);
+  gq = at::empty_like(q);
+  gk = at::zeros_like(k);
+  gv = at::zeros_like(v);
+  float const *const out_gradient = numbers(g), *const result = numbers(out), *const sums = numbers(log_sums);
+  float *const to_q = written(gq), *const to_k = written(gk), *const to_v = written(gv);
+  in_parallel(prompts.size() * all.kv_heads, 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i)
+      all.backward(prompts[i / all.kv_heads], i % all.kv_heads, out_gradient, result, sums, to_q, to_k, to_v);
+  });
+}
+
+}  // namespace kedge::llm::fused

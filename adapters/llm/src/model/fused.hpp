@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The pieces of a step that this processor has loops of its own for: tensors in, tensors out. Their plain twins are in ops.
+
+#include <vector>
+
+#include <kedge/adapters/torch.hpp>
+
+#include <kedge/llm/data/ragged.hpp>
+
+namespace kedge::llm::fused {
+
+/// Whether there are loops for such numbers: fp32 on the host.
+[[nodiscard]] bool takes(at::Tensor const& x);
+
+/// Whether products of such a matrix with fp32 numbers are as fast as any: then activations need not be narrower than fp32.
+[[nodiscard]] bool multiplies(at::Tensor const& weight);
+
+/// c = a b, or c += a b, summed in fp32.   a: [m, k], b: [k, n], each fp32 or bf16, one of its strides 1; c: [m, n], fp32, rows contiguous
+void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, bool add);
+
+/// 1/√(mean x² + eps).   x: [T, H] -> [T, 1]
+[[nodiscard]] at::Tensor inverse_rms(at::Tensor const& x, double eps);
+/// x ∘ inverse ∘ (weight + offset).
+[[nodiscard]] at::Tensor scale(at::Tensor const& x, at::Tensor const& inverse, at::Tensor const& weight, double offset);
+/// gx and weight_gradient grow by what comes back through inverse_rms and scale.
+void scale_backward(at::Tensor const& g, at::Tensor const& x, at::Tensor const& inverse, at::Tensor const& weight, double offset,
+                    at::Tensor& gx, at::Tensor& weight_gradient);
+
+/// In place.   x: [T, heads, d], cosine and sine: [T, 1, d/2]
+void rotate(at::Tensor& x, at::Tensor const& cosine, at::Tensor const& sine, double direction);
+
+[[nodiscard]] at::Tensor swiglu(at::Tensor const& gate, at::Tensor const& up);
+void swiglu_backward(at::Tensor const& g, at::Tensor const& gate, at::Tensor const& up, at::Tensor& gate_gradient, at::Tensor& up_gradient);
+
+/// Rows of scores become probabilities.   -> log Σ exp, [R, 1]
+[[nodiscard]] at::Tensor softmax_(at::Tensor& scores);
+
+/// Attention over shared prompts; log_sums: [heads, T], made by the forward step.
+[[nodiscard]] at::Tensor attention(std::vector<shared_prompt> const& prompts, double scale, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v,
+                                   at::Tensor& log_sums);
+void attention_backward(std::vector<shared_prompt> const& prompts, double scale, at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
+                        at::Tensor const& v, at::Tensor const& out, at::Tensor const& log_sums, at::Tensor& gq, at::Tensor& gk, at::Tensor& gv);
+
+}  // namespace kedge::llm::fused

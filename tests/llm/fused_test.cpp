@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The processor's own loops against their plain twins: what ops compute in fp32 or bf16 here is held to what they compute in fp64,
+// where there is only the plain way. On a processor without such loops both are the plain way.
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include <kedge/adapters/torch.hpp>
+
+#include "../adapters/llm/src/model/fused.hpp"
+#include "../adapters/llm/src/model/ops.hpp"
+#include "support/catch.hpp"
+
+using namespace kedge::llm;
+
+namespace {
+
+at::Tensor random(std::vector<std::int64_t> const& shape, int seed) {
+  std::mt19937 engine(static_cast<unsigned>(seed));
+  std::normal_distribution<double> normal;
+  at::Tensor x = at::empty(shape, at::kDouble);
+  double* const data = x.mutable_data_ptr<double>();
+  for (std::int64_t i = 0; i < x.numel(); ++i) data[i] = normal(engine);
+  return x;
+}
+
+double distance(at::Tensor const& x, at::Tensor const& exact) {
+  return (x.to(at::kDouble) - exact).norm().item<double>() / exact.norm().item<double>();
+}
+
+at::Tensor single(at::Tensor const& x) { return x.to(at::kFloat); }
+
+}  // namespace
+
+TEST_CASE("products of any shape and layout are those of fp64 rounded", "[fused]") {
+  struct shape {
+    std::int64_t rows, out, in;
+  };
+  for (auto const [rows, out, in] : {shape{1, 1, 1}, shape{13, 53, 24}, shape{9, 48, 100}, shape{70, 130, 801}, shape{1100, 50, 33}})
+    for (at::ScalarType const type : {at::kFloat, at::kBFloat16}) {
+      INFO(rows << " x " << in << " times " << in << " x " << out << ", weights in " << at::toString(type));
+      at::Tensor const x = single(random({rows, in}, 1)), g = single(random({rows, out}, 2)), start = single(random({rows, in}, 3));
+      at::Tensor const weight = random({out, in}, 4).to(type), wide = weight.to(at::kDouble);
+      double const enough = ops::stream_type(weight) == at::kFloat ? 1e-6 : 1e-2;
+      at::ScalarType const stream = ops::stream_type(weight);
+      CHECK(distance(ops::linear(x.to(stream), weight), at::mm(x.to(at::kDouble), wide.t())) < enough);
+      CHECK(distance(ops::input_gradient(g.to(stream), weight), at::mm(g.to(at::kDouble), wide)) < enough);
+      at::Tensor onto = start.to(stream, /*non_blocking=*/false, /*copy=*/true);
+      ops::add_input_gradient(onto, g.to(stream), weight);
+      CHECK(distance(onto, start.to(at::kDouble) + at::mm(g.to(at::kDouble), wide)) < enough);
+      at::Tensor sum = at::ones({out, in}, at::kFloat);
+      ops::add_weight_gradient(sum, g, x);
+      CHECK(distance(sum, 1 + at::mm(g.t().to(at::kDouble), x.to(at::kDouble))) < 1e-6);
+      at::Tensor const residual = single(random({rows, out}, 5));
+      CHECK(distance(ops::linear_onto(residual, x.to(stream), weight), residual.to(at::kDouble) + at::mm(x.to(at::kDouble), wide.t())) < enough);
+    }
+}
+
+TEST_CASE("a product does not depend on how many rows and columns are computed with it", "[fused]") {
+  at::Tensor const x = single(random({100, 900}, 6)), weight = single(random({200, 900}, 7));
+  at::Tensor const whole = ops::linear(x, weight);
+  if (!fused::takes(x)) return;  // LibTorch's products promise nothing of the kind
+  CHECK(at::equal(whole.narrow(0, 31, 1), ops::linear(x.narrow(0, 31, 1), weight)));
+  CHECK(at::equal(whole.narrow(1, 50, 60), ops::linear(x, weight.narrow(0, 50, 60))));
+}
+
+TEST_CASE("norms and their gradients are those of fp64 rounded", "[fused]") {
+  for (std::int64_t const hidden : {24, 64, 577})
+    for (double const offset : {0.0, 1.0}) {
+      at::Tensor const x = random({130, hidden}, 8), weight = random({hidden}, 9), g = random({130, hidden}, 10), start = random({130, hidden}, 11);
+      ops::rms_norm const exact(x, 1e-5, offset), norm(single(x), 1e-5, offset);
+      CHECK(distance(norm.output(single(weight)), exact.output(weight)) < 1e-6);
+      at::Tensor gx = start.clone(), gw = at::ones({hidden}, at::kDouble), fast_gx = single(start).clone(), fast_gw = at::ones({hidden}, at::kFloat);
+      exact.add_backward(g, weight, gx, gw);
+      norm.add_backward(single(g), single(weight), fast_gx, fast_gw);
+      CHECK(distance(fast_gx, gx) < 1e-6);
+      CHECK(distance(fast_gw, gw) < 1e-6);
+    }
+}
+
+TEST_CASE("gates and rotations and the softmax are those of fp64 rounded", "[fused]") {
+  at::Tensor const gate = 3 * random({37, 45}, 12), up = random({37, 45}, 13), g = random({37, 45}, 14);
+  CHECK(distance(ops::gated(activation::silu, single(gate), single(up)), ops::gated(activation::silu, gate, up)) < 1e-6);
+  auto const exact = ops::gated_backward(activation::silu, g, gate, up);
+  auto const fast = ops::gated_backward(activation::silu, single(g), single(gate), single(up));
+  CHECK(distance(fast.gate, exact.gate) < 1e-6);
+  CHECK(distance(fast.up, exact.up) < 1e-6);
+
+  at::Tensor const positions = at::arange(37), frequencies = at::rand({5});
+  ops::rotation const wide(positions, frequencies, at::kDouble), narrow(positions, frequencies, at::kFloat);
+  at::Tensor const x = random({37, 3, 10}, 15);
+  CHECK(distance(narrow.forward(single(x)), wide.forward(x.clone())) < 1e-6);
+  CHECK(distance(narrow.backward(single(x)), wide.backward(x.clone())) < 1e-6);
+
+  at::Tensor scores = 20 * random({7, 1003}, 16), rounded = single(scores).clone();
+  at::Tensor const log_sums = ops::softmax_(rounded), exact_sums = ops::softmax_(scores);
+  CHECK(distance(rounded, scores) < 1e-5);
+  CHECK((log_sums - exact_sums).abs().max().item<double>() < 1e-5);
+}
+
+TEST_CASE("attention over shared prompts and its gradients are those of fp64 rounded", "[fused]") {
+  // Longer than a block of queries, without a prompt, with an empty completion, with four completions.
+  std::vector<shared_prompt> const prompts{{0, 5, {3, 4}}, {12, 0, {7}}, {19, 70, {90, 65}}, {244, 9, {1, 0, 2, 30}}};
+  std::int64_t const tokens = 244 + 9 + 33, heads = 6, kv_heads = 2, d = 10;
+  at::Tensor const q = random({tokens, heads, d}, 17), k = random({tokens, kv_heads, d}, 18), v = random({tokens, kv_heads, d}, 19),
+                   g = random({tokens, heads, d}, 20);
+  for (std::int64_t const window : {0, 300, 20}) {
+    ops::attention_settings const settings{.scale = 0.4, .soft_cap = 0, .window = window};
+    ops::shared_prompt_attention exact(prompts, settings), fast(prompts, settings);
+    at::Tensor const out = exact.forward(q, k, v), fast_out = fast.forward(single(q), single(k), single(v));
+    CHECK(distance(fast_out, out) < 1e-6);
+    auto const expected = exact.backward(g, q, k, v, out), measured = fast.backward(single(g), single(q), single(k), single(v), fast_out);
+    CHECK(distance(measured.q, expected.q) < 2e-6);
+    CHECK(distance(measured.k, expected.k) < 2e-6);
+    CHECK(distance(measured.v, expected.v) < 2e-6);
+  }
+}
