@@ -80,6 +80,8 @@ void add_progress_options(CLI::App& app, llm::run_settings& s) {
   app.add_option("--save_dtype", s.save_dtype, "of the written weights: float32, bfloat16 or float16")
       ->check(CLI::IsMember({"float32", "bfloat16", "float16"}))->capture_default_str()->group(group);
   app.add_option("--resume_from_checkpoint", s.resume_from_checkpoint, "a folder checkpoints/step-N, or latest")->group(group);
+  app.add_flag("--profile", s.profile, "tell at the end where the steps' time went, and which share of the machine's matrix rate they reached")->group(group);
+  app.add_option("--profile_trace", s.profile_trace, "file for a trace of all tensor operations, as chrome://tracing and Perfetto read it")->group(group);
   app.add_flag("--quiet", s.quiet, "nothing on stderr but errors")->group(group);
 }
 

@@ -8,6 +8,7 @@
 #include <kedge/llm/train/lr_schedule.hpp>
 
 #include "../data/shuffle.hpp"
+#include "../model/profile.hpp"
 #include "stop_watch.hpp"
 
 namespace kedge::llm {
@@ -52,20 +53,28 @@ kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size
   lr_schedule const schedule = schedule_of(settings_, run_steps_.value_or(total));
   while (inside->step < total) {
     stop_watch const watch;
+    std::optional<timed> scope(phase::other);
     std::vector<std::size_t> const places = order(round, inside->step / per_epoch, examples);
     std::size_t const first = inside->step % per_epoch * batch;
-    at::_foreach_zero_(gradient);
+    {
+      timed const zeroing(phase::optimizer);
+      at::_foreach_zero_(gradient);
+    }
     step_report report = step(weights, std::span(places).subspan(first, std::min(batch, examples - first)), gradient);
     report.grad_norm = clip_gradients(gradient, settings_.max_grad_norm);
     if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) return kedge::status::diverged;
     report.learning_rate = schedule.at(run_steps_ ? static_cast<std::size_t>(inside->optimizer.steps) : inside->step);
     inside->optimizer.step(theta, gradient, report.learning_rate);
-    if (copies) at::_foreach_copy_(weights, theta);
+    if (copies) {
+      timed const copying(phase::optimizer);
+      at::_foreach_copy_(weights, theta);
+    }
     report.round = round + 1;
     report.step = ++inside->step;
     report.steps = total;
     report.epoch = static_cast<double>(inside->step) / static_cast<double>(per_epoch);
     seconds += watch.seconds();
+    scope.reset();
     if (!on_step(report)) return kedge::status::stopped;
   }
   if (run_steps_)

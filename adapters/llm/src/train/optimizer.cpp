@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "optimizer.hpp"
 
+#include "../model/profile.hpp"
+
 namespace kedge::llm {
 namespace {
 
@@ -32,6 +34,7 @@ void adamw::step_group(pack& theta, pack const& gradient, bool matrices, double 
 
 void adamw::step(pack& theta, pack const& gradient, double learning_rate) {
   at::NoGradGuard const no_grad;
+  timed const scope(phase::optimizer);
   ++steps;
   step_group(theta, gradient, true, learning_rate);
   step_group(theta, gradient, false, learning_rate);
@@ -39,6 +42,7 @@ void adamw::step(pack& theta, pack const& gradient, double learning_rate) {
 
 double clip_gradients(pack& gradient, double max_norm) {
   at::NoGradGuard const no_grad;
+  timed const scope(phase::optimizer);
   double const norm = at::stack(at::_foreach_norm(gradient, 2)).norm().item<double>();
   if (max_norm > 0 && norm > max_norm) at::_foreach_mul_(gradient, max_norm / (norm + 1e-6));
   return norm;

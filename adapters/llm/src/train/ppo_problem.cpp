@@ -6,6 +6,7 @@
 
 #include <kedge/llm/files/error.hpp>
 
+#include "../model/profile.hpp"
 #include "stop_watch.hpp"
 
 namespace kedge::llm {
@@ -206,6 +207,7 @@ kedge::status ppo_problem::solve(pack& theta, std::vector<rollout> const& rollou
   std::vector<double> values;
   if (models_.has_values()) {
     stop_watch const watch;
+    timed const scope(phase::other);
     std::size_t const first = models_.critic ? models_.policy_size : 0;
     causal_lm const& model = models_.critic ? *models_.critic : *models_.shared;
     pack const weights = model.weights_for(part_of(theta, first, theta.size() - first));

@@ -54,7 +54,7 @@ class ppo_run {
         judge_(make_scorer(settings.sampling, session_, settings.compute)),
         prompts_(session_, models_.policy, settings.sampling,
                  session_.read_prompts(settings.sampling.prompts, settings.max_train_samples, settings.skip_bad_lines), judge_, settings.seed),
-        host_(settings, models_.parameters()),
+        host_(settings, session_.compute, models_.parameters()),
         state_(start()),
         problem_(models_, settings_, prompts_) {
     state_.anchor = make_anchor(settings.reference, session_, part_of(state_.theta, 0, models_.policy_size));

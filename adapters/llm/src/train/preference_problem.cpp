@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "../model/profile.hpp"
 #include "stop_watch.hpp"
 
 namespace kedge::llm {
@@ -15,9 +16,14 @@ pair_log_probs split_pairs(std::vector<double> const& logp) {
   return pairs;
 }
 
+ragged_batch packed_pairs(std::span<preference_pair const> pairs, std::span<std::size_t const> which, read_at where) {
+  timed const scope(phase::data);
+  return pack_pairs(pairs, which, where);
+}
+
 pair_log_probs pair_scores(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
                            std::span<std::size_t const> which) {
-  return split_pairs(model.log_probs(weights, pack_pairs(pairs, which)));
+  return split_pairs(model.log_probs(weights, packed_pairs(pairs, which)));
 }
 
 loss_input::loss_input(pair_log_probs values, pair_log_probs const& reference, std::span<preference_pair const> pairs,
@@ -52,6 +58,7 @@ std::vector<std::span<std::size_t const>> preference_problem::micro_batches(std:
 
 pair_log_probs preference_problem::score(pack const& theta, std::vector<preference_pair> const& pairs) {
   stop_watch const watch;
+  timed const scope(phase::other);
   pack const weights = model_.weights_for(theta);
   std::vector<std::size_t> const order = solver.order(round_, 0, pairs.size());
   std::size_t const batch = settings_.batch();
@@ -77,7 +84,7 @@ step_report preference_problem::train_step(pack const& weights, std::vector<pref
   report.examples = which.size();
   auto const share = 1 / static_cast<double>(which.size());
   for (auto const micro : micro_batches(pairs, which)) {
-    auto [logp, pullback] = model_.forward(weights, pack_pairs(pairs, micro));
+    auto [logp, pullback] = model_.forward(weights, packed_pairs(pairs, micro));
     loss_input const input(split_pairs(logp), reference, pairs, micro);
     loss_and_cotangent const value = loss().evaluate(input.view(), which.size());
     std::vector<double> cotangent;

@@ -51,6 +51,10 @@ class preference_problem {
   std::size_t round_ = static_cast<std::size_t>(-1);
 };
 
+/// pack_pairs, timed as a step's data.
+[[nodiscard]] ragged_batch packed_pairs(std::span<preference_pair const> pairs, std::span<std::size_t const> which,
+                                        read_at where = read_at::every_token);
+
 /// Log-probabilities of chosen and rejected of the pairs `which`, one forward pass, nothing kept.
 [[nodiscard]] pair_log_probs pair_scores(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
                                          std::span<std::size_t const> which);

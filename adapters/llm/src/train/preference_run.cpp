@@ -83,7 +83,7 @@ class preference_run {
         loss_(losses_.front()),
         session_(settings.model, settings.compute),
         model_(session_.config, session_.compute),
-        host_(settings, parameters_of(session_.config)),
+        host_(settings, session_.compute, parameters_of(session_.config)),
         state_(session_.load()),
         problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }) {
     if (!settings.eval_dataset.empty()) held_out_ = read(settings.eval_dataset, settings.eval_min_score_gap, settings.max_eval_samples);

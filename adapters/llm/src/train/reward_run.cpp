@@ -11,6 +11,7 @@
 #include <kedge/llm/model/weights.hpp>
 
 #include "one_round.hpp"
+#include "preference_problem.hpp"
 #include "reward_head.hpp"
 
 namespace kedge::llm {
@@ -111,7 +112,7 @@ class reward_run {
     reward_figures figures{.center = settings_.center_rewards_coefficient};
     auto const n = static_cast<double>(which.size());
     for (auto const micro : cut_micro_batches(pairs_, which, settings_.compute.micro_batch_tokens)) {
-      ragged_batch const batch = pack_pairs(pairs_, micro, read_at::end);
+      ragged_batch const batch = packed_pairs(pairs_, micro, read_at::end);
       auto [out, pullback] = model_.forward_rows(weights, batch);
       std::vector<double> cotangent;
       for (std::size_t i = 0; i < micro.size(); ++i) {

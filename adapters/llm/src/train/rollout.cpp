@@ -12,6 +12,7 @@
 #include <kedge/llm/train/reward_model.hpp>
 
 #include "../data/shuffle.hpp"
+#include "../model/profile.hpp"
 #include "stop_watch.hpp"
 
 namespace kedge::llm {
@@ -104,6 +105,7 @@ std::vector<std::size_t> rollout_source::take(std::size_t round, std::size_t cou
 
 std::vector<rollout_batch> pack_rollouts(rollout_source const& prompts, std::span<rollout const> rollouts,
                                          std::span<std::size_t const> which, std::size_t max_tokens) {
+  timed const scope(phase::data);
   std::vector<std::size_t> order(which.begin(), which.end());
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return rollouts[a].prompt < rollouts[b].prompt; });
   std::vector<rollout_batch> batches;

@@ -35,8 +35,8 @@ std::string short_number(double value) {
   return text.data();
 }
 
-run_host::run_host(run_settings const& settings, std::vector<parameter> parameters)
-    : settings_(settings), parameters_(std::move(parameters)) {
+run_host::run_host(run_settings const& settings, compute_settings const& compute, std::vector<parameter> parameters)
+    : settings_(settings), compute_(compute), parameters_(std::move(parameters)) {
   auto require = [](bool holds, char const* message) {
     if (!holds) throw error(message);
   };
@@ -69,6 +69,8 @@ bool run_host::begin(std::size_t all_steps, std::vector<shown_metric> shown, con
   what_.settings.update(common_settings(settings_));
   log_.emplace(settings_.output_dir / "metrics.jsonl", settings_.logging_steps, all_steps, settings_.quiet, std::move(shown));
   interrupt_.emplace();
+  if (settings_.profile) profile_.emplace(compute_);
+  if (!settings_.profile_trace.empty()) trace_.emplace(settings_.profile_trace, compute_.device);
   if (settings_.resume_from_checkpoint.empty()) return false;
   checkpoint_reader const from(find_checkpoint(settings_.output_dir, settings_.resume_from_checkpoint), parameters_);
   try {
@@ -95,6 +97,19 @@ void run_host::save() {
   remove_old_checkpoints(settings_.output_dir, settings_.save_total_limit);
 }
 
+void run_host::tell_profile() {
+  if (trace_) {
+    trace_->write();
+    log_->say("trace written to " + settings_.profile_trace.string());
+    trace_.reset();
+  }
+  if (!profile_) return;
+  nlohmann::ordered_json const report = profile_->report();
+  profile_.reset();
+  log_->record({{"step", log_->global_step()}, {"profile", report}});
+  log_->say(step_profile::text(report));
+}
+
 void run_host::log_step(step_report const& report) {
   log_->step(report);
   result_.final_loss = report.loss;
@@ -119,6 +134,7 @@ void run_host::save_and_fail(std::string const& problem) {
 
 void run_host::end(kedge::status ended, std::string const& where, std::function<void()> const& write_model) {
   log_->finish();
+  tell_profile();
   if (ended == kedge::status::diverged)
     throw error(where + ": the loss or its gradient is NaN or infinite; nothing was saved of this step. Lower --learning_rate, or use --dtype float32");
   if (ended == kedge::status::stopped) {

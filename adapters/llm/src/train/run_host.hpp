@@ -12,7 +12,9 @@
 #include <kedge/llm/train/settings.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
+#include "../model/profile.hpp"
 #include "run_checkpoint.hpp"
+#include "trace.hpp"
 
 namespace kedge::llm {
 
@@ -27,8 +29,9 @@ class run_host {
     nlohmann::ordered_json settings;
   };
 
-  /// Makes the folder, or refuses one that holds another run. `parameters`: of the packs in its checkpoints.
-  run_host(run_settings const& settings, std::vector<parameter> parameters);
+  /// Makes the folder, or refuses one that holds another run. `parameters`: of the packs in its checkpoints; `compute`: how its
+  /// models compute.
+  run_host(run_settings const& settings, compute_settings const& compute, std::vector<parameter> parameters);
 
   /// Opens the log and, where the settings ask for it, goes on from a checkpoint.
   /// returns  true if it did
@@ -54,11 +57,15 @@ class run_host {
  private:
   void prepare_folder() const;
   void save();
+  void tell_profile();
 
   run_settings const& settings_;
+  compute_settings compute_;
   std::vector<parameter> parameters_;
   std::optional<training_log> log_;
   std::optional<interrupt_guard> interrupt_;
+  std::optional<step_profile> profile_;
+  std::optional<operation_trace> trace_;
   contents what_;
   run_result result_;
 };

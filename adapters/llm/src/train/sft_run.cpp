@@ -8,6 +8,7 @@
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/model/weights.hpp>
 
+#include "../model/profile.hpp"
 #include "one_round.hpp"
 #include "session.hpp"
 
@@ -22,6 +23,7 @@ std::size_t learned_tokens(demonstration_ids const& example) {
 }
 
 ragged_batch pack_demonstrations(std::span<demonstration_ids const> examples, std::span<std::size_t const> which) {
+  timed const scope(phase::data);
   ragged_batch batch;
   for (std::size_t const i : which) {
     std::span const tokens(examples[i].tokens);

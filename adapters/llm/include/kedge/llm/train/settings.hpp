@@ -55,6 +55,8 @@ struct run_settings {
   std::string resume_from_checkpoint;            ///< empty, a folder, or "latest"
   bool overwrite_output_dir = false;
   bool quiet = false;                            ///< no progress on stderr
+  bool profile = false;                          ///< tell at the end where the steps' time went
+  std::filesystem::path profile_trace;           ///< every tensor operation with its time, in Chrome's format; empty: none
 
   /// Examples that one optimiser step sees.
   [[nodiscard]] std::size_t batch() const { return per_device_train_batch_size * gradient_accumulation_steps; }
