@@ -10,13 +10,18 @@ order, batch, element type and threads. Measured are
             waits, they compare the sides even on a busy machine
   memory    the largest resident set of the process, loading included, as the kernel reports it
   loss      of every step
+  bound     the rate of a 2048 x 2048 x 2048 product in that type, measured between the runs, over the work that the pairs need: six
+            operations a parameter and token, each prompt once a pair, the head at completion tokens alone, attention at its real
+            lengths, and a third of that for the reference
   others    processor time that other programs took meanwhile, as a share of the machine: the best repetition is reported, and a
             comparison with much of it is worth repeating
 """
 
 import argparse
 import json
+import math
 import os
+import random
 import resource
 import subprocess
 import sys
@@ -26,7 +31,7 @@ from itertools import islice
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "golden"))
+sys.path[:0] = [str(ROOT / "tests" / "golden"), str(ROOT / "bench")]
 BATCH, LEARNING_RATE, BETA, MAX_LENGTH = 8, 1e-6, 0.1, 1024
 # What distinguishes the sides of TRL: its defaults, and the settings that make it fastest where memory allows.
 TRL_SIDES = {
@@ -86,6 +91,16 @@ def run_trl(side, dtype, folder, pairs_file, threads):
     }
 
 
+def run_plain(dtype, folder, pairs_file, threads):
+    """The hand-written loop in this process."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import plain_loop
+
+    return plain_loop.run(
+        dtype, folder, pairs_file, threads, {"batch": BATCH, "learning_rate": LEARNING_RATE, "beta": BETA, "max_length": MAX_LENGTH}
+    )
+
+
 def run_kedge(program, dtype, model, pairs_file, threads, extra):
     """Runs the program; returns seconds and losses."""
     pairs = len(pairs_file.read_text().splitlines())
@@ -113,9 +128,64 @@ def parse(line):
     return row if isinstance(row, dict) else {}
 
 
+def matrix_rate(dtype, threads):
+    """Operations a second of a large product, the best of ten."""
+    import torch
+
+    torch.set_num_threads(threads)
+    size, best = 2048, math.inf
+    a = torch.ones(size, size, dtype=getattr(torch, dtype))
+    out = a @ a
+    for _ in range(10):
+        start = time.perf_counter()
+        torch.mm(a, a, out=out)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def needed_work(folder, pairs_file):
+    """Operations of a training pass over the pairs and of their reference."""
+    import plain_loop
+
+    config = json.loads(Path(folder, "config.json").read_text())
+    hidden, layers, heads = (config[k] for k in ("hidden_size", "num_hidden_layers", "num_attention_heads"))
+    d = config.get("head_dim") or hidden // heads
+    keys = config["num_key_value_heads"] * d
+    body = layers * (2 * hidden * (heads * d + keys) + 3 * hidden * config["intermediate_size"])
+    head, total = hidden * config["vocab_size"], 0
+    for prompt, chosen, rejected in plain_loop.encode(folder, pairs_file, MAX_LENGTH):
+        p, own = len(prompt), (len(chosen), len(rejected))
+        seen = p * (p + 1) / 2 + sum(p * n + n * (n + 1) / 2 for n in own)
+        total += 6 * (body * (p + sum(own)) + head * sum(own)) + 12 * layers * heads * d * seen
+    return {"operations": total * 4 / 3}
+
+
+def long_pairs(data, count):
+    """Ragged pairs: the texts of `data`, repeated and cut to lengths drawn as UltraFeedback has them: the median of prompt and one
+    completion is 409 tokens, prompt to completion 0.42, both log-normal."""
+    words = [word for line in data for text in (json.loads(line)["chosen"], json.loads(line)["rejected"]) for word in text[-1]["content"].split()]
+    draw = random.Random(1)
+
+    def text(median):
+        count = min(max(4, round(median * math.exp(0.8 * draw.gauss(0, 1)))), 900) * 3 // 4  # four tokens are about three words
+        first = draw.randrange(len(words))
+        return " ".join(words[(first + i) % len(words)] for i in range(count))
+
+    for _ in range(count):
+        prompt, chosen, rejected = text(121), text(288), text(288)
+        message = lambda role, content: [{"role": role, "content": content}]  # noqa: E731
+        yield json.dumps({"prompt": message("user", prompt), "chosen": message("assistant", chosen), "rejected": message("assistant", rejected)}) + "\n"
+
+
 def worker(given):
     """The part that runs in a process of its own: one side once, one JSON line on stdout."""
-    if given.worker == "kedge":
+    if given.worker == "bound":
+        result = {"operations_per_second": matrix_rate(given.dtype, given.threads)} | needed_work(given.folder, given.pairs_file)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+    elif given.worker == "plain":
+        result = run_plain(given.dtype, given.folder, given.pairs_file, given.threads)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+    elif given.worker == "kedge":
         result = run_kedge(given.program, given.dtype, given.model, given.pairs_file, given.threads, given.kedge_flag)
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     else:
@@ -149,6 +219,12 @@ def measure(side, dtype, given, folder, pairs_file):
     return json.loads(lines[-1][len("RESULT ") :]) | {"side": side, "dtype": dtype, "others": others}
 
 
+def bound(dtype, given, pairs_file):
+    """Pairs a second that the machine's matrix rate allows."""
+    found = measure("bound", dtype, given, Path(given.folder).absolute(), pairs_file)
+    return given.pairs * found["operations_per_second"] / found["operations"]
+
+
 def summary(runs, pairs):
     """The best repetition of each side and type: least noise, not luck, since nothing makes a run faster than it is."""
     rows = []
@@ -170,13 +246,14 @@ def summary(runs, pairs):
     return rows
 
 
-def table(rows):
+def table(rows, bounds):
     base = {row["dtype"]: row for row in rows if row["side"] == "trl"}
-    yield f"{'dtype':9} {'side':10} {'pairs/s':>8} {'× trl':>6} {'cpu s':>6} {'memory':>8} {'% trl':>6} {'others':>6}  loss of every step"
+    yield f"{'dtype':9} {'side':10} {'pairs/s':>8} {'× trl':>6} {'bound':>6} {'cpu s':>6} {'memory':>8} {'% trl':>6} {'others':>6}  loss of every step"
     for row in rows:
         trl = base.get(row["dtype"], row)
         yield (
             f"{row['dtype']:9} {row['side']:10} {row['pairs_per_second']:8.3f} {row['pairs_per_second'] / trl['pairs_per_second']:6.2f}"
+            f" {100 * row['pairs_per_second'] / bounds[row['dtype']]:5.0f}%"
             f" {row['processor_seconds']:6.1f} {row['peak_bytes'] / 2**30:5.2f}GiB {100 * row['peak_bytes'] / trl['peak_bytes']:6.0f} {100 * row['others']:5.0f}%  "
             + " ".join(f"{loss:.6f}" for loss in row["losses"])
         )
@@ -194,7 +271,8 @@ def main():
     parser.add_argument("--folder", default=str(ROOT / ".deps/smollm2-float32"), help="the model unpacked for TRL (made if missing)")
     parser.add_argument("--data", type=Path, default=ROOT / "examples/data/sentiment-train.jsonl")
     parser.add_argument("--pairs", type=int, default=32, help="the first N pairs, in batches of 8")
-    parser.add_argument("--sides", nargs="+", default=["trl", "trl-tuned", "kedge"], choices=[*TRL_SIDES, "kedge"])
+    parser.add_argument("--long", action="store_true", help="ragged long pairs instead: the texts of --data cut to UltraFeedback's lengths")
+    parser.add_argument("--sides", nargs="+", default=["trl", "trl-tuned", "plain", "kedge"], choices=[*TRL_SIDES, "plain", "kedge"])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
@@ -216,17 +294,20 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         pairs_file = Path(work, "pairs.jsonl")
         with open(given.data, encoding="utf-8") as lines:
-            pairs_file.write_text("".join(islice(lines, given.pairs)), encoding="utf-8")
+            pairs_file.write_text("".join(long_pairs(lines, given.pairs) if given.long else islice(lines, given.pairs)), encoding="utf-8")
+        bounds = {dtype: bound(dtype, given, pairs_file) for dtype in given.dtypes}
         turns = [(dtype, side) for dtype in given.dtypes for _ in range(given.repeat) for side in given.sides]
         runs = []
         for dtype, side in turns:
             runs.append(measure(side, dtype, given, Path(given.folder).absolute(), pairs_file))
             seconds = runs[-1]["seconds"]
             print(f"against_trl: {dtype} {side} {seconds:.1f} s, {given.pairs / seconds:.3f} pairs/s", file=sys.stderr)
+        bounds = {dtype: max(known, bound(dtype, given, pairs_file)) for dtype, known in bounds.items()}  # again: somebody may have been busy
     rows = summary(runs, given.pairs)
-    print("\n".join(table(rows)))
+    print("\n".join(table(rows, bounds)))
+    print("bound: " + ", ".join(f"{dtype} {pairs:.3f} pairs/s" for dtype, pairs in bounds.items()))
     given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps({"machine": machine(), "pairs": given.pairs, "summary": rows, "runs": runs}, indent=1) + "\n")
+    given.output.write_text(json.dumps({"machine": machine(), "pairs": given.pairs, "long": given.long, "bounds": bounds, "summary": rows, "runs": runs}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

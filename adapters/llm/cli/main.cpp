@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <malloc.h>
+
 #include <array>
+#include <climits>
 #include <cstdio>
 #include <string>
 
@@ -33,9 +36,19 @@ void print_usage(std::FILE* to) {
   std::fprintf(to, "\nkedge SUBCOMMAND --help lists the flags; --config FILE.toml takes the same keys, and flags win.\n");
 }
 
+// What a step frees the next one asks for again. Given back to the system in between, each page would have to be mapped and cleared
+// anew: a seventh of a step's time was spent on that.
+void keep_freed_memory() {
+#ifdef M_TRIM_THRESHOLD
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+#endif
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  keep_freed_memory();
   arguments args(argv + 1, argv + argc);
   if (args.empty()) {
     print_usage(stderr);

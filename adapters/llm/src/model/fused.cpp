@@ -9,6 +9,7 @@
 #include "cpu_attention.hpp"
 #include "cpu_product.hpp"
 #include "cpu_step.hpp"
+#include "matrix_units.hpp"
 
 namespace kedge::llm::fused {
 namespace {
@@ -51,7 +52,9 @@ char const* moved(matrix_view const& m, std::size_t elements) { return static_ca
 bool takes(at::Tensor const& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && fast_step() && fast_product(); }
 
 bool multiplies(at::Tensor const& weight) {
-  return weight.is_cpu() && (weight.scalar_type() == at::kFloat || weight.scalar_type() == at::kBFloat16) && fast_step() && fast_product();
+  static bool const narrow = !processor_multiplies_bf16();  // else LibTorch's products of bf16 are faster than any of fp32
+  bool const type = weight.scalar_type() == at::kFloat || (weight.scalar_type() == at::kBFloat16 && narrow);
+  return weight.is_cpu() && type && fast_step() && fast_product();
 }
 
 void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, bool add) {

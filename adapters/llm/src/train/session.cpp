@@ -2,9 +2,6 @@
 #include "session.hpp"
 
 #include <ATen/Parallel.h>
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 
 #include <algorithm>
 #include <cstdio>
@@ -15,24 +12,12 @@
 #include <kedge/llm/model/memory_plan.hpp>
 #include <kedge/llm/model/weights.hpp>
 
+#include "../model/matrix_units.hpp"
 #include "available_memory.hpp"
 #include "preference_problem.hpp"
 
 namespace kedge::llm {
 namespace {
-
-// bf16 pays where the processor has matrix units for it (AMX). Vector instructions alone (AVX-512 BF16) were measured at half
-// the speed of fp32 products, and without them it is emulated.
-bool multiplies_bf16(at::Device device) {
-  if (device.is_cuda()) return true;
-#if defined(__x86_64__)
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  constexpr unsigned amx_bf16 = 1U << 22;
-  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & amx_bf16) != 0;
-#else
-  return false;
-#endif
-}
 
 compute_settings resolve(device_settings const& settings) {
   compute_settings compute;
@@ -44,7 +29,7 @@ compute_settings resolve(device_settings const& settings) {
   if (compute.device.is_cuda() && !at::hasCUDA())
     throw error("--device " + settings.device + ": this build of LibTorch has no CUDA, or there is no GPU; use --device cpu");
   if (settings.dtype == "auto")
-    compute.type = multiplies_bf16(compute.device) ? at::kBFloat16 : at::kFloat;
+    compute.type = compute.device.is_cuda() || processor_multiplies_bf16() ? at::kBFloat16 : at::kFloat;
   else if (settings.dtype == "float32" || settings.dtype == "bfloat16" || settings.dtype == "float64")
     compute.type = settings.dtype == "float32" ? at::kFloat : settings.dtype == "float64" ? at::kDouble : at::kBFloat16;
   else
