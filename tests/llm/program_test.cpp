@@ -134,3 +134,37 @@ TEST_CASE("fine-tuning and reward models run from the command line", "[program]"
   check_one_line(kedge_program("sft --model_name_or_path " + quoted(folder / "reward") + demonstrations + " --output_dir " + quoted(folder / "out")), 1, "language model");
   CHECK_FALSE(fs::exists(folder / "out"));
 }
+
+TEST_CASE("inspect tells what a data set is wherever it comes from", "[program]") {
+  scratch_folder const folder;
+  std::string const pairs = quoted(tiny / "pairs.jsonl"), model = quoted(tiny / "tied");
+  outcome const plain = kedge_program("inspect " + pairs);
+  CHECK(plain.code == 0);
+  CHECK_THAT(plain.text, contains("pairs                    16\n"));
+  CHECK_THAT(plain.text, contains("rejected, characters"));
+  CHECK(shell("gzip -c " + pairs + " | " + quoted(KEDGE_PROGRAM) + " inspect -").text == plain.text);
+  CHECK_THAT(kedge_program("inspect " + pairs + " --model " + model + " --json").text, contains("\"tokens\":{\"prompt\":{\"least\":"));
+  outcome const scored = kedge_program("inspect " + pairs + " --model " + model + " --score 5 --json --threads 1 --dtype float32");
+  CHECK_THAT(scored.text, contains("\"scores\":{\"pairs\":5,\"mean_gap\":-11.28") && contains("\"contamination_alarm\":false"));
+  check_one_line(kedge_program("inspect " + pairs + " --score 5"), 2, "--model_name_or_path");
+  check_one_line(kedge_program("inspect --model " + model + " --score 5 - < " + pairs), 2, "pass a file");
+  std::ofstream(folder / "bad.jsonl") << "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\nnonsense\n";
+  outcome const bad = kedge_program("inspect " + quoted(folder / "bad.jsonl"));
+  CHECK(bad.code == 1);
+  CHECK_THAT(bad.text, contains("unusable lines           1\n") && contains("bad.jsonl':2: "));
+  CHECK_THAT(kedge_program("inspect " + model).text, contains("LlamaForCausalLM"));
+}
+
+TEST_CASE("shuffle writes every line once in an order of the seed", "[program]") {
+  scratch_folder const folder;
+  std::string const pairs = quoted(tiny / "pairs.jsonl");
+  outcome const one = kedge_program("shuffle " + pairs + " --seed 1");
+  CHECK(one.code == 0);
+  CHECK(one.text != shell("cat " + pairs).text);
+  CHECK(shell("gzip -c " + pairs + " | " + quoted(KEDGE_PROGRAM) + " shuffle - --seed 1").text == one.text);
+  CHECK(kedge_program("shuffle " + pairs + " --seed 1 --output " + quoted(folder / "out.jsonl")).text.empty());
+  CHECK(shell("sort " + quoted(folder / "out.jsonl")).text == shell("sort " + pairs).text);
+  CHECK(shell("cat " + quoted(folder / "out.jsonl")).text == one.text);
+  CHECK(one.text.starts_with(kedge_program("shuffle " + pairs + " --seed 1 --max_samples 2").text));
+  check_one_line(kedge_program("shuffle " + quoted(folder / "absent")), 1, "absent");
+}

@@ -110,11 +110,11 @@ void print(llm::data_report const& report) {
 
 bool is_data(std::string const& argument) {
   std::filesystem::path const path = argument;
-  if (argument == "-" || argument.find(".jsonl") != std::string::npos) return true;
+  if (argument == "-" || argument == "--dataset" || argument == "--data" || argument.find(".jsonl") != std::string::npos) return true;
   std::error_code ignored;
   auto const status = std::filesystem::status(path, ignored);
   if (std::filesystem::is_fifo(status) || std::filesystem::is_character_file(status)) return true;
-  if (!std::filesystem::is_regular_file(status) || path.extension() == ".toml" || path.filename() == "config.json") return false;
+  if (!std::filesystem::is_regular_file(status) || path.extension() == ".toml" || path.extension() == ".json") return false;
   std::array<char, 4> start{};
   std::ifstream(path, std::ios::binary).read(start.data(), start.size());
   return std::string_view(start.data(), start.size()) != "GGUF";

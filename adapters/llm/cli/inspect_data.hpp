@@ -7,8 +7,8 @@
 
 namespace kedge::cli {
 
-/// Whether an argument of `kedge inspect` names a data set: "-", a pipe, or a file that is neither GGUF nor a config.json, nor
-/// one of settings (.toml).
+/// Whether an argument of `kedge inspect` says that it is about a data set: "-", a pipe, a file that is neither GGUF nor named
+/// .json (a model's description) or .toml (settings), or the flag --dataset.
 bool is_data(std::string const& argument);
 
 /// `kedge inspect DATA`. returns exit_error where lines can't be used

@@ -21,7 +21,7 @@ namespace {
 /// A descriptor read through a buffer.
 class raw_bytes {
  public:
-  raw_bytes(int descriptor, std::string name) : descriptor_(descriptor), name_(std::move(name)), buffer_(std::size_t{1} << 18U) {}
+  raw_bytes(int descriptor, std::string name) : descriptor_(descriptor), name_(std::move(name)), buffer_(std::size_t{1} << 16U) {}
   raw_bytes(raw_bytes&& other) noexcept
       : descriptor_(std::exchange(other.descriptor_, -1)), name_(std::move(other.name_)), buffer_(std::move(other.buffer_)),
         begin_(other.begin_), end_(other.end_) {}
@@ -170,7 +170,7 @@ byte_source::~byte_source() = default;
 std::size_t byte_source::read(std::span<char> out) { return unpacker_->read(out); }
 
 bool line_source::next(std::string_view& line) {
-  constexpr std::size_t piece = std::size_t{1} << 18U, longest = std::size_t{1} << 30U;
+  constexpr std::size_t piece = std::size_t{1} << 16U, longest = std::size_t{1} << 30U;
   ++lines_;
   for (std::size_t searched = begin_;;) {
     if (std::size_t const end = buffer_.find('\n', searched); end != std::string::npos) {

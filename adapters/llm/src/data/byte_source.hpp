@@ -18,7 +18,7 @@ bool is_blank(std::string_view line);
 
 /// The bytes of a file, a pipe or standard input ("-"), in order and unpacked: gzip and zstd are known by their first bytes,
 /// wherever they come from.
-/// cost    a buffer of 256 KiB and what the unpacker needs (gzip 44 KiB, zstd the frame's window, at most 128 MiB)
+/// cost    a buffer of 64 KiB and what the unpacker needs (gzip 44 KiB, zstd the frame's window, at most 128 MiB)
 class byte_source {
  public:
   /// throws  kedge::llm::error if the file cannot be read, or is one of Parquet

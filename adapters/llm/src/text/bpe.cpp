@@ -14,6 +14,7 @@ constexpr std::uint32_t never = 0xFFFFFFFF;
 constexpr std::size_t short_piece = 48;          // symbols: below, scanning for the best pair beats a heap
 constexpr std::size_t longest_cached = 64;       // bytes
 constexpr std::size_t cache_entries = 1U << 15U;
+constexpr std::string_view space_mark = "\xe2\x96\x81";  // U+2581, a space in SentencePiece's vocabularies
 
 /// Pieces seen and their ids. When it is full it starts afresh.
 class piece_cache {
@@ -94,6 +95,8 @@ class bpe final : public model {
     read_vocabulary(required(definition, "vocab", "model BPE"));
     read_merges(required(definition, "merges", "model BPE"));
     prepare_symbols();
+    cuts_at_spaces_ = spelling_ == spelling::text && prefix_.empty() && suffix_.empty() && !ignore_merges_ &&
+                      characters_.find(decode(space_mark.data()).value) != nullptr && !merges_into_space_;
   }
 
   [[nodiscard]] std::unique_ptr<workspace> make_workspace() const override { return std::make_unique<bpe_workspace>(); }
@@ -105,6 +108,25 @@ class bpe final : public model {
 
   void encode(std::string_view piece, std::vector<std::int32_t>& out, workspace& work) const override {
     auto& w = static_cast<bpe_workspace&>(work);
+    if (!cuts_at_spaces_) return encode_word(piece, out, w);
+    for (std::size_t length = 0; !piece.empty(); piece.remove_prefix(length)) {
+      length = word_length(piece);
+      encode_word(piece.substr(0, length), out, w);
+    }
+  }
+
+ private:
+  /// Up to where a run of space marks follows something else: no merge reaches over such a place, so that what stands on its two
+  /// sides can be merged apart, and words come back to the cache.
+  static std::size_t word_length(std::string_view piece) {
+    for (std::size_t at = 0, run_end = 0;; run_end = at += space_mark.size()) {
+      at = piece.find(space_mark, at);
+      if (at == std::string_view::npos) return piece.size();
+      if (at > run_end) return at;
+    }
+  }
+
+  void encode_word(std::string_view piece, std::vector<std::int32_t>& out, bpe_workspace& w) const {
     bool const remember = piece.size() <= longest_cached;
     std::uint64_t const hash = remember ? hash_of(piece) : 0;
     if (remember) {
@@ -118,7 +140,6 @@ class bpe final : public model {
     if (remember) w.cache.insert(piece, hash, out.data() + start, out.size() - start);
   }
 
- private:
   void read_options(json const& definition) {
     constexpr std::string_view where = "model BPE";
     if (json const* const dropout = member(definition, "dropout"); dropout != nullptr && *dropout != 0)
@@ -155,6 +176,8 @@ class bpe final : public model {
         fail("model BPE: merge " + std::to_string(rank) + " needs " + in_quotes(a < 0 ? left : b < 0 ? right : whole) +
              ", which is not in the vocabulary");
       merges_.insert(pair_key(a, b), rank++, static_cast<std::uint32_t>(c));
+      bool const stands_for_others = left == unknown_token_ || (left.size() == 6 && left.starts_with("<0x"));
+      if (right.starts_with(space_mark) && (stands_for_others || !left.ends_with(space_mark))) merges_into_space_ = true;
     }
   }
 
@@ -319,6 +342,8 @@ class bpe final : public model {
   std::optional<std::string> unknown_token_;
   std::string prefix_, suffix_;
   bool fuse_unknown_ = false, byte_fallback_ = false, ignore_merges_ = false;
+  bool merges_into_space_ = false;  // some merge joins what ends in another character to what begins with a space mark
+  bool cuts_at_spaces_ = false;
   vocabulary vocabulary_;
   string_table ids_;        // token -> id
   string_table pieces_;     // raw bytes -> id, when pieces are bytes
