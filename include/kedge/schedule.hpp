@@ -97,31 +97,41 @@ double current_alpha(M const& rule, State const& s) {
 }
 
 // θ̂_t in theta and θ̂_{t−1} in previous become the extrapolated start in theta and θ̂_t in previous.
-template <momentum M, class State>
-void throw_ahead(M const& rule, State& s) {
+template <momentum M, class Extrapolate, class State>
+void throw_ahead(M const& rule, Extrapolate const& extrapolate, State& s) {
   double const alpha = current_alpha(rule, s);
   if (!s.previous) {
     s.previous = deep_copy(s.theta);
     return;
   }
-  if (alpha == 0)
-    axpby(1, s.theta, 0, *s.previous);
-  else
-    extrapolate_over(s.theta, alpha, *s.previous);
+  extrapolate(std::as_const(s.theta), alpha, *s.previous);
   std::swap(s.theta, *s.previous);
 }
 
 }  // namespace detail
 
+/// Points in which the model's weights are linear: θ̂ + α (θ̂ − θ̂′), written over θ̂′; θ̂ bit for bit with α = 0.
+struct extrapolate_points {
+  template <tensor P>
+  void operator()(P const& now, double alpha, P& before) const {
+    if (alpha == 0)
+      axpby(1, now, 0, before);
+    else
+      extrapolate_over(now, alpha, before);
+  }
+};
+
 /// APO: anchor and start are θ̂_t + α_t (θ̂_t − θ̂_{t−1}); the result stays θ̂.          docs/math.md (5)
 /// On an autoregressive model this extrapolates token by token, which is not the paper's sequence-level update (11).
-template <momentum M>
+/// Extrapolate: how; points that are not the weights themselves (factors of a low-rank adapter) bring their own.
+template <momentum M, class Extrapolate = extrapolate_points>
 struct extrapolated_weights {
   M momentum;
+  Extrapolate extrapolate{};
   static constexpr bool keeps_anchor = false;
   template <class State>
   void place(State& s) const {
-    detail::throw_ahead(momentum, s);
+    detail::throw_ahead(momentum, extrapolate, s);
   }
 };
 
@@ -130,9 +140,10 @@ extrapolated_weights(M) -> extrapolated_weights<M>;
 
 /// APO, exact at sequence level for shift-invariant losses: the reference is (1+α) log π̂_t − α log π̂_{t−1}, unnormalised.
 /// The start is the extrapolated weights, the nearest point that has parameters.       docs/math.md (6), (11)
-template <momentum M>
+template <momentum M, class Extrapolate = extrapolate_points>
 struct extrapolated_log_probs {
   M momentum;
+  Extrapolate extrapolate{};
   static constexpr bool keeps_anchor = false;
   template <class State>
   void place(State& s) const {
@@ -141,7 +152,7 @@ struct extrapolated_log_probs {
       s.anchor.push_back({1 + alpha, deep_copy(s.theta)});
       s.anchor.push_back({-alpha, deep_copy(*s.previous)});
     }
-    detail::throw_ahead(momentum, s);
+    detail::throw_ahead(momentum, extrapolate, s);
   }
 };
 

@@ -50,6 +50,21 @@ void write_model(std::filesystem::path const& folder) {
 
 }  // namespace
 
+TEST_CASE("the largest Gemma models read from GGUF divide their scores as they were trained to", "[gguf]") {
+  scratch_folder const folder;
+  auto const scalar = [&](std::string const& type, std::uint32_t layers, std::uint32_t hidden) {
+    gguf_builder build;
+    build.key("general.architecture", type).key(type + ".embedding_length", hidden).key(type + ".block_count", layers);
+    build.key(type + ".feed_forward_length", 8U).key(type + ".context_length", 8U).key(type + ".attention.layer_norm_rms_epsilon", 1e-6F);
+    build.key(type + ".attention.head_count", 32U).key(type + ".attention.key_length", 128U).key(type + ".vocab_size", 4U);
+    write_file(folder / "x.gguf", build.file());
+    return checkpoint::open(folder / "x.gguf").config.value("query_pre_attn_scalar", 256);
+  };
+  CHECK(scalar("gemma2", 46, 4608) == 144);
+  CHECK(scalar("gemma3", 62, 5376) == 168);
+  CHECK(scalar("gemma2", 42, 3584) == 256);
+}
+
 TEST_CASE("a GGUF model is what transformers makes of it bit for bit", "[checkpoint]") {
   for (std::string const family : {"llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3"}) {
     INFO(family);

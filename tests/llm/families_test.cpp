@@ -286,3 +286,19 @@ TEST_CASE("LoRA trains as many numbers as its two factors of every map have", "[
   // peft.LoraConfig(r=16, target_modules="all-linear") on this model prints 39,976,960 trainable parameters.
   CHECK(plan_memory(c, 16).trained == 39'976'960);
 }
+
+TEST_CASE("a GGUF file of every architecture opens as a model that computes", "[gguf]") {
+  for (char const* name : {"llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3"}) {
+    INFO(name);
+    checkpoint const source = checkpoint::open(fs::path(KEDGE_TESTS_DIR) / "golden" / "gguf" / (std::string(name) + ".gguf"));
+    transformer_config const config = read_config(source.config, name);
+    pack const theta = load_parameters(source, config);
+    std::vector<std::int32_t> const prompt{1, 2}, completion{3, 4, 2};
+    ragged_batch batch;
+    std::span<std::int32_t const> const one[] = {completion};
+    append(batch, prompt, one);
+    double const logp = causal_lm(config, {}).log_probs(theta, batch).at(0);
+    CHECK(std::isfinite(logp));
+    CHECK(logp < 0);
+  }
+}

@@ -36,6 +36,7 @@ int run_soup(arguments const& args);
 int run_shuffle(arguments const& args);
 int run_tokenize(arguments const& args);
 int run_inspect(arguments const& args);
+int run_merge(arguments const& args);
 
 /// Runs a subcommand and turns what it throws into one line on stderr and an exit code.
 int run(command const& c, arguments const& args);
@@ -51,6 +52,9 @@ void add_run_options(CLI::App& app, llm::run_settings& settings);
 
 /// --prompts, --judge and what belongs to training on the model's own completions.
 void add_sampling_options(CLI::App& app, llm::on_policy_settings& settings);
+
+/// --use_peft, --lora_r and what belongs to adapters.
+void add_lora_options(CLI::App& app, llm::run_settings& settings);
 
 /// The same, and how completions become pairs.
 void add_online_options(CLI::App& app, llm::round_settings& rounds);

@@ -26,6 +26,7 @@ constexpr std::array commands{
     command{"generate", "sample completions of prompts", run_generate},
     command{"soup", "one model from several: averages and mixtures of checkpoints", run_soup},
     command{"shuffle", "the lines of a data set in a random order, also of one larger than memory", run_shuffle},
+    command{"merge", "a LoRA adapter merged into its base", run_merge},
     command{"tokenize", "token ids of lines or of chat messages", run_tokenize},
     command{"inspect", "what a checkpoint or a data set is, and what is wrong with it", run_inspect},
 };

@@ -120,9 +120,19 @@ void add_online_options(CLI::App& app, llm::round_settings& r) {
       ->check(CLI::IsMember({"weights", "mixture"}))->capture_default_str()->group(group);
 }
 
+void add_lora_options(CLI::App& app, llm::run_settings& s) {
+  auto const group = "LoRA";
+  auto* const use = app.add_flag("--use_peft", s.use_peft, "train a low-rank adapter; the model itself stays as it is, and is the reference of the first round")->group(group);
+  app.add_option("--lora_r", s.lora.rank, "rank of the adapter")->capture_default_str()->needs(use)->group(group);
+  app.add_option("--lora_alpha", s.lora.alpha, "the adapter is multiplied by alpha / r")->capture_default_str()->needs(use)->group(group);
+  app.add_option("--lora_target_modules", s.lora.target_modules, "q_proj v_proj …, or all-linear; unset: q_proj and v_proj, qkv_proj where they are one")->needs(use)->group(group);
+  app.add_flag("--use_rslora", s.lora.rslora, "multiply by alpha / sqrt(r)")->needs(use)->group(group);
+}
+
 void add_training_options(CLI::App& app, llm::training_settings& s) {
   add_pair_options(app, s);
   add_loss_options(app, s.loss);
+  add_lora_options(app, s);
   add_run_options(app, s);
 }
 

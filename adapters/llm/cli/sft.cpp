@@ -15,6 +15,7 @@ int run_sft(arguments const& args) {
                  "folder with config.json and tokenizer: train a model of that shape from random numbers, drawn by --seed, in place of --model_name_or_path");
   app.add_option("--completion_only_loss", settings.completion_only_loss,
                  "true or false: learn the completions alone, or the prompts too; unset: true where there are prompts");
+  add_lora_options(app, settings);
   add_run_options(app, settings);
   app.get_option("--model_name_or_path")->required(false);
   app.add_flag("--json", json, "print the summary as one JSON object");

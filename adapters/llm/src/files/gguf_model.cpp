@@ -215,6 +215,9 @@ void put_family_keys(gguf_file const& file, family const& model, json& config) {
     config.erase("hidden_act");
   }
   if (type == "gemma2" || type == "gemma3") {
+    // GGUF does not state it: the 27B models, told by their layers, divide scores by √(hidden / heads), all others by √256.
+    std::int64_t const largest = type == "gemma2" ? 46 : 62;
+    if (required(file, "block_count") == largest) config["query_pre_attn_scalar"] = required(file, "embedding_length") / query_heads(file);
     if (auto const window = file.integer(key_of(file, "attention.sliding_window"))) config["sliding_window"] = *window;
     auto const attention_cap = file.real(key_of(file, "attn_logit_softcapping"));
     auto const final_cap = file.real(key_of(file, "final_logit_softcapping"));

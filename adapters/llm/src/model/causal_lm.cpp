@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "head.hpp"
-#include "layer.hpp"
+#include "model_tensors.hpp"
 #include "rope.hpp"
 
 namespace kedge::llm {
@@ -38,6 +38,13 @@ causal_lm::pullback_type::~pullback_type() = default;
 
 causal_lm::causal_lm(transformer_config config, compute_settings settings) : config_(std::move(config)), settings_(settings) {}
 
+causal_lm::causal_lm(transformer_config config, compute_settings settings, lora_settings const& lora, pack const& base)
+    : causal_lm(std::move(config), settings) {
+  adapted_ = std::make_shared<adapted_base const>(adapted_base{adapter_layout(config_, lora), weights_for(base)});
+}
+
+std::vector<parameter> causal_lm::parameters() const { return adapted_ ? adapted_->layout.parameters() : parameters_of(config_); }
+
 pack causal_lm::weights_for(pack const& theta) const {
   pack weights;
   weights.reserve(theta.size());
@@ -66,12 +73,12 @@ at::Tensor causal_lm::forward_layer(pack const& weights, tape const& t, std::int
   layer.attention = ops::shared_prompt_attention(
       t.prompts, {.scale = config_.score_scale(), .soft_cap = config_.attention_soft_cap, .window = of_layer.window});
   auto const attend = [&](at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) { return layer.attention.forward(q, k, v); };
-  return layer_forward(config_, layer_tensors(config_, slots(config_), weights, i), x, t.rotations.of(of_layer), attend, layer);
+  return layer_forward(config_, model_tensors::weights(*this, weights).layer(i), x, t.rotations.of(of_layer), attend, layer);
 }
 
 row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, tape* kept, bool entropies) const {
   at::NoGradGuard const no_grad;
-  slots const at_slot(config_);
+  model_tensors const w = model_tensors::weights(*this, weights);
   tape scratch;
   tape& t = kept ? *kept : scratch;
   t.prompts = batch.prompts;
@@ -80,7 +87,7 @@ row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, t
   t.rows = indices(batch.rows, settings_.device);
   t.length = static_cast<std::int64_t>(batch.size());
   t.rotations = rotations_of(config_, batch, settings_);
-  at::Tensor x = embed(config_, weights[at_slot.embedding()], t.tokens);
+  at::Tensor x = embed(config_, w.embedding(), t.tokens);
   bool const keeps = kept && keeps_layers(config_, settings_, batch.size());
   layer_tape passing;
   for (std::int64_t i = 0; i < config_.layers; ++i) {
@@ -89,17 +96,17 @@ row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, t
     if (keeps) t.layers.back() = t.layers.back().in(settings_.type);
   }
   t.final_norm = ops::rms_norm(x.index_select(0, t.rows), config_.rms_norm_eps, config_.norm_offset);
-  at::Tensor const hidden = t.final_norm.output(weights[at_slot.final_norm()]);
+  at::Tensor const hidden = t.final_norm.output(w.final_norm());
   row_outputs out;
   if (config_.lm_head) {
     t.head = completion_head(hidden, indices(batch.targets, settings_.device), settings_.temperature, config_.logit_soft_cap);
-    auto head = t.head.forward(weights[at_slot.head()], settings_.head_rows, kept ? settings_.kept_logits : 0, entropies);
+    auto head = t.head.forward(w.head(), settings_.head_rows, kept ? settings_.kept_logits : 0, entropies);
     out.logp = std::move(head.logp);
     out.entropy = std::move(head.entropy);
   }
   if (config_.scalar_head) {
     t.scalar = scalar_head(hidden);
-    out.value = t.scalar.forward(weights[at_slot.scalar_head()]);
+    out.value = t.scalar.forward(w.scalar_head());
   }
   return out;
 }
@@ -141,17 +148,16 @@ void causal_lm::pullback_type::operator()(std::span<double const> cotangent, pac
 void causal_lm::pullback_type::operator()(std::span<double const> logp, std::span<double const> value, pack& gradient) {
   at::NoGradGuard const no_grad;
   transformer_config const& c = model_.config();
-  slots const at_slot(c);
+  model_tensors const w = model_tensors::weights(model_, weights_), into = model_tensors::gradients(model_, gradient);
   tape& t = *tape_;
-  at::Tensor gh;
-  if (!logp.empty()) gh = t.head.backward(logp, weights_[at_slot.head()], gradient[at_slot.head()]);
+  at::Tensor gh, of_head = into.head(), of_scalar_head = into.scalar_head(), of_norm = into.final_norm(), of_embedding = into.embedding();
+  if (!logp.empty()) gh = t.head.backward(logp, w.head(), of_head);
   if (!value.empty()) {
-    at::Tensor const g = t.scalar.backward(value, weights_[at_slot.scalar_head()], gradient[at_slot.scalar_head()]);
+    at::Tensor const g = t.scalar.backward(value, w.scalar_head(), of_scalar_head);
     gh = gh.defined() ? gh.add_(g) : g;
   }
   if (!gh.defined()) return;
-  at::Tensor const g_rows =
-      t.final_norm.backward(gh, weights_[at_slot.final_norm()], gradient[at_slot.final_norm()]);
+  at::Tensor const g_rows = t.final_norm.backward(gh, w.final_norm(), of_norm);
   at::Tensor gx = at::zeros({t.length, c.hidden}, g_rows.options()).index_add_(0, t.rows, g_rows);
   t.head = {};
   t.scalar = {};
@@ -162,11 +168,10 @@ void causal_lm::pullback_type::operator()(std::span<double const> logp, std::spa
       t.layers.back() = t.layers.back().in(model_.settings().type);
       t.inputs.pop_back();
     }
-    layer_backward(c, layer_tensors(c, at_slot, weights_, i), t.rotations.of(c.layer(i)), t.layers.back(), gx,
-                   layer_tensors(c, at_slot, gradient, i));
+    layer_backward(c, w.layer(i), t.rotations.of(c.layer(i)), t.layers.back(), gx, into.layer(i));
     t.layers.pop_back();  // its memory serves the next layer's temporaries
   }
-  gradient[at_slot.embedding()].index_add_(0, t.tokens, gx, c.embedding_scale);
+  if (of_embedding.defined()) of_embedding.index_add_(0, t.tokens, gx, c.embedding_scale);
   tape_.reset();
 }
 

@@ -5,9 +5,9 @@
 
 #include "cpu_kernels.hpp"
 #include "decoder.hpp"
+#include "model_tensors.hpp"
 #include "packed_weights.hpp"
 #include "rope.hpp"
-#include "slots.hpp"
 #include "thread_team.hpp"
 
 namespace kedge::llm {
@@ -44,7 +44,7 @@ class cpu_decoder final : public decoder {
         parameters_(as_size(parameter_count(c_))) {
     at::Tensor const frequencies = ops::inverse_frequencies(c_.rope, c_.head_dim);
     frequencies_.assign(frequencies.const_data_ptr<float>(), frequencies.const_data_ptr<float>() + frequencies.numel());
-    pack_all(weights);
+    pack_all(model_tensors::weights(model, weights));
   }
 
   void reserve(std::int32_t pages) override {
@@ -84,15 +84,14 @@ class cpu_decoder final : public decoder {
   }
 
  private:
-  void pack_all(pack const& weights) {
-    slots const at_slot(c_);
+  void pack_all(model_tensors const& weights) {
     auto const bytes = [&](std::int64_t outputs, std::int64_t in) { return packed_matrix::bytes(as_size(outputs), as_size(in), word_); };
     std::int64_t const q = c_.heads * c_.head_dim, kv = c_.kv_heads * c_.head_dim, inner = (c_.intermediate + 15) / 16 * 16;
     std::size_t const a_layer = bytes(q + 2 * kv, c_.hidden) + bytes(c_.hidden, q) + bytes(2 * inner, c_.hidden) + bytes(c_.hidden, inner);
     packed_ = large_buffer(as_size(c_.layers) * a_layer + bytes(c_.vocabulary, c_.hidden));
     std::byte* to = packed_.data();
     for (std::int64_t i = 0; i < c_.layers; ++i) {
-      auto const w = [&](layer_slot slot) { return weights[at_slot.of(i, slot)].contiguous(); };
+      auto const w = [&](layer_slot slot) { return weights.merged(i, slot).contiguous(); };
       packed_layer& layer = layers_.emplace_back();
       layer.input_norm = w(input_norm).to(at::kFloat);
       layer.post_norm = w(post_norm).to(at::kFloat);
@@ -101,9 +100,9 @@ class cpu_decoder final : public decoder {
       layer.gate_up = packed_matrix::of_gate_and_up(w(gate_proj), w(up_proj), to, team_);
       layer.down = packed_matrix::of({w(down_proj)}, to, team_);
     }
-    embedding_ = weights[at_slot.embedding()].contiguous();
-    final_norm_ = weights[at_slot.final_norm()].to(at::kFloat).contiguous();
-    head_ = packed_matrix::of({weights[at_slot.head()].contiguous()}, to, team_);
+    embedding_ = weights.embedding().contiguous();
+    final_norm_ = weights.final_norm().to(at::kFloat).contiguous();
+    head_ = packed_matrix::of({weights.head().contiguous()}, to, team_);
   }
 
   void know_angles(std::int32_t last) {

@@ -140,18 +140,24 @@ float dot(float const* a, float const* b, std::size_t n) {
 }
 
 void softmax(float* scores, std::size_t rows, std::size_t n, float* log_sum) {
+  constexpr std::size_t block = 256;
   for (std::size_t r = 0; r < rows; ++r, scores += n) {
     __m512 most = _mm512_set1_ps(-__builtin_inff());
     each(n, [&](std::size_t i, __mmask16 some) { most = _mm512_mask_max_ps(most, some, most, load(some, scores + i)); });
     float const largest = _mm512_reduce_max_ps(most);
     __m512 const shift = _mm512_set1_ps(largest);
-    __m512 sum = _mm512_setzero_ps();
-    each(n, [&](std::size_t i, __mmask16 some) {
-      __m512 const e = exp_of(_mm512_sub_ps(load(some, scores + i), shift));
-      _mm512_mask_storeu_ps(scores + i, some, e);
-      sum = _mm512_mask_add_ps(sum, some, sum, e);
-    });
-    float const total = _mm512_reduce_add_ps(sum);
+    double exact = 0;  // thousands of small numbers added to a large one in fp32 would be lost, all to one side
+    for (std::size_t begin = 0; begin < n; begin += block) {
+      __m512 sum = _mm512_setzero_ps();
+      float* const at = scores + begin;
+      each(n - begin < block ? n - begin : block, [&](std::size_t i, __mmask16 some) {
+        __m512 const e = exp_of(_mm512_sub_ps(load(some, at + i), shift));
+        _mm512_mask_storeu_ps(at + i, some, e);
+        sum = _mm512_mask_add_ps(sum, some, sum, e);
+      });
+      exact += static_cast<double>(_mm512_reduce_add_ps(sum));
+    }
+    auto const total = static_cast<float>(exact);
     log_sum[r] = largest + __builtin_logf(total);
     __m512 const factor = _mm512_set1_ps(1 / total);
     each(n, [&](std::size_t i, __mmask16 some) { _mm512_mask_storeu_ps(scores + i, some, _mm512_mul_ps(load(some, scores + i), factor)); });

@@ -125,7 +125,7 @@ void scale_backward(at::Tensor const& g, at::Tensor const& x, at::Tensor const& 
       fast_step()->scale_backward(out_gradient + first * n, in + first * n, factors + first, weights, size, n, to + first * n, sum + b * n);
     }
   });
-  weight_gradient.add_(sums.sum(0));
+  if (weight_gradient.defined()) weight_gradient.add_(sums.sum(0));
 }
 
 void rotate(at::Tensor& x, at::Tensor const& cosine, at::Tensor const& sine, double direction) {

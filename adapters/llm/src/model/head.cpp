@@ -69,10 +69,11 @@ at::Tensor completion_head::backward(std::span<double const> cotangent, at::Tens
       p.neg_().scatter_add_(-1, targets.unsqueeze(-1), at::ones_like(c, p.options()));
       ops::soft_cap_backward_(p, scores, soft_cap_ / temperature_);
       rows_of(gradient).copy_(ops::input_gradient(p, weight).mul_(c));
-      ops::add_weight_gradient(weight_gradient, p, steered.to(hidden_.scalar_type()));
+      if (weight_gradient.defined()) ops::add_weight_gradient(weight_gradient, p, steered.to(hidden_.scalar_type()));
     } else {
       at::Tensor const of_targets = weight.index_select(0, targets).to(c.scalar_type());
       rows_of(gradient).copy_(at::sub(of_targets, ops::input_gradient(p, weight)).mul_(c));
+      if (!weight_gradient.defined()) continue;
       weight_gradient.index_add_(0, targets, steered.to(weight_gradient.scalar_type()));
       ops::add_weight_gradient(weight_gradient, p, steered.neg().to(hidden_.scalar_type()));
     }

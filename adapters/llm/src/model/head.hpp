@@ -23,7 +23,7 @@ class completion_head {
   /// weight: [V, H]
   [[nodiscard]] output forward(at::Tensor const& weight, std::int64_t rows, std::int64_t budget_bytes, bool entropies = false);
 
-  /// Gradient with respect to hidden; adds the weight's.   cotangent: [R]
+  /// Gradient with respect to hidden; adds the weight's, unless its gradient is undefined.   cotangent: [R]
   [[nodiscard]] at::Tensor backward(std::span<double const> cotangent, at::Tensor const& weight, at::Tensor& weight_gradient);
 
  private:

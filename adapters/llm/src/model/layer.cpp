@@ -8,13 +8,28 @@ at::Tensor wide(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x
 
 at::Tensor apply(linear_map const& map, at::Tensor const& x) {
   at::Tensor y = ops::linear(x, map.weight);
-  return map.bias.defined() ? y.add_(map.bias) : y;
+  if (map.bias.defined()) y.add_(map.bias);
+  if (map.a.defined()) y.add_(ops::linear(ops::linear(x, map.a), map.b), map.scale);
+  return y;
 }
 
-// Adds the gradients of weight and bias.
-void add_gradients(linear_map& gradient, at::Tensor const& g, at::Tensor const& x) {
-  ops::add_weight_gradient(gradient.weight, g, x);
+// Adds the gradients of the map, from that of its output and from its input.
+void add_gradients(linear_map& gradient, linear_map const& map, at::Tensor const& g, at::Tensor const& x) {
+  if (gradient.weight.defined()) ops::add_weight_gradient(gradient.weight, g, x);
   if (gradient.bias.defined()) gradient.bias.add_(g.sum(0, /*keepdim=*/false, gradient.bias.scalar_type()));
+  if (!map.a.defined()) return;
+  ops::add_weight_gradient(gradient.b, g, ops::linear(x, map.a).mul_(map.scale));
+  ops::add_weight_gradient(gradient.a, ops::input_gradient(g, map.b).mul_(map.scale), x);
+}
+
+// The gradient of the map's input, from that of its output; added to `sum` where there is one.
+at::Tensor input_gradient(linear_map const& map, at::Tensor const& g, at::Tensor sum = {}) {
+  if (sum.defined())
+    ops::add_input_gradient(sum, g, map.weight);
+  else
+    sum = ops::input_gradient(g, map.weight);
+  if (map.a.defined()) ops::add_input_gradient(sum, ops::input_gradient(g, map.b).mul_(map.scale), map.a);
+  return sum;
 }
 
 // residual + what the map makes of x, normalised first where the family has a norm there.
@@ -22,7 +37,9 @@ at::Tensor apply_onto(at::Tensor const& residual, linear_map const& map, at::Ten
                       at::Tensor const& norm_weight, ops::rms_norm& norm) {
   if (!norm_weight.defined()) {
     at::Tensor y = ops::linear_onto(residual, x, map.weight);
-    return map.bias.defined() ? y.add_(map.bias) : y;
+    if (map.bias.defined()) y.add_(map.bias);
+    if (map.a.defined()) y.add_(ops::linear(ops::linear(x, map.a), map.b), map.scale);
+    return y;
   }
   norm = ops::rms_norm(wide(apply(map, x)), c.rms_norm_eps, c.norm_offset);
   return at::add(residual, norm.output(norm_weight));
@@ -53,31 +70,9 @@ layer_tape layer_tape::in(at::ScalarType type) const {
   return other;
 }
 
-layer_tensors::layer_tensors(transformer_config const& c, slots const& at, pack const& tensors, std::int64_t layer) {
-  auto const tensor = [&](layer_slot slot) { return at.has(slot) ? tensors[at.of(layer, slot)] : at::Tensor(); };
-  input_norm = tensor(llm::input_norm);
-  post_norm = tensor(llm::post_norm);
-  q_norm = tensor(llm::q_norm);
-  k_norm = tensor(llm::k_norm);
-  attention_output_norm = tensor(llm::attention_output_norm);
-  mlp_output_norm = tensor(llm::mlp_output_norm);
-  o = {tensor(o_proj), tensor(o_bias)};
-  down = {tensor(down_proj), tensor(down_bias)};
-  if (c.fused) {
-    std::int64_t const queries = c.heads * c.head_dim, keys = c.kv_heads * c.head_dim;
-    at::Tensor const qkv = tensor(qkv_proj), gate_up = tensor(gate_up_proj);
-    q = {qkv.narrow(0, 0, queries), {}};
-    k = {qkv.narrow(0, queries, keys), {}};
-    v = {qkv.narrow(0, queries + keys, keys), {}};
-    gate = {gate_up.narrow(0, 0, c.intermediate), {}};
-    up = {gate_up.narrow(0, c.intermediate, c.intermediate), {}};
-  } else {
-    q = {tensor(q_proj), tensor(q_bias)};
-    k = {tensor(k_proj), tensor(k_bias)};
-    v = {tensor(v_proj), tensor(v_bias)};
-    gate = {tensor(gate_proj), tensor(gate_bias)};
-    up = {tensor(up_proj), tensor(up_bias)};
-  }
+linear_map linear_map::outputs(std::int64_t begin, std::int64_t size) const {
+  auto const rows = [&](at::Tensor const& t) { return t.defined() ? t.narrow(0, begin, size) : t; };
+  return {rows(weight), rows(bias), a, rows(b), scale};
 }
 
 at::Tensor embed(transformer_config const& c, at::Tensor const& embedding, at::Tensor const& tokens) {
@@ -113,30 +108,27 @@ void layer_backward(transformer_config const& c, layer_tensors const& w, ops::ro
   at::ScalarType const type = ops::stream_type(w.q.weight);
   layer_tape const kept = stored.in(type);
   at::Tensor g = through_norm(gx, type, w.mlp_output_norm, kept.after_mlp, gradient.mlp_output_norm);
-  add_gradients(gradient.down, g, ops::gated(c.act, kept.gate, kept.up));
-  auto const [g_gate, g_up] = ops::gated_backward(c.act, ops::input_gradient(g, w.down.weight), kept.gate, kept.up);
+  add_gradients(gradient.down, w.down, g, ops::gated(c.act, kept.gate, kept.up));
+  auto const [g_gate, g_up] = ops::gated_backward(c.act, input_gradient(w.down, g), kept.gate, kept.up);
   at::Tensor h = kept.before_mlp.output(w.post_norm);
-  add_gradients(gradient.gate, g_gate, h);
-  add_gradients(gradient.up, g_up, h);
-  at::Tensor gh = ops::input_gradient(g_gate, w.gate.weight);
-  ops::add_input_gradient(gh, g_up, w.up.weight);
+  add_gradients(gradient.gate, w.gate, g_gate, h);
+  add_gradients(gradient.up, w.up, g_up, h);
+  at::Tensor gh = input_gradient(w.up, g_up, input_gradient(w.gate, g_gate));
   kept.before_mlp.add_backward(gh, w.post_norm, gx, gradient.post_norm);
 
   g = through_norm(gx, type, w.attention_output_norm, kept.after_attention, gradient.attention_output_norm);
-  add_gradients(gradient.o, g, kept.attended.view({T, c.heads * c.head_dim}));
-  auto d = kept.attention.backward(ops::input_gradient(g, w.o.weight).view_as(kept.q), kept.q, kept.k, kept.v, kept.attended);
+  add_gradients(gradient.o, w.o, g, kept.attended.view({T, c.heads * c.head_dim}));
+  auto d = kept.attention.backward(input_gradient(w.o, g).view_as(kept.q), kept.q, kept.k, kept.v, kept.attended);
   auto const back = [&](at::Tensor const& dy, at::Tensor const& norm_weight, ops::rms_norm const& norm, at::Tensor& norm_gradient) {
     return head_norm_backward(rotation ? rotation->backward(dy) : dy, norm_weight, norm, norm_gradient).view({T, -1});
   };
   at::Tensor const gq = back(d.q, w.q_norm, kept.of_queries, gradient.q_norm), gk = back(d.k, w.k_norm, kept.of_keys, gradient.k_norm),
                    gv = d.v.view({T, -1});
   h = kept.before_attention.output(w.input_norm);
-  add_gradients(gradient.q, gq, h);
-  add_gradients(gradient.k, gk, h);
-  add_gradients(gradient.v, gv, h);
-  gh = ops::input_gradient(gq, w.q.weight);
-  ops::add_input_gradient(gh, gk, w.k.weight);
-  ops::add_input_gradient(gh, gv, w.v.weight);
+  add_gradients(gradient.q, w.q, gq, h);
+  add_gradients(gradient.k, w.k, gk, h);
+  add_gradients(gradient.v, w.v, gv, h);
+  gh = input_gradient(w.v, gv, input_gradient(w.k, gk, input_gradient(w.q, gq)));
   kept.before_attention.add_backward(gh, w.input_norm, gx, gradient.input_norm);
 }
 

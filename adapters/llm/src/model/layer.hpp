@@ -6,19 +6,22 @@
 #include <kedge/llm/model/causal_lm.hpp>
 
 #include "ops.hpp"
-#include "slots.hpp"
 
 namespace kedge::llm {
 
-/// A linear map of a layer, weights or their gradients: views into a pack. Undefined: the family has none.
+/// A linear map of a layer, W x + b + scale · B A x, weights or their gradients: views into a pack. Undefined: the family has none,
+/// or no adapter is on it, or, of gradients, it is frozen.
 struct linear_map {
   at::Tensor weight, bias;  ///< [out, in], [out]
+  at::Tensor a, b;          ///< [r, in], [out, r]
+  double scale = 1;
+
+  /// The part that makes `size` outputs from `begin` on.
+  [[nodiscard]] linear_map outputs(std::int64_t begin, std::int64_t size) const;
 };
 
-/// The tensors of one layer of a pack, whatever way they are stored: fused projections appear as their rows.
+/// The tensors of one layer, whatever way they are stored: fused projections appear as their rows.
 struct layer_tensors {
-  layer_tensors(transformer_config const& config, slots const& at, pack const& tensors, std::int64_t layer);
-
   at::Tensor input_norm, post_norm, q_norm, k_norm, attention_output_norm, mlp_output_norm;
   linear_map q, k, v, o, gate, up, down;
 };

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "slots.hpp"
+#include "adapter_layout.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -11,12 +11,10 @@ namespace {
 constexpr std::int64_t word = 2;  // bf16
 constexpr std::int64_t device_bytes = 80'000'000'000, usable_bytes = device_bytes / 10 * 9;
 
-// Of an adapter on every matrix of the layers: r (in + out) each.
 std::int64_t adapter_parameters(transformer_config const& c, std::int64_t rank) {
   std::int64_t count = 0;
-  for (std::size_t slot = 0; slot < layer_slots; ++slot)
-    if (parameter const p = layer_parameter(c, 0, static_cast<layer_slot>(slot)); p.shape.size() == 2) count += rank * (p.shape[0] + p.shape[1]);
-  return c.layers * count;
+  for (parameter const& p : adapter_layout(c, {.rank = rank, .target_modules = {"all-linear"}}).parameters()) count += p.shape[0] * p.shape[1];
+  return count;
 }
 
 nlohmann::ordered_json on_one_device(std::int64_t states, memory_plan const& plan) {

@@ -97,7 +97,7 @@ void rms_norm::add_backward(at::Tensor const& g, at::Tensor const& weight, at::T
     return fused::scale_backward(g, x, inverse_rms, weight.to(at::kFloat), offset, gx, weight_gradient);
   at::Tensor const normalised = at::mul(x, inverse_rms);
   at::Tensor const wide = g.to(x.scalar_type());
-  weight_gradient.add_(at::mul(wide, normalised).sum(0));
+  if (weight_gradient.defined()) weight_gradient.add_(at::mul(wide, normalised).sum(0));
   at::Tensor scaled = offset == 0 ? at::mul(wide, weight) : at::mul(wide, weight.to(x.scalar_type()) + offset);
   at::Tensor const along = at::mul(scaled, normalised).mean(-1, /*keepdim=*/true);
   gx.addcmul_(scaled.addcmul_(normalised, along, -1), inverse_rms);

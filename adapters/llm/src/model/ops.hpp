@@ -43,7 +43,7 @@ struct rms_norm {
   rms_norm() = default;
   rms_norm(at::Tensor input, double eps, double weight_offset = 0);
   [[nodiscard]] at::Tensor output(at::Tensor const& weight) const;
-  /// Gradient with respect to the input; adds the weight's.
+  /// Gradient with respect to the input; adds the weight's, unless its gradient is undefined.
   [[nodiscard]] at::Tensor backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& weight_gradient) const;
   /// The same, added to gx.
   void add_backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& gx, at::Tensor& weight_gradient) const;

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "decoder.hpp"
-#include "layer.hpp"
+#include "model_tensors.hpp"
 #include "rope.hpp"
 
 namespace kedge::llm {
@@ -63,7 +63,8 @@ struct step_layout {
 class tensor_decoder final : public decoder {
  public:
   tensor_decoder(causal_lm const& model, pack const& weights)
-      : config_(model.config()),
+      : model_(model),
+        config_(model.config()),
         settings_(model.settings()),
         weights_(weights),
         frequencies_(ops::inverse_frequencies(config_.rope, config_.head_dim).to(settings_.device)),
@@ -79,7 +80,7 @@ class tensor_decoder final : public decoder {
     for (auto& layer : cache_)
       for (at::Tensor* const kept : {&layer.keys, &layer.values}) {
         // Zeros, since hidden keys get weight 0, and 0 · NaN is NaN.
-        at::Tensor const grown = at::zeros({larger, page_tokens, config_.kv_heads, config_.head_dim}, weights_[0].options());
+        at::Tensor const grown = at::zeros({larger, page_tokens, config_.kv_heads, config_.head_dim}, weights_.front().options());
         if (kept->defined()) grown.narrow(0, 0, capacity_).copy_(*kept);
         *kept = grown;
       }
@@ -93,11 +94,11 @@ class tensor_decoder final : public decoder {
 
   at::Tensor logits(step_batch const& batch) override {
     at::NoGradGuard const no_grad;
-    slots const at_slot(config_);
+    model_tensors const w = model_tensors::weights(model_, weights_);
     at::Device const device = settings_.device;
     step_layout const layout(batch, device);
     ops::rotations const rotations(config_, indices(batch.positions, device), frequencies_, local_frequencies_, settings_.type);
-    at::Tensor x = embed(config_, weights_[at_slot.embedding()], indices(batch.tokens, device));
+    at::Tensor x = embed(config_, w.embedding(), indices(batch.tokens, device));
     for (std::int64_t i = 0; i < config_.layers; ++i) {
       layer_settings const of_layer = config_.layer(i);
       layer_tape scratch;
@@ -107,11 +108,11 @@ class tensor_decoder final : public decoder {
         kept.values.flatten(0, 1).index_copy_(0, layout.entry, v.to(kept.values.scalar_type()));
         return attend_pages(q, kept, layout, of_layer.window);
       };
-      x = layer_forward(config_, layer_tensors(config_, at_slot, weights_, i), x, rotations.of(of_layer), attend, scratch);
+      x = layer_forward(config_, w.layer(i), x, rotations.of(of_layer), attend, scratch);
     }
     at::Tensor const rows = ops::rms_norm(x.index_select(0, indices(batch.rows, device)), config_.rms_norm_eps, config_.norm_offset)
-                                .output(weights_[at_slot.final_norm()]);
-    at::Tensor scores = ops::linear(rows, weights_[at_slot.head()]).to(at::kCPU, wide_).contiguous();
+                                .output(w.final_norm());
+    at::Tensor scores = ops::linear(rows, w.head()).to(at::kCPU, wide_).contiguous();
     return ops::soft_cap_(scores, config_.logit_soft_cap);
   }
 
@@ -136,6 +137,7 @@ class tensor_decoder final : public decoder {
     return out.view({S, kv, G, Q, d}).permute({0, 3, 1, 2, 4}).reshape({S * Q, config_.heads, d}).index_select(0, at.query).to(q.scalar_type());
   }
 
+  causal_lm const& model_;
   transformer_config const& config_;
   compute_settings const& settings_;
   pack const& weights_;

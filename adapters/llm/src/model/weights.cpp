@@ -60,6 +60,15 @@ pack initial_parameters(transformer_config const& config, double range, std::uin
   return theta;
 }
 
+void write_tokenizer(std::filesystem::path const& folder, checkpoint const& source) {
+  auto write_json = [&](char const* name, nlohmann::ordered_json const& content) {
+    write_file_atomically(folder / name, content.dump(2) + "\n");
+  };
+  if (!source.tokenizer.is_null()) write_json("tokenizer.json", source.tokenizer);
+  if (!source.tokenizer_config.empty()) write_json("tokenizer_config.json", source.tokenizer_config);
+  if (!source.chat_template.empty()) write_file_atomically(folder / "chat_template.jinja", source.chat_template);
+}
+
 void write_model(std::filesystem::path const& folder, checkpoint const& source, transformer_config const& config, pack const& theta,
                  dtype type) {
   std::vector<parameter> const names = parameters_of(config);
@@ -70,16 +79,11 @@ void write_model(std::filesystem::path const& folder, checkpoint const& source, 
     converted = theta[i].to(at::kCPU, scalar_type_of(type)).contiguous();
     return std::span<std::byte const>(bytes_of(converted));
   });
-  auto write_json = [&](char const* name, nlohmann::ordered_json const& content) {
-    write_file_atomically(folder / name, content.dump(2) + "\n");
-  };
-  if (!source.tokenizer.is_null()) write_json("tokenizer.json", source.tokenizer);
-  if (!source.tokenizer_config.empty()) write_json("tokenizer_config.json", source.tokenizer_config);
-  if (!source.chat_template.empty()) write_file_atomically(folder / "chat_template.jinja", source.chat_template);
-  if (!source.generation_config.is_null()) write_json("generation_config.json", source.generation_config);
+  write_tokenizer(folder, source);
+  if (!source.generation_config.is_null()) write_file_atomically(folder / "generation_config.json", source.generation_config.dump(2) + "\n");
   nlohmann::ordered_json settings = source.config;
   settings[settings.contains("torch_dtype") ? "torch_dtype" : "dtype"] = std::string(torch_name_of(type));
-  write_json("config.json", settings);
+  write_file_atomically(folder / "config.json", settings.dump(2) + "\n");
 }
 
 }  // namespace kedge::llm

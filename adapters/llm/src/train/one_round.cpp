@@ -17,7 +17,7 @@ json shared_settings(one_round_task const& task, causal_lm const& model, std::si
 }  // namespace
 
 one_round_result run_one_round(run_settings const& settings, causal_lm const& model, pack theta, one_round_task const& task) {
-  run_host host(settings, model.settings(), parameters_of(model.config()));
+  run_host host(settings, model.settings(), model.parameters());
   epoch_solver solver(settings);
   std::size_t const steps = solver.steps(task.examples);
   json evaluations = json::array();

@@ -5,7 +5,7 @@
 #include <kedge/loop.hpp>
 
 #include <kedge/llm/files/error.hpp>
-#include <kedge/llm/model/weights.hpp>
+#include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/train/settings.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
@@ -53,13 +53,24 @@ auto with_momentum(round_settings const& r, Use&& use) {
   return use(no_momentum{});
 }
 
-template <class Use>
-auto with_schedule(round_settings const& r, Use&& use) {
-  if (r.momentum == "none") return use(hand_off{});
+// An adapter's factors are not what the weights are linear in; their product is.
+struct extrapolate_adapters {
+  void operator()(pack const& now, double alpha, pack& before) const { extrapolate_product(now, alpha, before); }
+};
+
+template <class Extrapolate, class Use>
+auto with_extrapolation(round_settings const& r, Use&& use) {
   return with_momentum(r, [&](auto const& rule) {
-    if (r.extrapolate == "log-probs") return use(extrapolated_log_probs<std::decay_t<decltype(rule)>>{rule});
-    return use(extrapolated_weights<std::decay_t<decltype(rule)>>{rule});
+    using rule_type = std::decay_t<decltype(rule)>;
+    if (r.extrapolate == "log-probs") return use(extrapolated_log_probs<rule_type, Extrapolate>{rule});
+    return use(extrapolated_weights<rule_type, Extrapolate>{rule});
   });
+}
+
+template <class Use>
+auto with_schedule(round_settings const& r, bool adapter, Use&& use) {
+  if (r.momentum == "none") return use(hand_off{});
+  return adapter ? with_extrapolation<extrapolate_adapters>(r, use) : with_extrapolation<extrapolate_points>(r, use);
 }
 
 // The loss of each round: the last one goes on.
@@ -74,6 +85,12 @@ std::vector<loss_choice> losses_of(training_settings const& settings, round_sett
   return losses;
 }
 
+std::size_t elements_of(pack const& theta) {
+  std::size_t count = 0;
+  for (at::Tensor const& t : theta) count += static_cast<std::size_t>(t.numel());
+  return count;
+}
+
 class preference_run {
  public:
   preference_run(training_settings const& settings, round_settings const& rounds)
@@ -82,9 +99,9 @@ class preference_run {
         losses_(losses_of(settings, rounds)),
         loss_(losses_.front()),
         session_(settings.model, settings.compute),
-        model_(session_.config, session_.compute),
-        host_(settings, session_.compute, parameters_of(session_.config)),
-        state_(session_.load()),
+        model_(session_.trained_model(settings)),
+        host_(settings, session_.compute, model_.parameters()),
+        state_(session_.trained_start(model_, settings.seed)),
         problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }) {
     if (!settings.eval_dataset.empty()) held_out_ = read(settings.eval_dataset, settings.eval_min_score_gap, settings.max_eval_samples);
     if (rounds.online())
@@ -107,15 +124,13 @@ class preference_run {
         start(steps);
       else if (evaluator_ && evaluator_->start_scores.empty())
         evaluate_policy();  // the stop came before the start was measured
-      ended = with_schedule(round_settings_, [&](auto const& schedule) { return kedge::run(state_, schedule, problem_, round_count(), *this); });
+      ended = with_schedule(round_settings_, model_.adapted() != nullptr, [&](auto const& schedule) { return kedge::run(state_, schedule, problem_, round_count(), *this); });
     } catch (sampling_stopped const&) {
       // The round is placed and nothing of it trained: a resume samples again.
     } catch (judge_failed const& problem) {
       host_.save_and_fail(problem.what());
     }
-    host_.end(ended, where(), [this] {
-      write_model(settings_.output_dir, session_.source, session_.config, state_.theta, dtype_from_name(settings_.save_dtype));
-    });
+    host_.end(ended, where(), [this] { session_.write_trained(model_, state_.theta, settings_); });
     return summary();
   }
 
@@ -209,6 +224,7 @@ class preference_run {
     host_.log().say(settings_.model.filename().string() + ": " + std::to_string(parameter_count(session_.config) / 1'000'000) + "M parameters, " +
               std::string(at::toString(session_.compute.type)) + " on " + session_.compute.device.str() + "; " +
               std::to_string(steps) + " steps in " + std::to_string(round_count()) + (round_count() == 1 ? " round" : " rounds"));
+    if (model_.adapted()) host_.log().say("an adapter of " + std::to_string(elements_of(state_.theta)) + " parameters is trained");
     if (round_settings_.method == "apo")
       host_.log().say("effective beta " + short_number(effective_beta()) + ": under exact dynamics, iterative DPO with this beta and alpha = 0 ends at the same policy");
     if (round_settings_.extrapolate == "log-probs" && round_settings_.momentum != "none" && !loss_.shift_invariant)

@@ -28,20 +28,16 @@ double weight_from(std::string const& text) {
   return value;
 }
 
-bool same_rope(rope_settings const& a, rope_settings const& b) {
-  return a.theta == b.theta && a.type == b.type && a.factor == b.factor && a.low_frequency_factor == b.low_frequency_factor &&
-         a.high_frequency_factor == b.high_frequency_factor && a.original_length == b.original_length;
-}
-
 void require_same_model(checkpoint const& other, session const& policy) {
   std::string const who = other.path().string(), mine = policy.source.path().string();
-  transformer_config const config = read_config(other.config, who);
+  transformer_config config = read_config(other.config, who);
   std::vector<parameter> const theirs = parameters_of(config), ours = parameters_of(policy.config);
   for (std::size_t i = 0; i < std::max(theirs.size(), ours.size()); ++i)
     if (i >= theirs.size() || i >= ours.size() || theirs[i].name != ours[i].name || theirs[i].shape != ours[i].shape)
       throw error(who + ": its tensors differ from those of " + mine + " (" + (i < ours.size() ? ours[i].name : theirs[i].name) +
                   "); only models of one architecture and size can be averaged");
-  if (!same_rope(config.rope, policy.config.rope)) throw error(who + ": its rotary embedding differs from that of " + mine + "; they can't be averaged");
+  config.max_positions = policy.config.max_positions;
+  if (config != policy.config) throw error(who + ": its config says another model than that of " + mine + " (rotary embedding, say); they can't be averaged");
   if (other.tokenizer.value("/model/vocab"_json_pointer, nlohmann::ordered_json()) !=
       policy.source.tokenizer.value("/model/vocab"_json_pointer, nlohmann::ordered_json()))
     throw error(who + ": its vocabulary differs from that of " + mine + "; only models with the same tokenizer can be averaged");

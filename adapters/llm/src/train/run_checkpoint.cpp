@@ -41,6 +41,11 @@ std::vector<std::pair<long, fs::path>> checkpoints_of(fs::path const& output_dir
   return all;
 }
 
+bool fits(std::vector<std::int64_t> shape, parameter const& p) {
+  if (shape.size() == p.shape.size() && p.growing >= 0) shape[static_cast<std::size_t>(p.growing)] = p.shape[static_cast<std::size_t>(p.growing)];
+  return shape == p.shape;
+}
+
 }  // namespace
 
 checkpoint_writer::checkpoint_writer(fs::path folder, std::vector<parameter> const& parameters)
@@ -50,7 +55,7 @@ checkpoint_writer::checkpoint_writer(fs::path folder, std::vector<parameter> con
 
 void checkpoint_writer::add(std::string const& name, pack const& values) {
   std::vector<tensor_plan> plan;
-  for (std::size_t i = 0; i < values.size(); ++i) plan.push_back({parameters_[i].name, dtype::f32, parameters_[i].shape});
+  for (std::size_t i = 0; i < values.size(); ++i) plan.push_back({parameters_[i].name, dtype::f32, values[i].sizes().vec()});
   at::Tensor host;
   write_safetensors(folder_.path() / (name + ".safetensors"), plan,
                     [&](std::size_t i) {
@@ -80,9 +85,9 @@ pack checkpoint_reader::read_pack(std::string const& name, at::Device device) co
   pack theta;
   for (parameter const& p : parameters_) {
     auto const found = std::find_if(source.tensors().begin(), source.tensors().end(), [&](auto const& t) { return t.name == p.name; });
-    if (found == source.tensors().end() || found->shape != p.shape || found->type != dtype::f32)
+    if (found == source.tensors().end() || !fits(found->shape, p) || found->type != dtype::f32)
       throw error(file.string() + ": tensor " + p.name + " is missing or of another shape; the checkpoint belongs to another model");
-    at::Tensor t = at::empty(p.shape, at::kFloat);
+    at::Tensor t = at::empty(found->shape, at::kFloat);
     std::memcpy(t.data_ptr(), found->bytes.data(), found->bytes.size());
     theta.push_back(t.to(device));
   }

@@ -52,6 +52,11 @@ tokenizer open_tokenizer(checkpoint const& source) {
 
 }  // namespace
 
+session::session(std::filesystem::path const& path, device_settings const& device)
+    : session(is_adapter(path) ? open_base(read_adapter_config(path)) : checkpoint::open(path), device) {
+  if (is_adapter(path)) adapter = read_adapter_config(path);
+}
+
 session::session(checkpoint opened, device_settings const& device)
     : source(std::move(opened)),
       config(read_config(source.config, source.path().string())),
@@ -121,7 +126,27 @@ std::vector<demonstration_ids> session::read_demonstrations(std::filesystem::pat
   return encoded;
 }
 
-pack session::load() const { return master_weights(load_parameters(source, config), compute); }
+pack session::load() const {
+  return master_weights(adapter ? load_merged(source, config, *adapter) : load_parameters(source, config), compute);
+}
+
+causal_lm session::trained_model(run_settings const& settings) const {
+  if (!settings.use_peft) return {config, compute};
+  if (adapter) throw error(adapter->folder.string() + " is an adapter itself; merge it first (kedge merge), then train another on the result");
+  return {config, compute, settings.lora, load()};
+}
+
+pack session::trained_start(causal_lm const& model, std::uint64_t seed) const {
+  return model.adapted() ? master_weights(initial_adapter(model, seed), compute) : load();
+}
+
+void session::write_trained(causal_lm const& model, pack const& theta, run_settings const& settings) const {
+  dtype const type = dtype_from_name(settings.save_dtype);
+  if (model.adapted())
+    write_adapter(settings.output_dir, source, model, theta, type);
+  else
+    write_model(settings.output_dir, source, config, theta, type);
+}
 
 pack master_weights(pack theta, compute_settings const& compute) {
   for (at::Tensor& t : theta) t = t.to(compute.device, compute.type == at::kDouble ? at::kDouble : at::kFloat);

@@ -12,6 +12,7 @@
 #include <kedge/llm/data/prompts.hpp>
 #include <kedge/llm/files/checkpoint.hpp>
 #include <kedge/llm/model/causal_lm.hpp>
+#include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/text/chat_template.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
 #include <kedge/llm/train/settings.hpp>
@@ -27,8 +28,8 @@ struct encoded_prompts {
 /// A checkpoint opened for work: description, tokenizer and template; weights on request.
 class session {
  public:
-  /// Sets the number of threads for the whole process.
-  session(std::filesystem::path const& path, device_settings const& device) : session(checkpoint::open(path), device) {}
+  /// A model, or an adapter, which then stands merged in its base. Sets the number of threads for the whole process.
+  session(std::filesystem::path const& path, device_settings const& device);
   session(checkpoint opened, device_settings const& device);
 
   /// Reads and encodes preference pairs.
@@ -52,7 +53,13 @@ class session {
   /// fp32 master weights on the device.
   [[nodiscard]] pack load() const;
 
+  /// What a run trains: the model, or an adapter on it; from where; and how it is written.
+  [[nodiscard]] causal_lm trained_model(run_settings const& settings) const;
+  [[nodiscard]] pack trained_start(causal_lm const& model, std::uint64_t seed) const;
+  void write_trained(causal_lm const& model, pack const& theta, run_settings const& settings) const;
+
   checkpoint source;
+  std::optional<adapter_files> adapter;
   transformer_config config;
   tokenizer tokens;
   std::optional<chat_template> chat;

@@ -95,11 +95,12 @@ class sft_data {
 session open(sft_settings const& s) {
   if (s.model.empty() == s.config_name.empty())
     throw error("give either --model_name_or_path, a model to go on from, or --config_name, a folder with config.json and tokenizer to start from random numbers");
+  if (s.model.empty() && s.use_peft) throw error("--use_peft adapts a model that is there; it goes with --model_name_or_path, not with --config_name");
   return s.model.empty() ? session(checkpoint::open_description(s.config_name), s.compute) : session(s.model, s.compute);
 }
 
-pack start_of(session const& opened, sft_settings const& s) {
-  if (!s.model.empty()) return opened.load();
+pack start_of(session const& opened, causal_lm const& model, sft_settings const& s) {
+  if (!s.model.empty()) return opened.trained_start(model, s.seed);
   double const range = opened.source.config.value("initializer_range", 0.02);
   return master_weights(initial_parameters(opened.config, range, s.seed), opened.compute);
 }
@@ -114,7 +115,7 @@ one_round_result train_sft(sft_settings const& settings) {
   std::vector<demonstration_ids> const examples = data.read(settings.dataset, settings.max_train_samples);
   std::vector<demonstration_ids> held_out;
   if (!settings.eval_dataset.empty()) held_out = data.read(settings.eval_dataset, settings.max_eval_samples);
-  causal_lm const model(opened.config, opened.compute);
+  causal_lm const model = opened.trained_model(settings);
   std::size_t const most = settings.compute.micro_batch_tokens;
   one_round_task task;
   task.examples = examples.size();
@@ -122,14 +123,12 @@ one_round_result train_sft(sft_settings const& settings) {
     return train_step(model, most, weights, examples, which, gradient);
   };
   if (!held_out.empty()) task.evaluate = [&](pack const& weights) { return evaluate(model, most, weights, held_out); };
-  task.write = [&](pack const& theta) {
-    write_model(settings.output_dir, opened.source, opened.config, theta, dtype_from_name(settings.save_dtype));
-  };
+  task.write = [&](pack const& theta) { opened.write_trained(model, theta, settings); };
   task.shown = {{"entropy", "entropy"}};
   task.settings = {{"dataset", settings.dataset.filename().string()},
                    {"completion_only_loss", settings.completion_only_loss.value_or(true)}};
   task.name = opened.source.path().filename().string() + (settings.model.empty() ? ", from random numbers" : "");
-  return run_one_round(settings, model, start_of(opened, settings), task);
+  return run_one_round(settings, model, start_of(opened, model, settings), task);
 }
 
 }  // namespace kedge::llm

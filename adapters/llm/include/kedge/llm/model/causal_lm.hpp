@@ -14,10 +14,11 @@
 
 namespace kedge::llm {
 
-/// Parameters in the order of parameters_of().
+/// Parameters in the order of causal_lm::parameters().
 using pack = std::vector<at::Tensor>;
 
 struct layer_tape;
+struct adapted_base;  ///< a frozen base and where an adapter changes it; defined in the library's sources
 
 /// How the model computes.
 struct compute_settings {
@@ -75,9 +76,17 @@ class causal_lm {
   };
 
   causal_lm(transformer_config config, compute_settings settings);
+  /// The same with an adapter on a frozen base: the packs that it takes hold the adapter alone.
+  /// base: all parameters, of which the model keeps a copy in the type of the computation
+  /// throws  error if a target of the adapter is no linear map of the model
+  causal_lm(transformer_config config, compute_settings settings, lora_settings const& lora, pack const& base);
 
   [[nodiscard]] transformer_config const& config() const { return config_; }
   [[nodiscard]] compute_settings const& settings() const { return settings_; }
+  /// What is trained, in the order of a pack: parameters_of, or the adapter's factors.
+  [[nodiscard]] std::vector<parameter> parameters() const;
+  /// Null without an adapter.
+  [[nodiscard]] adapted_base const* adapted() const { return adapted_.get(); }
 
   /// The parameters in the type and on the device of the computation: the same tensors where nothing changes.
   [[nodiscard]] pack weights_for(pack const& theta) const;
@@ -101,6 +110,7 @@ class causal_lm {
 
   transformer_config config_;
   compute_settings settings_;
+  std::shared_ptr<adapted_base const> adapted_;
 };
 
 }  // namespace kedge::llm

@@ -23,6 +23,8 @@ struct rope_settings {
   double attention_factor = 1;                      ///< cosines and sines are multiplied by it (yarn, longrope)
   double share = 1;                                 ///< of a head's coordinates that turn, the first ones
   std::vector<double> short_factors, long_factors;  ///< longrope: divisors of the frequencies, [d/2]
+
+  bool operator==(rope_settings const&) const = default;
 };
 
 /// Which rotary embedding a layer has.
@@ -32,6 +34,8 @@ enum class rotary { none, global, local };
 struct layer_settings {
   std::int64_t window = 0;  ///< keys that a query sees, its own included; 0: all before it
   rotary rope = rotary::global;
+
+  bool operator==(layer_settings const&) const = default;
 };
 
 /// The nonlinearity of the gated MLP.
@@ -65,6 +69,8 @@ struct transformer_config {
   [[nodiscard]] double score_scale() const;
   /// Positions within which the angle of a position does not depend on the sequence's length: as far as generation goes.
   [[nodiscard]] std::int64_t generation_positions() const;
+
+  bool operator==(transformer_config const&) const = default;
 };
 
 /// Reads config.json of the families llama, mistral, smollm3, gemma, gemma2, gemma3_text, qwen2, qwen3 and phi3, in old and new
@@ -85,6 +91,15 @@ struct family_names {
 struct parameter {
   std::string name;
   std::vector<std::int64_t> shape;
+  int growing = -1;  ///< the dimension that rounds may make larger: an adapter's rank
+};
+
+/// A low-rank adapter: W + scale · B A in place of W, scale = alpha / rank. Names and meanings are PEFT's.
+struct lora_settings {
+  std::int64_t rank = 16;
+  double alpha = 32;
+  std::vector<std::string> target_modules{};  ///< q_proj, …, or all-linear; empty: q_proj and v_proj, qkv_proj where they are one
+  bool rslora = false;                        ///< scale = alpha / √rank
 };
 
 /// All parameters in the order of a pack: embedding; the layers' tensors, layer by layer; final norm; the LM head, where there is

@@ -16,6 +16,9 @@ namespace kedge::llm {
 /// Random parameters, as transformers draws them: matrices from N(0, range²), norms 1 (stored as Gemma does, where it does), biases 0. A seed fixes them, whatever the threads.
 [[nodiscard]] pack initial_parameters(transformer_config const& config, double range, std::uint64_t seed);
 
+/// Tokenizer and chat template of `source`, into a folder.
+void write_tokenizer(std::filesystem::path const& folder, checkpoint const& source);
+
 /// Writes a Hugging Face folder: weights in `type`, config, tokenizer, template and generation settings of `source`.
 /// Every file appears whole or not at all, config.json last: a folder without it is no model yet.
 void write_model(std::filesystem::path const& folder, checkpoint const& source, transformer_config const& config,

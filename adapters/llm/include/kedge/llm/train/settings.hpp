@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <kedge/llm/model/config.hpp>
 #include <kedge/llm/train/loss_choice.hpp>
 #include <kedge/llm/train/on_policy.hpp>
 
@@ -28,6 +29,8 @@ struct run_settings {
   std::filesystem::path model;                   ///< --model_name_or_path
   std::filesystem::path output_dir;
   device_settings compute;
+  bool use_peft = false;                         ///< train an adapter on the frozen model
+  lora_settings lora;
 
   double learning_rate = 1e-6;
   std::string lr_scheduler_type = "linear";

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "adapter_layout.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+
+#include <kedge/llm/files/error.hpp>
+
+namespace kedge::llm {
+namespace {
+
+constexpr layer_slot linear_maps[] = {qkv_proj, q_proj, k_proj, v_proj, o_proj, gate_up_proj, gate_proj, up_proj, down_proj};
+
+// "model.layers.3.self_attn.q_proj.weight" -> "model.layers.3.self_attn.q_proj"
+std::string module_of(transformer_config const& config, std::int64_t layer, layer_slot slot) {
+  std::string const name = layer_parameter(config, layer, slot).name;
+  return name.substr(0, name.rfind('.'));
+}
+
+std::string last_part(std::string const& name) { return name.substr(name.rfind('.') + 1); }
+
+}  // namespace
+
+adapter_layout::adapter_layout(transformer_config const& config, lora_settings settings) : config_(config), settings_(std::move(settings)) {
+  if (settings_.rank < 1) throw error("--lora_r " + std::to_string(settings_.rank) + ": the rank must be at least 1");
+  std::vector<std::string> wanted = settings_.target_modules;
+  if (wanted.empty()) wanted = config.fused ? std::vector<std::string>{"qkv_proj"} : std::vector<std::string>{"q_proj", "v_proj"};
+  bool const all = wanted.size() == 1 && wanted.front() == "all-linear";
+  settings_.target_modules.clear();
+  std::string there;
+  for (layer_slot const slot : linear_maps) {
+    if (layer_parameter(config, 0, slot).name.empty()) continue;
+    std::string const name = last_part(module_of(config, 0, slot));
+    there += (there.empty() ? "" : ", ") + name;
+    auto const found = std::find(wanted.begin(), wanted.end(), name);
+    if (!all && found == wanted.end()) continue;
+    if (!all) wanted.erase(found);
+    targets_.push_back(slot);
+    settings_.target_modules.push_back(name);
+  }
+  if (!all && !wanted.empty())
+    throw error("--lora_target_modules: the model's layers have no linear map " + wanted.front() + "; they have " + there + ", or say all-linear");
+}
+
+std::vector<parameter> adapter_layout::parameters() const {
+  std::vector<parameter> all;
+  for (std::int64_t i = 0; i < config_.layers; ++i)
+    for (layer_slot const slot : targets_) {
+      parameter const map = layer_parameter(config_, i, slot);
+      std::string const name = "base_model.model." + module_of(config_, i, slot);
+      all.push_back({name + ".lora_A.weight", {settings_.rank, map.shape[1]}, 0});
+      all.push_back({name + ".lora_B.weight", {map.shape[0], settings_.rank}, 1});
+    }
+  return all;
+}
+
+std::optional<std::size_t> adapter_layout::of(std::int64_t layer, layer_slot slot) const {
+  auto const found = std::find(targets_.begin(), targets_.end(), slot);
+  if (found == targets_.end()) return {};
+  return 2 * (static_cast<std::size_t>(layer) * targets_.size() + static_cast<std::size_t>(found - targets_.begin()));
+}
+
+double adapter_layout::scale() const {
+  auto const rank = static_cast<double>(settings_.rank);
+  return settings_.alpha / (settings_.rslora ? std::sqrt(rank) : rank);
+}
+
+}  // namespace kedge::llm

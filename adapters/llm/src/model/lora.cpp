@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/model/lora.hpp>
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <set>
+
+#include <kedge/llm/files/atomic.hpp>
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/safetensors.hpp>
+#include <kedge/llm/model/weights.hpp>
+
+#include "model_tensors.hpp"
+#include "tensor_bytes.hpp"
+
+namespace kedge::llm {
+namespace {
+
+using json = nlohmann::ordered_json;
+namespace fs = std::filesystem;
+
+json read_json(fs::path const& file) {
+  std::ifstream in(file);
+  if (!in) throw error(file.string() + ": there is no such file; give a folder that PEFT wrote");
+  json const all = json::parse(in, nullptr, /*allow_exceptions=*/false);
+  if (!all.is_object()) throw error(file.string() + ": not a JSON object; fetch the adapter again");
+  return all;
+}
+
+// Settings that would change what the adapter computes; what they have to be, where they are given.
+void refuse_other_kinds(json const& config, std::string const& where) {
+  json const usual{{"peft_type", "LORA"},
+                   {"bias", "none"},
+                   {"use_dora", false},
+                   {"use_qalora", false},
+                   {"lora_bias", false},
+                   {"fan_in_fan_out", false}};
+  // These must be absent, null or empty.
+  for (char const* key : {"modules_to_save", "alpha_pattern", "rank_pattern", "trainable_token_indices", "target_parameters", "layer_replication",
+                          "alora_invocation_tokens", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "velora_config"})
+    if (config.contains(key) && !config[key].empty())
+      throw error(where + ": " + key + " is not supported; kedge reads plain LoRA of linear maps");
+  // PiSSA, OLoRA and LoftQ change the base as well.
+  if (json const init = config.value("init_lora_weights", json(true)); init.is_string() && init != "gaussian" && init != "orthogonal" && init != "eva")
+    throw error(where + ": init_lora_weights = " + init.dump() + " is not supported; convert the adapter to a plain one with PEFT");
+  for (auto const& [key, value] : usual.items())
+    if (config.contains(key) && !config[key].is_null() && config[key] != value)
+      throw error(where + ": " + key + " = " + config[key].dump() + " is not supported; kedge reads plain LoRA of linear maps");
+}
+
+json config_of(causal_lm const& model, checkpoint const& source, std::int64_t rank) {
+  lora_settings const& s = model.adapted()->layout.settings();
+  // An adapter of a higher rank than asked for, made by extrapolation, keeps its scale.
+  double const grown = static_cast<double>(rank) / static_cast<double>(s.rank);
+  double const alpha = s.alpha * (s.rslora ? std::sqrt(grown) : grown);
+  bool const whole = alpha == std::floor(alpha);
+  return {{"base_model_name_or_path", fs::absolute(source.path()).lexically_normal().string()},
+          {"bias", "none"},
+          {"fan_in_fan_out", false},
+          {"inference_mode", true},
+          {"init_lora_weights", true},
+          {"lora_alpha", whole ? json(static_cast<std::int64_t>(alpha)) : json(alpha)},
+          {"lora_dropout", 0.0},
+          {"modules_to_save", nullptr},
+          {"peft_type", "LORA"},
+          {"r", rank},
+          {"target_modules", s.target_modules},
+          {"task_type", "CAUSAL_LM"},
+          {"use_dora", false},
+          {"use_rslora", s.rslora}};
+}
+
+}  // namespace
+
+pack initial_adapter(causal_lm const& model, std::uint64_t seed) {
+  at::Generator random = at::detail::createCPUGenerator(seed);
+  pack adapter;
+  std::vector<parameter> const all = model.parameters();
+  for (std::size_t i = 0; i < all.size(); i += 2) {
+    double const bound = 1 / std::sqrt(static_cast<double>(all[i].shape[1]));
+    adapter.push_back(at::empty(all[i].shape).uniform_(-bound, bound, random));
+    adapter.push_back(at::zeros(all[i + 1].shape));
+  }
+  return adapter;
+}
+
+void merge_adapter(causal_lm const& model, pack& theta, pack const& adapter) {
+  at::NoGradGuard const no_grad;
+  transformer_config const& c = model.config();
+  adapter_layout const& layout = model.adapted()->layout;
+  slots const at(c);
+  for (std::int64_t i = 0; i < c.layers; ++i)
+    for (layer_slot const slot : layout.targets()) {
+      std::size_t const a = *layout.of(i, slot);
+      theta[at.of(i, slot)].add_(at::mm(adapter[a + 1], adapter[a]), layout.scale());
+    }
+}
+
+void extrapolate_product(pack const& now, double alpha, pack& before) {
+  at::NoGradGuard const no_grad;
+  for (std::size_t i = 0; i < now.size(); i += 2) {
+    bool const adds = alpha != 0 && before[i + 1].any().item<bool>();
+    at::Tensor const a = now[i], b = alpha == 0 ? now[i + 1] : now[i + 1] * (1 + alpha);
+    before[i] = adds ? at::cat({a, before[i]}, 0) : a.clone();
+    before[i + 1] = adds ? at::cat({b, before[i + 1] * -alpha}, 1) : b.clone();
+  }
+}
+
+bool is_adapter(fs::path const& folder) {
+  return fs::exists(folder / "adapter_config.json") && !fs::exists(folder / "config.json");
+}
+
+adapter_files read_adapter_config(fs::path const& folder) {
+  std::string const where = (folder / "adapter_config.json").string();
+  json const config = read_json(where);
+  try {
+    refuse_other_kinds(config, where);
+    adapter_files files{.base = config.at("base_model_name_or_path").get<std::string>(), .settings = {}, .folder = folder};
+    files.settings.rank = config.at("r").get<std::int64_t>();
+    files.settings.alpha = config.at("lora_alpha").get<double>();
+    files.settings.rslora = config.value("use_rslora", false);
+    json const& targets = config.at("target_modules");
+    files.settings.target_modules = targets.is_string() ? std::vector<std::string>{targets.get<std::string>()} : targets.get<std::vector<std::string>>();
+    return files;
+  } catch (json::exception const& e) {
+    throw error(where + ": a key is missing or of the wrong kind (" + e.what() + ")");
+  }
+}
+
+pack read_adapter(adapter_files const& files, causal_lm const& model) {
+  fs::path const file = files.folder / "adapter_model.safetensors";
+  if (!fs::exists(file)) throw error(file.string() + ": there is no such file; kedge reads adapters from safetensors only");
+  safetensors_file const source(file);
+  std::vector<parameter> const wanted = model.parameters();
+  if (source.tensors().size() != wanted.size())
+    throw error(file.string() + " has " + std::to_string(source.tensors().size()) + " tensors, an adapter of these modules on all layers has " +
+                std::to_string(wanted.size()) + "; adapters of some layers or of other modules are not supported");
+  pack adapter;
+  for (parameter const& p : wanted) {
+    auto const found = std::find_if(source.tensors().begin(), source.tensors().end(), [&](auto const& t) { return t.name == p.name; });
+    if (found == source.tensors().end() || found->shape != p.shape || !found->type || !is_floating(*found->type))
+      throw error(file.string() + ": tensor " + p.name + " is missing or of another shape; the adapter belongs to another model");
+    at::Tensor& t = adapter.emplace_back(at::empty(p.shape, at::kFloat));
+    convert(*found->type, found->bytes, dtype::f32, bytes_of(t));
+  }
+  return adapter;
+}
+
+void write_adapter(fs::path const& folder, checkpoint const& source, causal_lm const& model, pack const& adapter, dtype type) {
+  std::vector<parameter> const names = model.parameters();
+  std::vector<tensor_plan> plan;
+  for (std::size_t i = 0; i < names.size(); ++i) plan.push_back({names[i].name, type, adapter[i].sizes().vec()});
+  at::Tensor converted;
+  write_safetensors(folder / "adapter_model.safetensors", plan,
+                    [&](std::size_t i) {
+                      converted = adapter[i].to(at::kCPU, scalar_type_of(type)).contiguous();
+                      return std::span<std::byte const>(bytes_of(converted));
+                    },
+                    {{"format", "pt"}});
+  write_tokenizer(folder, source);
+  write_file_atomically(folder / "adapter_config.json", config_of(model, source, adapter.front().size(0)).dump(2) + "\n");
+}
+
+checkpoint open_base(adapter_files const& files, fs::path const& base) {
+  if (!base.empty()) return checkpoint::open(base);
+  for (fs::path const& place : {files.base, files.folder / files.base})
+    if (fs::exists(place)) return checkpoint::open(place);
+  throw error(files.folder.string() + ": its base " + in_quotes(files.base.string()) +
+              " is not there; kedge merge takes it as --base_model, or change base_model_name_or_path in adapter_config.json");
+}
+
+pack load_merged(checkpoint const& source, transformer_config const& config, adapter_files const& files) {
+  pack theta = load_parameters(source, config);
+  causal_lm const model(config, {}, files.settings, theta);
+  merge_adapter(model, theta, read_adapter(files, model));
+  return theta;
+}
+
+}  // namespace kedge::llm

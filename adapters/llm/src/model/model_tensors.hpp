@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <kedge/llm/model/causal_lm.hpp>
+
+#include "adapter_layout.hpp"
+#include "layer.hpp"
+
+namespace kedge::llm {
+
+/// A model's own weights, frozen, in the type of the computation, and where an adapter changes them.
+struct adapted_base {
+  adapter_layout layout;
+  pack weights;
+};
+
+/// The tensors of a model by what they are for, of its weights or of their gradients. Of gradients, those of a frozen base are undefined.
+class model_tensors {
+ public:
+  static model_tensors weights(causal_lm const& model, pack const& weights);
+  static model_tensors gradients(causal_lm const& model, pack const& gradients);
+
+  [[nodiscard]] at::Tensor embedding() const { return own(at_.embedding()); }
+  [[nodiscard]] at::Tensor final_norm() const { return own(at_.final_norm()); }
+  [[nodiscard]] at::Tensor head() const { return own(at_.head()); }
+  [[nodiscard]] at::Tensor scalar_head() const { return own(at_.scalar_head()); }
+  [[nodiscard]] layer_tensors layer(std::int64_t i) const;
+  /// A tensor of a layer with the adapter's product in it.
+  [[nodiscard]] at::Tensor merged(std::int64_t layer, layer_slot slot) const;
+
+ private:
+  model_tensors(transformer_config const& config, pack const* own, adapter_layout const* layout, pack const* adapter);
+  [[nodiscard]] at::Tensor own(std::size_t i) const { return own_ && i < own_->size() ? (*own_)[i] : at::Tensor(); }
+  [[nodiscard]] linear_map map(std::int64_t layer, layer_slot weight, layer_slot bias) const;
+
+  transformer_config const& config_;
+  slots at_;
+  pack const* own_;
+  adapter_layout const* layout_;
+  pack const* adapter_;
+};
+
+}  // namespace kedge::llm

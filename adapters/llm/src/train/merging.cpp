@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/train/merging.hpp>
+
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/model/lora.hpp>
+#include <kedge/llm/model/weights.hpp>
+
+namespace kedge::llm {
+
+void merge(merge_settings const& settings) {
+  std::filesystem::path const& out = settings.output_dir;
+  if (std::filesystem::exists(out / "config.json")) throw error(out.string() + ": already holds a model; choose another --output_dir");
+  adapter_files const files = read_adapter_config(settings.adapter);
+  checkpoint const source = open_base(files, settings.base);
+  transformer_config const config = read_config(source.config, source.path().string());
+  pack const theta = load_merged(source, config, files);
+  std::filesystem::create_directories(out);
+  write_model(out, source, config, theta, dtype_from_name(settings.save_dtype));
+}
+
+}  // namespace kedge::llm
