@@ -71,6 +71,24 @@ TEST_CASE("before the first step the loss is ln 2 and every margin is exactly 0"
   }
 }
 
+TEST_CASE("a profile divides the time of steps and reference passes and leaves the result as it is", "[training]") {
+  scratch_folder const folder;
+  training_settings plain = settings_for(folder / "plain"), profiled = settings_for(folder / "profiled");
+  profiled.profile = true;
+  profiled.profile_trace = folder / "trace.json";
+  CHECK(trained(plain) == trained(profiled));
+  json const last = lines(profiled.output_dir / "metrics.jsonl").back().at("profile");
+  double phases = 0;
+  for (auto const& [name, row] : last.at("phases").items()) phases += row.at("seconds").get<double>();
+  CHECK(phases > 0);
+  CHECK(std::abs(phases - last.at("seconds").get<double>()) < 1e-9);
+  for (char const* name : {"matrix products", "attention", "norms and activations", "head", "optimizer", "data", "other"})
+    CHECK(last.at("phases").at(name).at("seconds") > 0.0);
+  CHECK(last.at("share_of_peak") > 0.0);
+  json const trace = json::parse(kedge::testing::read_file(profiled.profile_trace));
+  CHECK(trace.at("traceEvents").size() > 100);
+}
+
 TEST_CASE("one chunk of sdpo and one round of apo are dpo bit for bit", "[training]") {
   scratch_folder const folder;
   std::string const dpo = trained(settings_for(folder / "dpo"));

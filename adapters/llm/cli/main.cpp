@@ -38,7 +38,7 @@ void print_usage(std::FILE* to) {
 }
 
 // What a step frees the next one asks for again. Given back to the system in between, each page would have to be mapped and cleared
-// anew: a seventh of a step's time was spent on that.
+// anew.
 void keep_freed_memory() {
 #ifdef M_TRIM_THRESHOLD
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
