@@ -103,7 +103,7 @@ job job_of(world const& w, variant const& v, std::uint64_t seed) {
   std::size_t const updates = w.given.quick ? 8 : tiny ? 20 : 10;
   s.total_episodes = updates * s.episodes_per_update();
   s.eval_steps = w.given.quick ? 0 : tiny ? 10 : 5;
-  s.learning_rate = !tiny ? 3e-5 : w.given.quick ? 1e-3 : 3e-4;
+  s.learning_rate = !tiny ? 3e-5 : w.given.quick ? 5e-4 : 3e-4;
   s.lr_scheduler_type = "constant";
   s.kl_coef = v.kl_coef;
   s.kl_baseline = v.kl_baseline;

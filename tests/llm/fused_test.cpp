@@ -58,6 +58,15 @@ TEST_CASE("products of any shape and layout are those of fp64 rounded", "[fused]
     }
 }
 
+TEST_CASE("products of no rows are empty or add nothing", "[fused]") {
+  at::Tensor const weight = single(random({50, 33}, 4)), none = at::empty({0, 33}, at::kFloat), no_gradient = at::empty({0, 50}, at::kFloat);
+  CHECK(ops::linear(none, weight).sizes() == at::IntArrayRef({0, 50}));
+  CHECK(ops::input_gradient(no_gradient, weight).sizes() == at::IntArrayRef({0, 33}));
+  at::Tensor sum = at::ones({50, 33}, at::kFloat);
+  ops::add_weight_gradient(sum, no_gradient, none);
+  CHECK(at::equal(sum, at::ones({50, 33}, at::kFloat)));
+}
+
 TEST_CASE("a product does not depend on how many rows and columns are computed with it", "[fused]") {
   at::Tensor const x = single(random({100, 900}, 6)), weight = single(random({200, 900}, 7));
   at::Tensor const whole = ops::linear(x, weight);

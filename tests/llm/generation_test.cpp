@@ -413,6 +413,7 @@ TEST_CASE("pages are shared and copied and used again", "[generation]") {
   CHECK(pool.size() == 5);  // three of the prompt, and a fork's copy and next one, used again by the others
 }
 
+#if !defined(__SANITIZE_ADDRESS__)  // which keeps what is freed for a while
 TEST_CASE("memory is flat over steps", "[generation]") {
   for (auto const type : {at::kFloat, at::kDouble}) {
     setup const with(odd_config(), type);
@@ -430,6 +431,7 @@ TEST_CASE("memory is flat over steps", "[generation]") {
     CHECK(late < early + (std::size_t{8} << 20));  // pages of all sequences would be 100 MB
   }
 }
+#endif
 
 TEST_CASE("tiny checkpoints continue greedily as with transformers", "[generation][golden]") {
   for (char const* name : {"tied", "untied", "linear"}) {

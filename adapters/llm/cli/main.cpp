@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <malloc.h>
-
 #include <array>
 #include <climits>
 #include <cstdio>
 #include <string>
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include <kedge/version.hpp>
 

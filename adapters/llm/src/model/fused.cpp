@@ -60,6 +60,7 @@ bool multiplies(at::Tensor const& weight) {
 void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, bool add) {
   product_kernel const product = fast_product();
   matrix_product const whole{view_of(a), view_of(b), written(c), as_size(c.stride(0)), as_size(c.size(0)), as_size(c.size(1)), as_size(a.size(1)), add};
+  if (whole.m == 0 || whole.n == 0 || (whole.k == 0 && add)) return;
   // Each thread takes rows or columns of c, whichever there are more of; packing the other side is done by each.
   bool const by_rows = whole.m > whole.n;
   std::size_t const tile = by_rows ? tile_rows : tile_columns, length = by_rows ? whole.m : whole.n, all = tiles(length, tile);
