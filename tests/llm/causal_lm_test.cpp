@@ -23,12 +23,6 @@ std::vector<std::size_t> all_of(std::vector<preference_pair> const& pairs) {
   return which;
 }
 
-pack zeros_like(pack const& theta, at::ScalarType type) {
-  pack zeros;
-  for (auto const& t : theta) zeros.push_back(at::zeros(t.sizes(), type));
-  return zeros;
-}
-
 double largest_difference(pack const& x, pack const& y) {
   double worst = 0;
   for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, (x[i] - y[i]).abs().max().item<double>());
@@ -52,7 +46,7 @@ kedge::pair_log_probs split(std::vector<double> const& logp) {
 // DPO against a reference of zeros, over micro-batches of at most `max_tokens`.
 loss_and_gradient packed(causal_lm const& model, pack const& theta, std::vector<preference_pair> const& pairs,
                          std::vector<std::size_t> const& order, std::size_t max_tokens) {
-  loss_and_gradient result{0, zeros_like(theta, theta.front().scalar_type() == at::kDouble ? at::kDouble : at::kFloat)};
+  loss_and_gradient result{0, plain::zeros_like(theta, theta.front().scalar_type() == at::kDouble ? at::kDouble : at::kFloat)};
   for (auto const micro : cut_micro_batches(pairs, order, max_tokens)) {
     auto [logp, pullback] = model.forward(theta, pack_pairs(pairs, micro));
     kedge::pair_log_probs const values = split(logp);
@@ -197,7 +191,7 @@ TEST_CASE("bf16 computes the fp32 result to bf16 precision", "[lm]") {
   auto measured = rounded.forward(weights, batch);
   for (std::size_t i = 0; i < expected.logp.size(); ++i)
     CHECK(std::abs(measured.logp[i] - expected.logp[i]) < 0.02 * (1 + std::abs(expected.logp[i])));
-  pack g = zeros_like(theta, at::kFloat), h = zeros_like(theta, at::kFloat);
+  pack g = plain::zeros_like(theta, at::kFloat), h = plain::zeros_like(theta, at::kFloat);
   std::vector<double> cotangent(expected.logp.size(), 0.5);
   expected.pullback(cotangent, g);
   measured.pullback(cotangent, h);
@@ -229,7 +223,7 @@ TEST_CASE("log-probabilities and values of rows have the gradient that finite di
     b.push_back(std::cos(2.0 * static_cast<double>(r)));
   }
   auto [out, pullback] = model.forward_rows(theta, batch);
-  pack gradient = zeros_like(theta, at::kDouble);
+  pack gradient = plain::zeros_like(theta, at::kDouble);
   pullback(a, b, gradient);
   for (std::size_t i = 0; i < theta.size(); ++i) {
     std::int64_t const at_element = theta[i].numel() / 2;

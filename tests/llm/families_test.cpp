@@ -18,10 +18,12 @@
 #include <kedge/llm/model/weights.hpp>
 
 #include "support/catch.hpp"
+#include "support/json_lines.hpp"
 #include "support/scratch_folder.hpp"
 
 using namespace kedge::llm;
 using kedge::testing::contains;
+using kedge::testing::read_json;
 using kedge::testing::scratch_folder;
 using kedge::testing::WithinAbs;
 
@@ -31,12 +33,6 @@ namespace fs = std::filesystem;
 using json = nlohmann::ordered_json;
 
 fs::path const families = fs::path(KEDGE_TESTS_DIR) / "golden" / "families";
-
-json read_json(fs::path const& path) {
-  std::ifstream in(path);
-  REQUIRE(in);
-  return json::parse(in);
-}
 
 struct family {
   std::string name;
@@ -63,12 +59,6 @@ family open(fs::path const& folder) {
   json golden = read_json(folder / "golden.json");
   auto ids = golden.at("ids").get<std::vector<std::int32_t>>();
   return {folder.filename().string(), std::move(source), config, std::move(theta), std::move(golden), std::move(ids)};
-}
-
-pack zeros_like(pack const& theta) {
-  pack zeros;
-  for (at::Tensor const& t : theta) zeros.push_back(at::zeros_like(t));
-  return zeros;
 }
 
 // For each t = 1, 2, …: the first t tokens, shared by one completion for every token there is.
@@ -115,7 +105,7 @@ TEST_CASE("loss and gradient of every family are those of transformers in every 
     auto [logp, pullback] = model.forward(f.theta, batch);
     double const share = -1.0 / static_cast<double>(f.ids.size() - 1);
     CHECK_THAT(share * logp.at(0), WithinAbs(f.golden.at("loss").get<double>(), 1e-5));
-    pack gradient = zeros_like(f.theta);
+    pack gradient = plain::zeros_like(f.theta);
     pullback(std::vector<double>{share}, gradient);
     auto const names = parameters_of(f.config);
     REQUIRE(names.size() == f.golden.at("gradients").size());
@@ -145,7 +135,7 @@ TEST_CASE("in every family pairs that share a prompt compute what their sequence
     auto [logp, pullback] = model.forward(f.theta, pack_pairs(pairs, all));
     std::vector<double> slopes;
     for (std::size_t i = 0; i < logp.size(); ++i) slopes.push_back(std::sin(static_cast<double>(i + 1)));
-    pack shared = zeros_like(f.theta), alone = zeros_like(f.theta);
+    pack shared = plain::zeros_like(f.theta), alone = plain::zeros_like(f.theta);
     pullback(slopes, shared);
     for (std::size_t i = 0; i < logp.size(); ++i) {
       ragged_batch single;
@@ -172,7 +162,7 @@ TEST_CASE("a window in a long sequence changes nothing between fused and plain a
   config.attention_soft_cap = 1e7;  // so high that it caps nothing
   causal_lm const plain_products(config, {.type = at::kDouble});
   auto one = fused.forward(theta, batch), other = plain_products.forward(theta, batch);
-  pack g = zeros_like(theta), h = zeros_like(theta);
+  pack g = plain::zeros_like(theta), h = plain::zeros_like(theta);
   one.pullback(std::vector<double>{1, -1}, g);
   other.pullback(std::vector<double>{1, -1}, h);
   for (std::size_t i = 0; i < 2; ++i) CHECK(std::abs(one.logp[i] - other.logp[i]) < 1e-8 * std::abs(one.logp[i]));

@@ -22,9 +22,11 @@
 #include "../adapters/llm/src/model/sampler.hpp"
 #include "../adapters/llm/src/model/thread_team.hpp"
 #include "support/catch.hpp"
+#include "support/json_lines.hpp"
 
 using namespace kedge::llm;
 using kedge::testing::contains;
+using kedge::testing::read_json;
 using kedge::testing::WithinAbs;
 using nlohmann::json;
 using token_ids = std::vector<std::int32_t>;
@@ -81,12 +83,6 @@ double largest_score_error(setup const& with, std::vector<token_ids> const& prom
   for (auto const& one : samples)
     worst = std::max(worst, std::abs(std::accumulate(one.logp.begin(), one.logp.end(), 0.0) - scored(with, prompts[one.prompt], one.tokens)));
   return worst;
-}
-
-json read_json(std::filesystem::path const& path) {
-  std::ifstream in(path);
-  REQUIRE(in);
-  return json::parse(in);
 }
 
 sampling_settings settings_from(json const& given) {

@@ -19,6 +19,7 @@
 #include <kedge/llm/train/settings.hpp>
 
 #include "support/catch.hpp"
+#include "support/json_lines.hpp"
 #include "support/scratch_folder.hpp"
 
 using namespace kedge::llm;
@@ -28,28 +29,12 @@ using kedge::testing::WithinAbs;
 namespace {
 
 namespace fs = std::filesystem;
-using json = nlohmann::json;
+using json = nlohmann::ordered_json;
+using kedge::testing::lines;
+using kedge::testing::read_json;
 
 int const all_cores = static_cast<int>(std::thread::hardware_concurrency());
 fs::path const golden = fs::path(KEDGE_TESTS_DIR) / "golden";
-
-json read_json(fs::path const& path) {
-  std::ifstream in(path);
-  REQUIRE(in);
-  return json::parse(in);
-}
-
-std::vector<json> read_lines(std::istream& in) {
-  std::vector<json> lines;
-  for (std::string line; std::getline(in, line);) lines.push_back(json::parse(line));
-  return lines;
-}
-
-std::vector<json> read_lines(fs::path const& path) {
-  std::ifstream in(path);
-  REQUIRE(in);
-  return read_lines(in);
-}
 
 struct opened {
   transformer_config config;
@@ -68,7 +53,7 @@ std::vector<json> score(fs::path const& model, fs::path const& pairs, int thread
   score_preferences(
       {.model = model, .dataset = pairs, .compute = {.dtype = "float32", .threads = threads}, .max_samples = most, .quiet = true}, out);
   std::istringstream in(out.str());
-  return read_lines(in);
+  return lines(in);
 }
 
 // Largest difference of a summed log-probability; token counts must be equal.
@@ -117,7 +102,7 @@ training_settings as_settings(json const& given) {
 std::vector<json> train(training_settings const& settings) {
   train_preferences(settings, {});
   std::vector<json> steps;
-  for (json const& line : read_lines(settings.output_dir / "metrics.jsonl"))
+  for (json const& line : lines(settings.output_dir / "metrics.jsonl"))
     if (line.contains("loss")) steps.push_back(line);
   return steps;
 }
@@ -195,8 +180,8 @@ TEST_CASE("the gradient of a tiny checkpoint is that of transformers in every te
 
 TEST_CASE("pairs of a tiny checkpoint score as with transformers whether they are messages or texts", "[golden]") {
   fs::path const tiny = golden / "tiny";
-  CHECK(compare_scores(score(tiny / "tied", tiny / "pairs.jsonl", 1), read_lines(tiny / "score.jsonl")) < 1e-4);
-  CHECK(compare_scores(score(tiny / "tied", tiny / "pairs-text.jsonl", 1), read_lines(tiny / "score-text.jsonl")) < 1e-4);
+  CHECK(compare_scores(score(tiny / "tied", tiny / "pairs.jsonl", 1), lines(tiny / "score.jsonl")) < 1e-4);
+  CHECK(compare_scores(score(tiny / "tied", tiny / "pairs-text.jsonl", 1), lines(tiny / "score-text.jsonl")) < 1e-4);
 }
 
 TEST_CASE("training follows TRL step by step with every loss and schedule", "[golden]") {
@@ -226,7 +211,7 @@ TEST_CASE("training follows TRL step by step with every loss and schedule", "[go
 
 TEST_CASE("fifty pairs of the real model score within two thousandths of a nat of transformers", "[golden][model]") {
   fs::path const pairs = fs::path(KEDGE_PROJECT_DIR) / "examples" / "data" / "sentiment-test.jsonl";
-  CHECK(compare_scores(score(std::getenv("KEDGE_TEST_MODEL"), pairs, all_cores, 50), read_lines(golden / "model" / "score.jsonl")) < 2e-3);
+  CHECK(compare_scores(score(std::getenv("KEDGE_TEST_MODEL"), pairs, all_cores, 50), lines(golden / "model" / "score.jsonl")) < 2e-3);
 }
 
 TEST_CASE("four steps of the real model follow TRL's loss within 1e-4 and its gradient norm within one percent", "[golden][model]") {

@@ -26,6 +26,7 @@ using namespace kedge::llm;
 using kedge::testing::contains;
 using kedge::testing::lines;
 using kedge::testing::read_file;
+using kedge::testing::read_json;
 using kedge::testing::scratch_folder;
 using kedge::testing::WithinAbs;
 
@@ -35,12 +36,6 @@ namespace fs = std::filesystem;
 using json = nlohmann::ordered_json;
 
 fs::path const golden = fs::path(KEDGE_TESTS_DIR) / "golden", tiny = golden / "tiny";
-
-json read_json(fs::path const& path) {
-  std::ifstream in(path);
-  REQUIRE(in);
-  return json::parse(in);
-}
 
 // A model with an adapter on it, and its base.
 struct adapted {
@@ -111,9 +106,7 @@ std::vector<json> scores(fs::path const& model) {
   std::ostringstream out;
   score_preferences({.model = model, .dataset = tiny / "pairs.jsonl", .compute = {.dtype = "float32", .threads = 1}, .quiet = true}, out);
   std::istringstream in(out.str());
-  std::vector<json> all;
-  for (std::string line; std::getline(in, line);) all.push_back(json::parse(line));
-  return all;
+  return lines(in);
 }
 
 round_settings const three_rounds_of_apo{.method = "apo", .chunks = 3, .momentum = "constant", .alpha = {0.5}};
@@ -131,8 +124,7 @@ TEST_CASE("an adapter that PEFT wrote has the loss and the gradients that PEFT c
     CHECK_THAT(share * logp.at(0), WithinAbs(expected.at("loss").get<double>(), 1e-5));
     CHECK_THAT(share * a.model.log_probs(a.model.weights_for(initial_adapter(a.model, 1)), batch).at(0),
                WithinAbs(expected.at("base_loss").get<double>(), 1e-5));
-    pack gradient;
-    for (at::Tensor const& t : a.adapter) gradient.push_back(at::zeros_like(t));
+    pack gradient = plain::zeros_like(a.adapter);
     pullback(std::vector<double>{share}, gradient);
     auto const names = a.model.parameters();
     REQUIRE(names.size() == expected.at("gradients").size());
@@ -189,10 +181,8 @@ TEST_CASE("a fresh adapter changes no bit and the gradient of an adapter is the 
   pack fresh = initial_adapter(a.model, 9);
   for (at::Tensor& t : fresh) t = t.to(at::kDouble);
   CHECK(a.model.log_probs(fresh, batch) == plain_model.log_probs(a.base, batch));
-  pack merged = copy_of(a.base), of_weights, of_adapter;
+  pack merged = copy_of(a.base), of_weights = plain::zeros_like(merged), of_adapter = plain::zeros_like(a.adapter);
   merge_adapter(a.model, merged, a.adapter);
-  for (at::Tensor const& t : merged) of_weights.push_back(at::zeros_like(t));
-  for (at::Tensor const& t : a.adapter) of_adapter.push_back(at::zeros_like(t));
   std::vector<double> const slopes{1, -2, 3, -4, 5, -6, 7, -8};
   plain_model.forward(merged, batch).pullback(slopes, of_weights);
   a.model.forward(a.adapter, batch).pullback(slopes, of_adapter);

@@ -4,6 +4,7 @@
 // The model as a textbook writes it, with autograd, one unshared sequence at a time: the oracle of the packed one.
 
 #include <cmath>
+#include <optional>
 #include <random>
 
 #include <kedge/llm/model/causal_lm.hpp>
@@ -11,6 +12,13 @@
 namespace plain {
 
 using kedge::llm::pack;
+
+/// Zeros of the tensors' shapes, in their own type or another.
+inline pack zeros_like(pack const& theta, std::optional<at::ScalarType> type = {}) {
+  pack zeros;
+  for (at::Tensor const& t : theta) zeros.push_back(at::zeros(t.sizes(), type.value_or(t.scalar_type())));
+  return zeros;
+}
 
 inline at::Tensor norm(at::Tensor const& x, at::Tensor const& w, double eps) {
   return x * at::rsqrt(x.pow(2).mean(-1, true) + eps) * w;

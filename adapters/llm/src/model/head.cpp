@@ -9,8 +9,6 @@
 namespace kedge::llm {
 namespace {
 
-at::Tensor at_least_single(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
-
 std::vector<double> on_host(std::vector<at::Tensor> const& parts) {
   if (parts.empty()) return {};
   at::Tensor const host = at::cat(parts).squeeze(-1).to(at::kCPU, at::kDouble);
@@ -27,7 +25,7 @@ completion_head::completion_head(at::Tensor hidden, at::Tensor targets, double t
     : hidden_(std::move(hidden)), targets_(std::move(targets)), temperature_(temperature), soft_cap_(soft_cap) {}
 
 at::Tensor completion_head::logits(chunk const& part, at::Tensor const& weight) const {
-  at::Tensor scores = at_least_single(ops::linear(hidden_.narrow(0, part.begin, part.size), weight));
+  at::Tensor scores = ops::wide(ops::linear(hidden_.narrow(0, part.begin, part.size), weight));
   ops::soft_cap_(scores, soft_cap_);
   return temperature_ == 1 ? scores : scores.div_(temperature_);
 }
@@ -82,14 +80,14 @@ at::Tensor completion_head::backward(std::span<double const> cotangent, at::Tens
 }
 
 std::vector<double> scalar_head::forward(at::Tensor const& weight) const {
-  return on_host({at::mm(at_least_single(hidden_), at_least_single(weight).t())});
+  return on_host({at::mm(ops::wide(hidden_), ops::wide(weight).t())});
 }
 
 at::Tensor scalar_head::backward(std::span<double const> cotangent, at::Tensor const& weight, at::Tensor& weight_gradient) const {
-  at::Tensor const h = at_least_single(hidden_);
+  at::Tensor const h = ops::wide(hidden_);
   at::Tensor const g = column(cotangent, h.device()).to(h.scalar_type());
   weight_gradient.add_(at::mm(g.t(), h));
-  return at::mm(g, at_least_single(weight)).to(hidden_.scalar_type());
+  return at::mm(g, ops::wide(weight)).to(hidden_.scalar_type());
 }
 
 }  // namespace kedge::llm

@@ -4,8 +4,6 @@
 namespace kedge::llm {
 namespace {
 
-at::Tensor wide(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
-
 at::Tensor apply(linear_map const& map, at::Tensor const& x) {
   at::Tensor y = ops::linear(x, map.weight);
   if (map.bias.defined()) y.add_(map.bias);
@@ -41,7 +39,7 @@ at::Tensor apply_onto(at::Tensor const& residual, linear_map const& map, at::Ten
     if (map.a.defined()) y.add_(ops::linear(ops::linear(x, map.a), map.b), map.scale);
     return y;
   }
-  norm = ops::rms_norm(wide(apply(map, x)), c.rms_norm_eps, c.norm_offset);
+  norm = ops::rms_norm(ops::wide(apply(map, x)), c.rms_norm_eps, c.norm_offset);
   return at::add(residual, norm.output(norm_weight));
 }
 
@@ -53,7 +51,7 @@ at::Tensor through_norm(at::Tensor const& gx, at::ScalarType type, at::Tensor co
 // Norms over the last dimension of [T, heads, d].
 at::Tensor head_norm(transformer_config const& c, at::Tensor const& x, at::Tensor const& weight, ops::rms_norm& norm) {
   if (!weight.defined()) return x;
-  norm = ops::rms_norm(wide(x).flatten(0, 1), c.rms_norm_eps, c.norm_offset);
+  norm = ops::rms_norm(ops::wide(x).flatten(0, 1), c.rms_norm_eps, c.norm_offset);
   return norm.output(weight).view_as(x);
 }
 
@@ -79,7 +77,7 @@ at::Tensor embed(transformer_config const& c, at::Tensor const& embedding, at::T
   at::Tensor x = embedding.index_select(0, tokens);
   // The scale is rounded as the weights are: √3072 is 55.5 in bf16.
   if (c.embedding_scale != 1) x.mul_(at::full({}, c.embedding_scale, x.options()));
-  return wide(x);
+  return ops::wide(x);
 }
 
 at::Tensor layer_forward(transformer_config const& c, layer_tensors const& w, at::Tensor const& x, ops::rotation const* rotation,

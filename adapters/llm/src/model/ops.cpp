@@ -27,6 +27,8 @@ struct timed_product : timed {
 
 at::ScalarType stream_type(at::Tensor const& weight) { return fused::multiplies(weight) ? at::kFloat : weight.scalar_type(); }
 
+at::Tensor wide(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
+
 at::Tensor linear(at::Tensor const& x, at::Tensor const& weight) {
   timed_product const scope(x, weight);
   if (!goes_fast(x, weight)) return at::mm(x, weight.t());
@@ -193,11 +195,9 @@ struct attended {
   at::Tensor output, log_sum;
 };
 
-// The fused CPU kernel's backward step is several times slower in bf16 than in fp32, which is more exact as well.
-at::Tensor wide(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
-
 // One attention call: the last queries of as many keys. The fused CPU kernel never holds the score matrix; where it can't be
-// used, plain products give the same result.
+// used, plain products give the same result. It gets wide numbers: its backward step is several times slower in bf16 than in fp32,
+// which is more exact as well.
 class attention_call {
  public:
   attention_call(attention_settings const& settings, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v)

@@ -19,6 +19,9 @@ namespace kedge::llm::ops {
 /// The type of activations between products with such a weight: the weight's own, or fp32 where that costs no time.
 [[nodiscard]] at::ScalarType stream_type(at::Tensor const& weight);
 
+/// fp32, or fp64 where it is that: the type of sums, norms and the residual stream.
+[[nodiscard]] at::Tensor wide(at::Tensor const& x);
+
 /// x Wᵀ.   x: [T, in], W: [out, in] -> [T, out]
 at::Tensor linear(at::Tensor const& x, at::Tensor const& weight);
 

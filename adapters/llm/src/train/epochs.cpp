@@ -47,8 +47,7 @@ kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size
   if (!inside) inside.emplace(start(theta));
   pack const weights = model.weights_for(theta);
   bool const copies = !weights.front().is_same(theta.front());
-  pack gradient;
-  for (at::Tensor const& t : theta) gradient.push_back(at::zeros_like(t));
+  pack gradient = zeros_like(theta);
   std::size_t const batch = settings_.batch(), per_epoch = (examples + batch - 1) / batch, total = steps(examples);
   lr_schedule const schedule = schedule_of(settings_, run_steps_.value_or(total));
   while (inside->step < total) {

@@ -4,7 +4,6 @@
 #include "../model/profile.hpp"
 
 namespace kedge::llm {
-namespace {
 
 pack zeros_like(pack const& theta) {
   pack zeros;
@@ -12,8 +11,6 @@ pack zeros_like(pack const& theta) {
   for (at::Tensor const& t : theta) zeros.push_back(at::zeros_like(t));
   return zeros;
 }
-
-}  // namespace
 
 adamw::adamw(pack const& theta, settings settings) : first(zeros_like(theta)), second(zeros_like(theta)), settings_(settings) {}
 

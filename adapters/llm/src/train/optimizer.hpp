@@ -7,6 +7,9 @@
 
 namespace kedge::llm {
 
+/// Zeros of the tensors' shapes and types.
+[[nodiscard]] pack zeros_like(pack const& theta);
+
 /// AdamW on fp32 master weights, by the fused kernel. Weight decay spares vectors (norms), as transformers does.
 class adamw {
  public:

@@ -53,8 +53,11 @@ tokenizer open_tokenizer(checkpoint const& source) {
 }  // namespace
 
 session::session(std::filesystem::path const& path, device_settings const& device)
-    : session(is_adapter(path) ? open_base(read_adapter_config(path)) : checkpoint::open(path), device) {
-  if (is_adapter(path)) adapter = read_adapter_config(path);
+    : session(path, is_adapter(path) ? std::optional(read_adapter_config(path)) : std::nullopt, device) {}
+
+session::session(std::filesystem::path const& path, std::optional<adapter_files> files, device_settings const& device)
+    : session(files ? open_base(*files) : checkpoint::open(path), device) {
+  adapter = std::move(files);
 }
 
 session::session(checkpoint opened, device_settings const& device)

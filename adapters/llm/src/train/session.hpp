@@ -64,6 +64,9 @@ class session {
   tokenizer tokens;
   std::optional<chat_template> chat;
   compute_settings compute;
+
+ private:
+  session(std::filesystem::path const& path, std::optional<adapter_files> files, device_settings const& device);
 };
 
 /// Parameters as masters of a computation: on its device, fp32, or fp64 where it computes in that.
