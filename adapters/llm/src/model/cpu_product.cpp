@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t vectors = tile_columns / lanes;
 // What lies in the second-level cache while it is read again and again: rows × depth of A, and a panel of B.
-constexpr std::size_t most_rows = 1024, most_depth = 384;
+constexpr std::size_t most_rows = 512, most_depth = 768;
 
 constexpr std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
@@ -35,6 +35,8 @@ void tile(float const* a, std::size_t row, std::size_t step, float const* b, std
   for (std::size_t r = 0; r < Rows; ++r)
 #pragma GCC unroll 3
     for (std::size_t v = 0; v < vectors; ++v) sum[r][v] = _mm512_setzero_ps();
+  for (std::size_t r = 0; r < Rows; ++r)  // what the sums will be written to comes from memory in the meantime
+    for (std::size_t v = 0; v < vectors; ++v) __builtin_prefetch(c + r * c_row + v * lanes, 1);
   constexpr std::size_t bases = (Rows + 2) / 3;  // rows are reached from every third one, which leaves registers for addresses
   float const* base[bases];
   for (std::size_t i = 0; i < bases; ++i) base[i] = a + 3 * i * row;
