@@ -10,7 +10,9 @@ order, batch, element type and threads. Measured are
             waits, they compare the sides even on a busy machine
   memory    the largest resident set of the process, loading included, as the kernel reports it
   loss      of every step
-  bound     the rate of a 2048 x 2048 x 2048 product in that type, measured between the runs, over the work that the pairs need: six
+  tokens/s  the same times the tokens of a pair, its prompt once
+  bound     the rate of a 2048 x 2048 x 2048 product in that type, or in float32 where that is faster, measured between the runs, over
+            the work that the pairs need: six
             operations a parameter and token, each prompt once a pair, the head at completion tokens alone, attention at its real
             lengths, and a third of that for the reference
   others    processor time that other programs took meanwhile, as a share of the machine: the best repetition is reported, and a
@@ -32,83 +34,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "golden"), str(ROOT / "bench")]
-BATCH, LEARNING_RATE, BETA, MAX_LENGTH = 8, 1e-6, 0.1, 1024
-# What distinguishes the sides of TRL: its defaults, and the settings that make it fastest where memory allows.
-TRL_SIDES = {
-    "trl": {},
-    "trl-tuned": {"gradient_checkpointing": False, "precompute_ref_log_probs": True},
-}
+import sides_picture  # noqa: E402
+import trl_side  # noqa: E402
+
+LEARNING_RATE, BETA, MAX_LENGTH = 1e-6, 0.1, 1024
 
 
-def run_trl(side, dtype, folder, pairs_file, threads):
-    """One TRL run in this process; returns seconds and losses."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    from model_files import settle
-
-    torch = settle()
-    torch.set_num_threads(threads)
-    from datasets import Dataset
-    from transformers import AutoTokenizer, TrainerCallback
-    from trl import DPOConfig, DPOTrainer
-
-    losses, reference_seconds, processor_seconds = [], 0.0, 0.0
-
-    class Keep(TrainerCallback):
-        def on_log(self, args, state, control, logs=None, **kwargs):
-            if "loss" in logs:
-                losses.append(logs["loss"])
-
-    class Timed(DPOTrainer):
-        def _precompute_ref_logps(self, *given):
-            nonlocal reference_seconds, processor_seconds
-            start, processor = time.perf_counter(), time.process_time()
-            result = super()._precompute_ref_logps(*given)
-            reference_seconds += time.perf_counter() - start
-            processor_seconds += time.process_time() - processor
-            return result
-
-    pairs = [json.loads(line) for line in pairs_file.read_text().splitlines()]
-    with tempfile.TemporaryDirectory() as output:
-        config = DPOConfig(
-            output_dir=output, max_steps=len(pairs) // BATCH, per_device_train_batch_size=BATCH, learning_rate=LEARNING_RATE,
-            train_sampling_strategy="sequential", lr_scheduler_type="constant", weight_decay=0.0, max_grad_norm=1.0, beta=BETA,
-            max_length=MAX_LENGTH, bf16=dtype == "bfloat16", use_cpu=True, logging_steps=1, save_strategy="no",
-            report_to="none", disable_tqdm=True, **TRL_SIDES[side],
-        )  # fmt: skip
-        data = Dataset.from_list([{k: pair[k] for k in ("prompt", "chosen", "rejected")} for pair in pairs])
-        trainer = Timed(
-            model=str(folder), args=config, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(folder), callbacks=[Keep()]
-        )
-        start, processor = time.perf_counter(), time.process_time()
-        trainer.train()
-        seconds = time.perf_counter() - start + reference_seconds
-        processor_seconds += time.process_time() - processor
-    return {
-        "seconds": seconds,
-        "reference_seconds": reference_seconds or None,
-        "processor_seconds": processor_seconds,
-        "losses": losses,
-    }
-
-
-def run_plain(dtype, folder, pairs_file, threads):
-    """The hand-written loop in this process."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    import plain_loop
-
-    return plain_loop.run(
-        dtype, folder, pairs_file, threads, {"batch": BATCH, "learning_rate": LEARNING_RATE, "beta": BETA, "max_length": MAX_LENGTH}
-    )
-
-
-def run_kedge(program, dtype, model, pairs_file, threads, extra):
+def run_kedge(program, dtype, model, pairs_file, threads, settings, extra):
     """Runs the program; returns seconds and losses."""
     pairs = len(pairs_file.read_text().splitlines())
     with tempfile.TemporaryDirectory() as work:
         command = [
             program, "dpo", "--model_name_or_path", model, "--dataset", pairs_file, "--output_dir", f"{work}/out",
-            "--per_device_train_batch_size", BATCH, "--max_steps", pairs // BATCH, "--no_shuffle", "--learning_rate", LEARNING_RATE,
-            "--lr_scheduler_type", "constant", "--weight_decay", 0, "--max_grad_norm", 1, "--beta", BETA, "--max_length", MAX_LENGTH,
+            "--per_device_train_batch_size", settings["batch"], "--max_steps", pairs // settings["batch"], "--no_shuffle", "--learning_rate", settings["learning_rate"],
+            "--lr_scheduler_type", "constant", "--weight_decay", 0, "--max_grad_norm", 1, "--beta", settings["beta"], "--max_length", settings["max_length"],
             "--dtype", dtype, "--logging_steps", 1, "--threads", threads, "--json", *extra,
         ]  # fmt: skip
         done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, check=False)
@@ -144,7 +83,7 @@ def matrix_rate(dtype, threads):
 
 
 def needed_work(folder, pairs_file):
-    """Operations of a training pass over the pairs and of their reference."""
+    """Operations of a training pass over the pairs and of their reference, and tokens with each prompt once a pair."""
     import plain_loop
 
     config = json.loads(Path(folder, "config.json").read_text())
@@ -152,12 +91,13 @@ def needed_work(folder, pairs_file):
     d = config.get("head_dim") or hidden // heads
     keys = config["num_key_value_heads"] * d
     body = layers * (2 * hidden * (heads * d + keys) + 3 * hidden * config["intermediate_size"])
-    head, total = hidden * config["vocab_size"], 0
+    head, total, tokens = hidden * config["vocab_size"], 0, 0
     for prompt, chosen, rejected in plain_loop.encode(folder, pairs_file, MAX_LENGTH):
         p, own = len(prompt), (len(chosen), len(rejected))
         seen = p * (p + 1) / 2 + sum(p * n + n * (n + 1) / 2 for n in own)
+        tokens += p + sum(own)
         total += 6 * (body * (p + sum(own)) + head * sum(own)) + 12 * layers * heads * d * seen
-    return {"operations": total * 4 / 3}
+    return {"operations": total * 4 / 3, "tokens": tokens}
 
 
 def long_pairs(data, count):
@@ -179,18 +119,20 @@ def long_pairs(data, count):
 
 def worker(given):
     """The part that runs in a process of its own: one side once, one JSON line on stdout."""
+    who, settings = resource.RUSAGE_SELF, {"batch": given.batch, "learning_rate": LEARNING_RATE, "beta": BETA, "max_length": MAX_LENGTH}
+    os.environ["OMP_NUM_THREADS"] = str(given.threads)
     if given.worker == "bound":
-        result = {"operations_per_second": matrix_rate(given.dtype, given.threads)} | needed_work(given.folder, given.pairs_file)
-        usage = resource.getrusage(resource.RUSAGE_SELF)
+        result = {"operations_per_second": max(matrix_rate(dtype, given.threads) for dtype in {"float32", given.dtype})} | needed_work(given.folder, given.pairs_file)
     elif given.worker == "plain":
-        result = run_plain(given.dtype, given.folder, given.pairs_file, given.threads)
-        usage = resource.getrusage(resource.RUSAGE_SELF)
+        import plain_loop
+
+        result = plain_loop.run(given.dtype, given.folder, given.pairs_file, given.threads, settings)
     elif given.worker == "kedge":
-        result = run_kedge(given.program, given.dtype, given.model, given.pairs_file, given.threads, given.kedge_flag)
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        result = run_kedge(given.program, given.dtype, given.model, given.pairs_file, given.threads, settings, given.kedge_flag)
+        who = resource.RUSAGE_CHILDREN
     else:
-        result = run_trl(given.worker, given.dtype, given.folder, given.pairs_file, given.threads)
-        usage = resource.getrusage(resource.RUSAGE_SELF)
+        result = trl_side.run(given.worker, given.dtype, given.folder, given.pairs_file, given.threads, settings)
+    usage = resource.getrusage(who)
     result.setdefault("processor_seconds", usage.ru_utime + usage.ru_stime)
     result["peak_bytes"] = usage.ru_maxrss * 1024
     print("RESULT " + json.dumps(result))
@@ -204,8 +146,8 @@ def busy_seconds():
 
 def measure(side, dtype, given, folder, pairs_file):
     command = [
-        sys.executable, __file__, "--worker", side, "--dtype", dtype, "--folder", folder, "--pairs_file", pairs_file,
-        "--threads", given.threads, "--program", given.program, "--model", given.model,
+        os.environ["KEDGE_PYTHON_TRL_028"] if side == "trl-0.28" else sys.executable, __file__, "--worker", side, "--dtype", dtype, "--folder", folder,
+        "--pairs_file", pairs_file, "--batch", given.batch, "--threads", given.threads, "--program", given.program, "--model", given.model,
     ]  # fmt: skip
     command += [f"--kedge_flag={flag}" for flag in given.kedge_flag]
     before, start, own = busy_seconds(), time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -220,9 +162,9 @@ def measure(side, dtype, given, folder, pairs_file):
 
 
 def bound(dtype, given, pairs_file):
-    """Pairs a second that the machine's matrix rate allows."""
+    """Pairs a second that the machine's matrix rate allows, and tokens a pair."""
     found = measure("bound", dtype, given, Path(given.folder).absolute(), pairs_file)
-    return given.pairs * found["operations_per_second"] / found["operations"]
+    return given.pairs * found["operations_per_second"] / found["operations"], found["tokens"] / given.pairs
 
 
 def summary(runs, pairs):
@@ -246,13 +188,13 @@ def summary(runs, pairs):
     return rows
 
 
-def table(rows, bounds):
+def table(rows, bounds, tokens):
     base = {row["dtype"]: row for row in rows if row["side"] == "trl"}
-    yield f"{'dtype':9} {'side':10} {'pairs/s':>8} {'× trl':>6} {'bound':>6} {'cpu s':>6} {'memory':>8} {'% trl':>6} {'others':>6}  loss of every step"
+    yield f"{'dtype':9} {'side':10} {'pairs/s':>8} {'tokens/s':>8} {'× trl':>6} {'bound':>6} {'cpu s':>6} {'memory':>8} {'% trl':>6} {'others':>6}  loss of every step"
     for row in rows:
         trl = base.get(row["dtype"], row)
         yield (
-            f"{row['dtype']:9} {row['side']:10} {row['pairs_per_second']:8.3f} {row['pairs_per_second'] / trl['pairs_per_second']:6.2f}"
+            f"{row['dtype']:9} {row['side']:10} {row['pairs_per_second']:8.3f} {row['pairs_per_second'] * tokens:8.1f} {row['pairs_per_second'] / trl['pairs_per_second']:6.2f}"
             f" {100 * row['pairs_per_second'] / bounds[row['dtype']]:5.0f}%"
             f" {row['processor_seconds']:6.1f} {row['peak_bytes'] / 2**30:5.2f}GiB {100 * row['peak_bytes'] / trl['peak_bytes']:6.0f} {100 * row['others']:5.0f}%  "
             + " ".join(f"{loss:.6f}" for loss in row["losses"])
@@ -270,18 +212,21 @@ def main():
     parser.add_argument("--model", default=os.environ.get("KEDGE_MODEL", str(ROOT / ".deps/smollm2-135m-instruct.gguf")))
     parser.add_argument("--folder", default=str(ROOT / ".deps/smollm2-float32"), help="the model unpacked for TRL (made if missing)")
     parser.add_argument("--data", type=Path, default=ROOT / "examples/data/sentiment-train.jsonl")
-    parser.add_argument("--pairs", type=int, default=32, help="the first N pairs, in batches of 8")
+    parser.add_argument("--pairs", type=int, default=32, help="the first N pairs")
     parser.add_argument("--long", action="store_true", help="ragged long pairs instead: the texts of --data cut to UltraFeedback's lengths")
-    parser.add_argument("--sides", nargs="+", default=["trl", "trl-tuned", "plain", "kedge"], choices=[*TRL_SIDES, "plain", "kedge"])
+    parser.add_argument("--sides", nargs="+", default=[*trl_side.SIDES, "plain", "kedge"], choices=[*trl_side.SIDES, "plain", "kedge"])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
+    parser.add_argument("--batch", type=int, help="pairs of a step; else 8, and 4 of the long ones")
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
     parser.add_argument("--kedge_flag", action="append", default=[], help="one more word for kedge, as --kedge_flag=WORD")
     parser.add_argument("--output", type=Path, default=ROOT / "build/against_trl.json")
+    parser.add_argument("--svg", type=Path, help="draws the result, too")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--dtype", help=argparse.SUPPRESS)
     parser.add_argument("--pairs_file", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    given.batch = given.batch or (4 if given.long else 8)
     if given.worker:
         return worker(given)
 
@@ -302,12 +247,15 @@ def main():
             runs.append(measure(side, dtype, given, Path(given.folder).absolute(), pairs_file))
             seconds = runs[-1]["seconds"]
             print(f"against_trl: {dtype} {side} {seconds:.1f} s, {given.pairs / seconds:.3f} pairs/s", file=sys.stderr)
-        bounds = {dtype: max(known, bound(dtype, given, pairs_file)) for dtype, known in bounds.items()}  # again: somebody may have been busy
+        tokens = next(iter(bounds.values()))[1]
+        bounds = {dtype: max(known, bound(dtype, given, pairs_file))[0] for dtype, known in bounds.items()}  # again: somebody may have been busy
     rows = summary(runs, given.pairs)
-    print("\n".join(table(rows, bounds)))
+    print("\n".join(table(rows, bounds, tokens)))
     print("bound: " + ", ".join(f"{dtype} {pairs:.3f} pairs/s" for dtype, pairs in bounds.items()))
     given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps({"machine": machine(), "pairs": given.pairs, "long": given.long, "bounds": bounds, "summary": rows, "runs": runs}, indent=1) + "\n")
+    given.output.write_text(json.dumps({"machine": machine(), "pairs": given.pairs, "long": given.long, "tokens_a_pair": tokens, "bounds": bounds, "summary": rows, "runs": runs}, indent=1) + "\n")
+    if given.svg:
+        sides_picture.write(given.svg, rows, bounds)
 
 
 if __name__ == "__main__":

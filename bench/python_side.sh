@@ -12,10 +12,10 @@ root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 export KEDGE_PROGRAM=${KEDGE_PROGRAM:-$root/build/bin/kedge}
 export KEDGE_MODEL=${KEDGE_MODEL:-$root/.deps/smollm2-135m-instruct.gguf}
 
-# need_python NAME: sets KEDGE_PYTHON up where it is missing, telling the user what for.
+# need_python NAME [FOLDER PINS]: sets KEDGE_PYTHON up where it is missing, in .deps/FOLDER by the requirements PINS, telling the user what for.
 need_python() {
   [[ -z ${KEDGE_PYTHON:-} ]] || return 0
-  local environment=$root/.deps/trl pins=$root/tests/golden/requirements.txt
+  local environment=$root/.deps/${2:-trl} pins=${3:-$root/tests/golden/requirements.txt}
   KEDGE_PYTHON=$environment/bin/python
   ! cmp -s "$pins" "$environment/.pins" || return 0
   printf '%s: setting up %s in %s (once)\n' "$(basename "$0" .sh)" "$1" "$environment" >&2

@@ -41,6 +41,7 @@ def unpack(gguf, folder):
     # The weights are plain float32 by now, but transformers saves no model that remembers a GGUF file.
     config = quantised.config
     del config.quantization_config
+    config.rope_theta = config.rope_parameters["rope_theta"]  # where transformers 4 looks for it
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.load_state_dict(quantised.state_dict())
     model.generation_config = quantised.generation_config
