@@ -122,6 +122,34 @@ TEST_CASE("gradient checkpointing gives the same bits", "[lm]") {
   }
 }
 
+TEST_CASE("what prompts begin with alike is computed once and changes neither log-probabilities nor gradients", "[lm]") {
+  transformer_config const config = plain::tiny_config(true);
+  auto pairs = plain::random_pairs(5, config.vocabulary, 21);
+  std::vector<std::int32_t> const common{3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5};
+  for (auto& pair : pairs) pair.prompt.insert(pair.prompt.begin(), common.begin(), common.end());
+  pairs[2].prompt = pairs[0].prompt;                            // nothing of its own
+  pairs[3].prompt.assign(common.begin(), common.begin() + 9);   // shorter than what the others share
+  pairs[4].prompt.assign({7, 7, 7});                            // nothing alike
+  ragged_batch const apart = pack_pairs(pairs, all_of(pairs)), together = pack_pairs(pairs, all_of(pairs), read_at::every_token, true);
+  CHECK(together.size() == apart.size() - common.size() - pairs[0].prompt.size() - 9);
+  for (auto const type : {at::kDouble, at::kFloat}) {
+    double const tolerance = type == at::kDouble ? 1e-12 : 1e-4;
+    pack const theta = plain::random_parameters(config, type, 22);
+    causal_lm const model(config, {.type = type});
+    REQUIRE(model.shares_prefixes());
+    auto expected = model.forward(theta, apart), measured = model.forward(theta, together);
+    std::vector<double> cotangent;
+    for (std::size_t i = 0; i < expected.logp.size(); ++i) {
+      CHECK_THAT(measured.logp[i], WithinAbs(expected.logp[i], tolerance));
+      cotangent.push_back(std::sin(1.0 + static_cast<double>(i)));
+    }
+    pack g = plain::zeros_like(theta, type), h = plain::zeros_like(theta, type);
+    expected.pullback(cotangent, g);
+    measured.pullback(cotangent, h);
+    CHECK(largest_difference(g, h) < tolerance);
+  }
+}
+
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
 namespace {
 

@@ -123,16 +123,18 @@ TEST_CASE("loss and gradient of every family are those of transformers in every 
   }
 }
 
-TEST_CASE("in every family pairs that share a prompt compute what their sequences compute alone", "[lm]") {
+TEST_CASE("in every family pairs that share prompts and prefixes compute what their sequences compute alone", "[lm]") {
   for (fs::path const& folder : folders()) {
     family f = open(folder);
     INFO(f.name);
     for (at::Tensor& t : f.theta) t = t.to(at::kDouble);
-    auto const pairs = plain::random_pairs(6, f.config.vocabulary, 5, 6, 6);
+    auto pairs = plain::random_pairs(6, f.config.vocabulary, 5, 6, 6);
     causal_lm const model(f.config, {.type = at::kDouble});
+    if (model.shares_prefixes())
+      for (preference_pair& pair : pairs) pair.prompt.insert(pair.prompt.begin(), f.ids.begin(), f.ids.begin() + 9);
     std::vector<std::size_t> all(pairs.size());
     std::iota(all.begin(), all.end(), std::size_t{0});
-    auto [logp, pullback] = model.forward(f.theta, pack_pairs(pairs, all));
+    auto [logp, pullback] = model.forward(f.theta, pack_pairs(pairs, all, read_at::every_token, model.shares_prefixes()));
     std::vector<double> slopes;
     for (std::size_t i = 0; i < logp.size(); ++i) slopes.push_back(std::sin(static_cast<double>(i + 1)));
     pack shared = plain::zeros_like(f.theta), alone = plain::zeros_like(f.theta);

@@ -1,9 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/data/ragged.hpp>
 
+#include <algorithm>
 #include <array>
 
 namespace kedge::llm {
+namespace {
+
+// What the prompt has in common with the batch's first, if it is worth products of its own.
+token_range prefix_of(ragged_batch const& batch, std::span<std::int32_t const> prompt) {
+  constexpr std::int64_t least = 8;
+  if (!batch.shares_prefixes || batch.prompts.empty()) return {};
+  shared_prompt const& first = batch.prompts.front();
+  std::int64_t common = 0;
+  auto const most = std::min(first.prompt, static_cast<std::int64_t>(prompt.size()));
+  while (common < most && batch.tokens[static_cast<std::size_t>(first.begin + common)] == prompt[static_cast<std::size_t>(common)]) ++common;
+  return common < least ? token_range{} : token_range{first.begin, common};
+}
+
+}  // namespace
 
 void append(ragged_batch& batch, std::span<std::int32_t const> prompt,
             std::span<std::span<std::int32_t const> const> completions, read_at where) {
@@ -14,8 +29,10 @@ void append(ragged_batch& batch, std::span<std::int32_t const> prompt,
     batch.sequence.push_back(static_cast<std::int64_t>(batch.sequences));
   };
   auto const prompt_size = static_cast<std::int64_t>(prompt.size());
-  shared_prompt& group = batch.prompts.emplace_back(shared_prompt{begin, prompt_size, {}});
-  for (std::int64_t i = 0; i < prompt_size; ++i) {
+  token_range const prefix = prefix_of(batch, prompt);
+  std::int64_t const own = prompt_size - prefix.size, end_of_prompt = own > 0 ? begin + own - 1 : prefix.begin + prefix.size - 1;
+  shared_prompt& group = batch.prompts.emplace_back(shared_prompt{begin, own, {}, prefix});
+  for (std::int64_t i = prefix.size; i < prompt_size; ++i) {
     batch.tokens.push_back(prompt[static_cast<std::size_t>(i)]);
     batch.positions.push_back(i);
   }
@@ -23,20 +40,21 @@ void append(ragged_batch& batch, std::span<std::int32_t const> prompt,
     auto const first = static_cast<std::int64_t>(batch.tokens.size());
     for (std::size_t i = 0; i < completion.size(); ++i) {
       std::int64_t const here = first + static_cast<std::int64_t>(i);
-      std::int64_t const before = i > 0 ? here - 1 : begin + prompt_size - 1;
+      std::int64_t const before = i > 0 ? here - 1 : end_of_prompt;
       if (where == read_at::every_token && (i > 0 || prompt_size > 0)) read(before, completion[i]);
       batch.tokens.push_back(completion[i]);
       batch.positions.push_back(prompt_size + static_cast<std::int64_t>(i));
     }
-    std::int64_t const last = completion.empty() ? begin + prompt_size - 1 : static_cast<std::int64_t>(batch.tokens.size()) - 1;
+    std::int64_t const last = completion.empty() ? end_of_prompt : static_cast<std::int64_t>(batch.tokens.size()) - 1;
     if (where == read_at::end) read(last, 0);
     group.completions.push_back(static_cast<std::int64_t>(completion.size()));
     ++batch.sequences;
   }
 }
 
-ragged_batch pack_pairs(std::span<preference_pair const> pairs, std::span<std::size_t const> which, read_at where) {
+ragged_batch pack_pairs(std::span<preference_pair const> pairs, std::span<std::size_t const> which, read_at where, bool share_prefixes) {
   ragged_batch batch;
+  batch.shares_prefixes = share_prefixes;
   for (std::size_t const i : which) {
     preference_pair const& pair = pairs[i];
     std::array<std::span<std::int32_t const>, 2> const completions{pair.chosen, pair.rejected};

@@ -45,6 +45,8 @@ causal_lm::causal_lm(transformer_config config, compute_settings settings, lora_
 
 std::vector<parameter> causal_lm::parameters() const { return adapted_ ? adapted_->layout.parameters() : parameters_of(config_); }
 
+bool causal_lm::shares_prefixes() const { return !ops::rotates_by_length(config_.rope) && !ops::rotates_by_length(config_.local_rope); }
+
 pack causal_lm::weights_for(pack const& theta) const {
   pack weights;
   weights.reserve(theta.size());

@@ -22,9 +22,10 @@ struct prompt_attention {
   /// out: [T, heads, d]
   void forward(shared_prompt const& group, std::size_t kv_head, float* out, float* log_sums) const;
 
-  /// Gradients with respect to q, k and v of the same shapes, given that of out. gk and gv have to be zero before.
+  /// Gradients with respect to q, k and v of the same shapes, given that of out. gk and gv have to be zero before. What belongs to the
+  /// keys and values of the group's prefix, which other groups add to as well, goes to gk_prefix and gv_prefix, [prefix, kv_heads, d].
   void backward(shared_prompt const& group, std::size_t kv_head, float const* g, float const* out, float const* log_sums, float* gq,
-                float* gk, float* gv) const;
+                float* gk, float* gv, float* gk_prefix, float* gv_prefix) const;
 };
 
 }  // namespace kedge::llm

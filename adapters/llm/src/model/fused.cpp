@@ -194,10 +194,26 @@ void attention_backward(std::vector<shared_prompt> const& prompts, double scale,
   gv = at::zeros_like(v);
   float const *const out_gradient = numbers(g), *const result = numbers(out), *const sums = numbers(log_sums);
   float *const to_q = written(gq), *const to_k = written(gk), *const to_v = written(gv);
+  // Groups run side by side, so that each has a place of its own for the keys it shares with others; added in order afterwards.
+  std::int64_t longest = 0;
+  for (shared_prompt const& group : prompts) longest = std::max(longest, group.prefix.size);
+  std::size_t const row = all.kv_heads * all.d, step = as_size(longest) * row;
+  at::Tensor const prefix_k = at::zeros({static_cast<std::int64_t>(prompts.size()), longest, k.size(1), k.size(2)}, k.options()), prefix_v = at::zeros_like(prefix_k);
+  float *const to_prefix_k = written(prefix_k), *const to_prefix_v = written(prefix_v);
   in_parallel(prompts.size() * all.kv_heads, 1, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i)
-      all.backward(prompts[i / all.kv_heads], i % all.kv_heads, out_gradient, result, sums, to_q, to_k, to_v);
+      all.backward(prompts[i / all.kv_heads], i % all.kv_heads, out_gradient, result, sums, to_q, to_k, to_v,
+                   to_prefix_k + i / all.kv_heads * step, to_prefix_v + i / all.kv_heads * step);
   });
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    token_range const prefix = prompts[i].prefix;
+    if (prefix.size == 0) continue;
+    auto const add = [&](at::Tensor const& onto, at::Tensor const& from) {
+      onto.narrow(0, prefix.begin, prefix.size).add_(from[static_cast<std::int64_t>(i)].narrow(0, 0, prefix.size));
+    };
+    add(gk, prefix_k);
+    add(gv, prefix_v);
+  }
 }
 
 }  // namespace kedge::llm::fused

@@ -174,10 +174,22 @@ at::Tensor softmax_(at::Tensor& scores) {
 
 namespace {
 
-struct span_of_tokens {
-  std::int64_t begin, size;
-  [[nodiscard]] at::Tensor of(at::Tensor const& x) const { return x.narrow(0, begin, size); }
-};
+at::Tensor of(token_range const& tokens, at::Tensor const& x) { return x.narrow(0, tokens.begin, tokens.size); }
+
+// All that a run's queries see: prefix, prompt, and their own.
+at::Tensor seen(attention_run const& run, at::Tensor const& x) {
+  std::int64_t const before = run.prefix.size + run.prompt.size;
+  return before == 0 ? of(run.own, x) : at::cat({of(run.prefix, x), of(run.prompt, x), of(run.own, x)});
+}
+
+// The other way round: gradients of these.
+void add_seen(attention_run const& run, at::Tensor const& gradient, at::Tensor const& onto) {
+  std::int64_t begin = 0;
+  for (token_range const& part : {run.prefix, run.prompt, run.own}) {
+    of(part, onto).add_(gradient.narrow(0, begin, part.size));
+    begin += part.size;
+  }
+}
 
 // [S, heads, d] as attention kernels want it: [1, heads, S, d].
 at::Tensor by_head(at::Tensor const& x) { return x.transpose(0, 1).unsqueeze(0); }
@@ -252,18 +264,18 @@ class attention_call {
 // How often a token sees another one, or itself, with no window.
 double visible_pairs(std::vector<shared_prompt> const& prompts) {
   double pairs = 0;
-  auto const causal = [](std::int64_t n) { return 0.5 * static_cast<double>(n) * static_cast<double>(n + 1); };
-  for (shared_prompt const& group : prompts) {
-    pairs += causal(group.prompt);
-    for (std::int64_t const own : group.completions) pairs += static_cast<double>(group.prompt) * static_cast<double>(own) + causal(own);
-  }
+  for (shared_prompt const& group : prompts)
+    each_run(group, [&](attention_run const& run) {
+      auto const own = static_cast<double>(run.own.size);
+      pairs += own * static_cast<double>(run.prefix.size + run.prompt.size) + 0.5 * own * (own + 1);
+    });
   return pairs;
 }
 
 std::int64_t longest(std::vector<shared_prompt> const& prompts) {
   std::int64_t tokens = 0;
   for (shared_prompt const& group : prompts)
-    for (std::int64_t const own : group.completions) tokens = std::max(tokens, group.prompt + own);
+    each_run(group, [&](attention_run const& run) { tokens = std::max(tokens, run.prefix.size + run.prompt.size + run.own.size); });
   return tokens;
 }
 
@@ -279,23 +291,12 @@ at::Tensor shared_prompt_attention::forward(at::Tensor const& q, at::Tensor cons
   log_sums_.clear();
   if (goes_fast(q)) return fused::attention(*prompts_, settings_.scale, q, k, v, log_sums_.emplace_back());
   at::Tensor output = at::empty_like(q);
-  auto call = [&](span_of_tokens queries, at::Tensor const& keys, at::Tensor const& values) {
-    attended const result = attention_call(settings_, by_head(queries.of(q)), by_head(keys), by_head(values)).forward();
-    queries.of(output).copy_(by_token(result.output));
-    log_sums_.push_back(result.log_sum);
-  };
-  for (shared_prompt const& group : *prompts_) {
-    span_of_tokens const prompt{group.begin, group.prompt};
-    span_of_tokens const first{group.begin, group.prompt + group.completions.front()};
-    call(first, first.of(k), first.of(v));
-    std::int64_t begin = first.begin + first.size;
-    for (std::size_t i = 1; i < group.completions.size(); ++i) {
-      span_of_tokens const own{begin, group.completions[i]};
-      begin += own.size;
-      if (own.size == 0) continue;
-      call(own, at::cat({prompt.of(k), own.of(k)}), at::cat({prompt.of(v), own.of(v)}));
-    }
-  }
+  for (shared_prompt const& group : *prompts_)
+    each_run(group, [&](attention_run const& run) {
+      attended const result = attention_call(settings_, by_head(of(run.own, q)), by_head(seen(run, k)), by_head(seen(run, v))).forward();
+      of(run.own, output).copy_(by_token(result.output));
+      log_sums_.push_back(result.log_sum);
+    });
   return output;
 }
 
@@ -309,33 +310,16 @@ shared_prompt_attention::gradients shared_prompt_attention::backward(at::Tensor 
     fused::attention_backward(*prompts_, settings_.scale, g, q, k, v, output, log_sums_.front(), total.q, total.k, total.v);
     return total;
   }
-  total = {at::empty_like(q), at::empty_like(k), at::empty_like(v)};
+  total = {at::empty_like(q), at::zeros_like(k), at::zeros_like(v)};
   std::size_t next = 0;
-  auto call = [&](span_of_tokens queries, at::Tensor const& keys, at::Tensor const& values) {
-    attention_call const made(settings_, by_head(queries.of(q)), by_head(keys), by_head(values));
-    gradients part = made.backward(by_head(queries.of(g)), {by_head(queries.of(output)), log_sums_[next++]});
-    queries.of(total.q).copy_(by_token(part.q));
-    return part;
-  };
-  for (shared_prompt const& group : *prompts_) {
-    span_of_tokens const prompt{group.begin, group.prompt};
-    span_of_tokens const first{group.begin, group.prompt + group.completions.front()};
-    gradients const run_on = call(first, first.of(k), first.of(v));
-    first.of(total.k).copy_(by_token(run_on.k));
-    first.of(total.v).copy_(by_token(run_on.v));
-    std::int64_t begin = first.begin + first.size;
-    for (std::size_t i = 1; i < group.completions.size(); ++i) {
-      span_of_tokens const own{begin, group.completions[i]};
-      begin += own.size;
-      if (own.size == 0) continue;
-      gradients const part = call(own, at::cat({prompt.of(k), own.of(k)}), at::cat({prompt.of(v), own.of(v)}));
-      at::Tensor const dk = by_token(part.k), dv = by_token(part.v);
-      prompt.of(total.k).add_(dk.narrow(0, 0, prompt.size));
-      prompt.of(total.v).add_(dv.narrow(0, 0, prompt.size));
-      own.of(total.k).copy_(dk.narrow(0, prompt.size, own.size));
-      own.of(total.v).copy_(dv.narrow(0, prompt.size, own.size));
-    }
-  }
+  for (shared_prompt const& group : *prompts_)
+    each_run(group, [&](attention_run const& run) {
+      attention_call const made(settings_, by_head(of(run.own, q)), by_head(seen(run, k)), by_head(seen(run, v)));
+      gradients const part = made.backward(by_head(of(run.own, g)), {by_head(of(run.own, output)), log_sums_[next++]});
+      of(run.own, total.q).copy_(by_token(part.q));
+      add_seen(run, by_token(part.k), total.k);
+      add_seen(run, by_token(part.v), total.v);
+    });
   return total;
 }
 

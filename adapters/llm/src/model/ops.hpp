@@ -89,7 +89,7 @@ struct attention_settings {
 };
 
 /// Causal attention over the segments of a ragged batch: the first completion of a prompt runs on with it, every further
-/// one attends to prompt and itself.   q: [T, heads, d], k and v: [T, kv_heads, d]
+/// one attends to prompt and itself, all of them to a prefix that stands in an earlier prompt.   q: [T, heads, d], k and v: [T, kv_heads, d]
 class shared_prompt_attention {
  public:
   shared_prompt_attention() = default;

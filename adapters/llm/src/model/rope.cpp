@@ -39,7 +39,7 @@ at::Tensor yarn(rope_settings const& rope, std::int64_t d, at::Tensor const& fre
 
 std::int64_t longest(shared_prompt const& group) {
   auto const most = std::max_element(group.completions.begin(), group.completions.end());
-  return group.prompt + (most == group.completions.end() ? 0 : *most);
+  return group.prefix.size + group.prompt + (most == group.completions.end() ? 0 : *most);
 }
 
 }  // namespace
@@ -60,9 +60,11 @@ at::Tensor inverse_frequencies(rope_settings const& rope, std::int64_t head_dim,
   return frequency;
 }
 
+bool rotates_by_length(rope_settings const& rope) { return rope.type == "dynamic" || rope.type == "longrope"; }
+
 at::Tensor frequencies_of(rope_settings const& rope, std::int64_t head_dim, std::vector<shared_prompt> const& prompts) {
   at::Tensor const usual = inverse_frequencies(rope, head_dim);
-  bool const by_length = rope.type == "dynamic" || rope.type == "longrope";
+  bool const by_length = rotates_by_length(rope);
   auto const beyond = [&](shared_prompt const& group) { return by_length && longest(group) > rope.original_length; };
   if (std::none_of(prompts.begin(), prompts.end(), beyond)) return usual;
   std::vector<at::Tensor> all;

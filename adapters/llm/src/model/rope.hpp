@@ -17,6 +17,9 @@ namespace kedge::llm::ops {
 /// returns [share · head_dim / 2], fp32
 at::Tensor inverse_frequencies(rope_settings const& rope, std::int64_t head_dim, std::int64_t length = 0);
 
+/// Whether a token's rotation depends on how long its sequence is.
+[[nodiscard]] bool rotates_by_length(rope_settings const& rope);
+
 /// The frequencies of every token of a batch, [d/2] where all have the same, else [T, d/2]. What depends on a sequence's length
 /// goes by the longest that shares the prompt, so that neither packing nor order changes a number.
 at::Tensor frequencies_of(rope_settings const& rope, std::int64_t head_dim, std::vector<shared_prompt> const& prompts);

@@ -163,9 +163,10 @@ step_report ppo_problem::step(pack const& weights, std::vector<rollout> const& r
   double tokens = 0;
   for (std::size_t const i : which) tokens += static_cast<double>(rollouts[i].tokens.size());
   double const share = 1 / tokens, beta = settings_.kl_in == "loss" ? controller.beta : 0;
+  bool const share_prefixes = actor.shares_prefixes() && (!models_.critic || models_.critic->shares_prefixes());
   step_report part;
   double ratio_squares = 0;
-  for (rollout_batch const& micro : pack_rollouts(prompts_, rollouts, which, settings_.compute.micro_batch_tokens)) {
+  for (rollout_batch const& micro : pack_rollouts(prompts_, rollouts, which, settings_.compute.micro_batch_tokens, share_prefixes)) {
     causal_lm::row_result now = actor.forward_rows(actor_weights, micro.batch, settings_.log_entropy);
     std::optional<causal_lm::row_result> judged;
     if (models_.critic) judged.emplace(models_.critic->forward_rows(critic_weights, micro.batch));

@@ -16,14 +16,14 @@ pair_log_probs split_pairs(std::vector<double> const& logp) {
   return pairs;
 }
 
-ragged_batch packed_pairs(std::span<preference_pair const> pairs, std::span<std::size_t const> which, read_at where) {
+ragged_batch packed_pairs(causal_lm const& model, std::span<preference_pair const> pairs, std::span<std::size_t const> which, read_at where) {
   timed const scope(phase::data);
-  return pack_pairs(pairs, which, where);
+  return pack_pairs(pairs, which, where, model.shares_prefixes());
 }
 
 pair_log_probs pair_scores(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
                            std::span<std::size_t const> which) {
-  return split_pairs(model.log_probs(weights, packed_pairs(pairs, which)));
+  return split_pairs(model.log_probs(weights, packed_pairs(model, pairs, which)));
 }
 
 loss_input::loss_input(pair_log_probs values, pair_log_probs const& reference, std::span<preference_pair const> pairs,
@@ -84,7 +84,7 @@ step_report preference_problem::train_step(pack const& weights, std::vector<pref
   report.examples = which.size();
   auto const share = 1 / static_cast<double>(which.size());
   for (auto const micro : micro_batches(pairs, which)) {
-    auto [logp, pullback] = model_.forward(weights, packed_pairs(pairs, micro));
+    auto [logp, pullback] = model_.forward(weights, packed_pairs(model_, pairs, micro));
     loss_input const input(split_pairs(logp), reference, pairs, micro);
     loss_and_cotangent const value = loss().evaluate(input.view(), which.size());
     std::vector<double> cotangent;

@@ -51,8 +51,8 @@ class preference_problem {
   std::size_t round_ = static_cast<std::size_t>(-1);
 };
 
-/// pack_pairs, timed as a step's data.
-[[nodiscard]] ragged_batch packed_pairs(std::span<preference_pair const> pairs, std::span<std::size_t const> which,
+/// The pairs `which` for a model, timed as a step's data.
+[[nodiscard]] ragged_batch packed_pairs(causal_lm const& model, std::span<preference_pair const> pairs, std::span<std::size_t const> which,
                                         read_at where = read_at::every_token);
 
 /// Log-probabilities of chosen and rejected of the pairs `which`, one forward pass, nothing kept.

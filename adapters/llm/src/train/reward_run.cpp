@@ -112,7 +112,7 @@ class reward_run {
     reward_figures figures{.center = settings_.center_rewards_coefficient};
     auto const n = static_cast<double>(which.size());
     for (auto const micro : cut_micro_batches(pairs_, which, settings_.compute.micro_batch_tokens)) {
-      ragged_batch const batch = packed_pairs(pairs_, micro, read_at::end);
+      ragged_batch const batch = packed_pairs(model_, pairs_, micro, read_at::end);
       auto [out, pullback] = model_.forward_rows(weights, batch);
       std::vector<double> cotangent;
       for (std::size_t i = 0; i < micro.size(); ++i) {
@@ -120,9 +120,9 @@ class reward_run {
         auto const [chosen, rejected] = figures.add(out.value[2 * i], out.value[2 * i + 1], pair.margin);
         cotangent.push_back(chosen / n);
         cotangent.push_back(rejected / n);
+        report.tokens += shared_tokens(pair);
         report.padded_like_tokens += shared_tokens(pair) + pair.prompt.size();
       }
-      report.tokens += batch.size();
       pullback({}, cotangent, gradient);
     }
     report.loss = figures.loss / n;
@@ -139,7 +139,7 @@ class reward_run {
     std::iota(all.begin(), all.end(), std::size_t{0});
     reward_figures figures{.center = settings_.center_rewards_coefficient};
     for (auto const micro : cut_micro_batches(held_out_, all, settings_.compute.micro_batch_tokens)) {
-      row_outputs const out = model_.rows(weights, pack_pairs(held_out_, micro, read_at::end));
+      row_outputs const out = model_.rows(weights, packed_pairs(model_, held_out_, micro, read_at::end));
       for (std::size_t i = 0; i < micro.size(); ++i) figures.add(out.value[2 * i], out.value[2 * i + 1], held_out_[micro[i]].margin);
     }
     auto const n = static_cast<double>(held_out_.size());

@@ -104,7 +104,7 @@ std::vector<std::size_t> rollout_source::take(std::size_t round, std::size_t cou
 }
 
 std::vector<rollout_batch> pack_rollouts(rollout_source const& prompts, std::span<rollout const> rollouts,
-                                         std::span<std::size_t const> which, std::size_t max_tokens) {
+                                         std::span<std::size_t const> which, std::size_t max_tokens, bool share_prefixes) {
   timed const scope(phase::data);
   std::vector<std::size_t> order(which.begin(), which.end());
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return rollouts[a].prompt < rollouts[b].prompt; });
@@ -113,7 +113,7 @@ std::vector<rollout_batch> pack_rollouts(rollout_source const& prompts, std::spa
     std::size_t const prompt = rollouts[order[i]].prompt;
     std::vector<std::int32_t> const& ids = prompts.ids(prompt);
     std::size_t const used = batches.empty() ? 0 : batches.back().batch.size();
-    if (batches.empty() || used + ids.size() + rollouts[order[i]].tokens.size() > max_tokens) batches.emplace_back();
+    if (batches.empty() || used + ids.size() + rollouts[order[i]].tokens.size() > max_tokens) batches.emplace_back().batch.shares_prefixes = share_prefixes;
     rollout_batch& into = batches.back();
     std::size_t tokens = into.batch.size() + ids.size();
     std::vector<std::span<std::int32_t const>> completions;
@@ -142,7 +142,7 @@ row_outputs rollout_rows(causal_lm const& model, pack const& weights, rollout_so
   row_outputs out;
   if (model.config().lm_head) out.logp.resize(offsets.back());
   if (model.config().scalar_head) out.value.resize(offsets.back());
-  for (rollout_batch const& part : pack_rollouts(prompts, rollouts, all, max_tokens)) {
+  for (rollout_batch const& part : pack_rollouts(prompts, rollouts, all, max_tokens, model.shares_prefixes())) {
     row_outputs const rows = model.rows(weights, part.batch);
     std::size_t row = 0;
     for (std::size_t const i : part.which)

@@ -102,7 +102,7 @@ struct rollout_batch {
 
 /// Cuts rollouts into batches of at most `max_tokens` tokens, those of a prompt side by side.
 [[nodiscard]] std::vector<rollout_batch> pack_rollouts(rollout_source const& prompts, std::span<rollout const> rollouts,
-                                                       std::span<std::size_t const> which, std::size_t max_tokens);
+                                                       std::span<std::size_t const> which, std::size_t max_tokens, bool share_prefixes);
 
 /// Where each rollout's tokens begin in a run of numbers, one a token; the last entry is their total.
 [[nodiscard]] std::vector<std::size_t> token_offsets(std::span<rollout const> rollouts);

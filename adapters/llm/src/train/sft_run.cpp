@@ -22,9 +22,10 @@ std::size_t learned_tokens(demonstration_ids const& example) {
   return example.tokens.size() - std::max<std::size_t>(example.learned_from, 1);
 }
 
-ragged_batch pack_demonstrations(std::span<demonstration_ids const> examples, std::span<std::size_t const> which) {
+ragged_batch pack_demonstrations(causal_lm const& model, std::span<demonstration_ids const> examples, std::span<std::size_t const> which) {
   timed const scope(phase::data);
   ragged_batch batch;
+  batch.shares_prefixes = model.shares_prefixes();
   for (std::size_t const i : which) {
     std::span const tokens(examples[i].tokens);
     std::array const completion{tokens.subspan(examples[i].learned_from)};
@@ -44,14 +45,16 @@ step_report train_step(causal_lm const& model, std::size_t micro_batch_tokens, p
   step_report report;
   report.examples = which.size();
   std::size_t learned = 0;
-  for (std::size_t const i : which) learned += learned_tokens(examples[i]);
+  for (std::size_t const i : which) {
+    learned += learned_tokens(examples[i]);
+    report.tokens += examples[i].tokens.size();
+  }
   double const share = 1 / static_cast<double>(std::max<std::size_t>(learned, 1));
   for (auto const micro : micro_batches(examples, which, micro_batch_tokens)) {
-    ragged_batch const batch = pack_demonstrations(examples, micro);
+    ragged_batch const batch = pack_demonstrations(model, examples, micro);
     auto [out, pullback] = model.forward_rows(weights, batch, /*entropies=*/true);
     report.loss -= share * sum(out.logp);
     report.add("entropy", sum(out.entropy), share);
-    report.tokens += batch.size();
     pullback(std::vector<double>(out.logp.size(), -share), {}, gradient);
   }
   report.padded_like_tokens = report.tokens;
@@ -64,7 +67,7 @@ json evaluate(causal_lm const& model, std::size_t micro_batch_tokens, pack const
   double logp = 0;
   std::size_t learned = 0;
   for (auto const micro : micro_batches(examples, all, micro_batch_tokens)) {
-    row_outputs const out = model.rows(weights, pack_demonstrations(examples, micro));
+    row_outputs const out = model.rows(weights, pack_demonstrations(model, examples, micro));
     logp += sum(out.logp);
     learned += out.logp.size();
   }

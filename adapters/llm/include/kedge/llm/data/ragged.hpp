@@ -10,13 +10,36 @@
 
 namespace kedge::llm {
 
+/// Tokens of a batch that stand in a row.
+struct token_range {
+  std::int64_t begin = 0, size = 0;
+};
+
 /// One prompt and the completions that share it, in one run of tokens: prompt | completion 0 | completion 1 | …
 /// Every completion attends to the prompt and to itself, never to another completion; its positions go on from the prompt's.
 struct shared_prompt {
   std::int64_t begin = 0;                 ///< index of the prompt's first token in the batch
   std::int64_t prompt = 0;                ///< tokens
   std::vector<std::int64_t> completions;  ///< tokens of each
+  token_range prefix = {};                ///< what the prompt begins with and an earlier one too: it stands there alone, and all tokens here see it
 };
+
+/// Queries of attention in a row: they see all of prefix and prompt, and of their own range what stands before them.
+struct attention_run {
+  token_range prefix, prompt, own;
+};
+
+/// f(attention_run) for each: the first completion runs on with its prompt, every further one stands alone.
+template <class F>
+void each_run(shared_prompt const& group, F&& f) {
+  token_range const prompt{group.begin, group.prompt};
+  std::int64_t begin = group.begin;
+  for (std::size_t i = 0; i < group.completions.size(); ++i) {
+    std::int64_t const size = group.completions[i] + (i == 0 ? prompt.size : 0);
+    if (size > 0) f(attention_run{group.prefix, i == 0 ? token_range{begin, 0} : prompt, {begin, size}});
+    begin += size;
+  }
+}
 
 /// A batch without padding: one vector of tokens, and where things lie in it.
 /// A sequence is one completion; sequences count through the batch in order. A pair is two: chosen 2i, rejected 2i + 1.
@@ -27,6 +50,7 @@ struct ragged_batch {
   std::vector<std::int64_t> targets;            ///< [R] … that token (of no meaning where ends are read) …
   std::vector<std::int64_t> sequence;           ///< [R] … and the sequence it belongs to
   std::size_t sequences = 0;
+  bool shares_prefixes = false;                 ///< prompts appended from now on refer to the first one for what they begin with as it does
 
   [[nodiscard]] std::size_t size() const { return tokens.size(); }
 };
@@ -37,15 +61,16 @@ enum class read_at {
   end,          ///< at its last token: where a reward model looks
 };
 
-/// Appends a prompt and its completions.
+/// Appends a prompt and its completions. Where the batch shares prefixes, the system message of a template for example takes its
+/// tokens once a batch: hidden states of a token depend on what stands before it alone, so nothing else changes.
 void append(ragged_batch& batch, std::span<std::int32_t const> prompt,
             std::span<std::span<std::int32_t const> const> completions, read_at where = read_at::every_token);
 
 /// The pairs `which` of `pairs`, in that order.
 [[nodiscard]] ragged_batch pack_pairs(std::span<preference_pair const> pairs, std::span<std::size_t const> which,
-                                      read_at where = read_at::every_token);
+                                      read_at where = read_at::every_token, bool share_prefixes = false);
 
-/// Tokens that a pair takes in a batch: prompt once, chosen, rejected.
+/// Tokens that a pair takes in a batch at most: prompt once, chosen, rejected.
 [[nodiscard]] std::size_t shared_tokens(preference_pair const& pair);
 
 /// Cuts a run of examples, in order, into micro-batches of at most `max_tokens` tokens and at least one example.

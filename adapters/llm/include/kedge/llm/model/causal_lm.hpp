@@ -82,6 +82,8 @@ class causal_lm {
   causal_lm(transformer_config config, compute_settings settings, lora_settings const& lora, pack const& base);
 
   [[nodiscard]] transformer_config const& config() const { return config_; }
+  /// Whether prompts of a batch may share what they begin with: not where the rotation of a token depends on what follows it.
+  [[nodiscard]] bool shares_prefixes() const;
   [[nodiscard]] compute_settings const& settings() const { return settings_; }
   /// What is trained, in the order of a pack: parameters_of, or the adapter's factors.
   [[nodiscard]] std::vector<parameter> parameters() const;
