@@ -21,9 +21,7 @@ struct run {
   stretch prefix, prompt, own;
 };
 
-// Scores of this many queries are held at a time.
-constexpr std::size_t block = 64;
-
+// Queries of a run that are computed together, and what they see.
 struct query_block {
   std::size_t first;      // token
   std::size_t rows;
@@ -31,44 +29,68 @@ struct query_block {
   std::size_t keys, stride;
 };
 
+// At most 64 queries, and fewer where their scores for all heads that share keys would leave the second-level cache.
 template <class F>
-void each_block(run const& r, F const& f) {
+void each_block(run const& r, std::size_t share, F const& f) {
+  constexpr std::size_t most = 64, scores = 128 * 1024;
+  std::size_t const all = r.prefix.size + r.prompt.size + r.own.size, fitting = scores / (share * all) / 8 * 8, block = std::clamp(fitting, std::size_t{16}, most);
   for (std::size_t q = 0; q < r.own.size; q += block) {
     std::size_t const rows = std::min(block, r.own.size - q), own_keys = q + rows, keys = r.prefix.size + r.prompt.size + own_keys;
     f(query_block{r.own.begin + q, rows, own_keys, keys, (keys + 15) / 16 * 16});
   }
 }
 
-float* scratch(std::size_t which, std::size_t n) {
-  thread_local std::vector<float> own[2];
+enum place : std::size_t { of_queries, of_gradients, of_scores, of_score_gradients, of_results, places };
+
+float* scratch(place which, std::size_t n) {
+  thread_local std::vector<float> own[places];
   if (own[which].size() < n) own[which].resize(n);
   return own[which].data();
 }
 
-// The products of attention for one query head: rows of q, k and v are slices of wider rows.
-class head_products {
+// The query heads that share a key-value head, one below the other: [share · rows, d]. Their products with keys are one.
+class stacked_heads {
  public:
-  head_products(product_kernel product, std::size_t q_row, std::size_t kv_row, std::size_t d)
-      : product_(product), q_row_(q_row), kv_row_(kv_row), d_(d) {}
+  stacked_heads(prompt_attention const& all, std::size_t kv_head)
+      : product_(all.product), share_(all.heads / all.kv_heads), first_(kv_head * share_ * all.d), q_row_(all.heads * all.d), kv_row_(all.kv_heads * all.d), d_(all.d) {}
 
-  // scores = x yᵀ over all keys a block sees: x rows of queries, y rows of keys or values
+  [[nodiscard]] std::size_t share() const { return share_; }
+
+  [[nodiscard]] float const* gather(query_block const& b, float const* from, place to) const {
+    float* const rows = scratch(to, share_ * b.rows * d_);
+    each_row(b, [&](std::size_t at, std::size_t row) { std::copy_n(from + at, d_, rows + row * d_); });
+    return rows;
+  }
+  void scatter(query_block const& b, float const* rows, float* to) const {
+    each_row(b, [&](std::size_t at, std::size_t row) { std::copy_n(rows + row * d_, d_, to + at); });
+  }
+  // f(where a row's numbers begin in [T, heads, d], row)
+  template <class F>
+  void each_row(query_block const& b, F const& f) const {
+    for (std::size_t h = 0; h < share_; ++h)
+      for (std::size_t i = 0; i < b.rows; ++i) f((b.first + i) * q_row_ + first_ + h * d_, h * b.rows + i);
+  }
+
+  // scores = x yᵀ over all keys a block sees: x stacked rows, y rows of keys or values
   void scores(run const& r, query_block const& b, float const* x, float const* y, float* to) const {
     each_part(r, b, [&](stretch keys, std::size_t before) {
-      product_({{x + b.first * q_row_, q_row_, 1, false}, {y + keys.begin * kv_row_, 1, kv_row_, false}, to + before, b.stride, b.rows, keys.size, d_, false});
+      product_({{x, d_, 1, false}, {y + keys.begin * kv_row_, 1, kv_row_, false}, to + before, b.stride, share_ * b.rows, keys.size, d_, false});
     });
   }
-  // out = p y: one row of y a key
-  void weigh(run const& r, query_block const& b, float const* p, float const* y, float* out) const {
+  // p y, stacked: one row of y a key
+  [[nodiscard]] float const* weigh(run const& r, query_block const& b, float const* p, float const* y) const {
+    float* const out = scratch(of_results, share_ * b.rows * d_);
     each_part(r, b, [&](stretch keys, std::size_t before) {
-      product_({{p + before, b.stride, 1, false}, {y + keys.begin * kv_row_, kv_row_, 1, false}, out + b.first * q_row_, q_row_, b.rows, d_, keys.size, before > 0});
+      product_({{p + before, b.stride, 1, false}, {y + keys.begin * kv_row_, kv_row_, 1, false}, out, d_, share_ * b.rows, d_, keys.size, before > 0});
     });
+    return out;
   }
   // out += pᵀ x: a row of out a key; those of the prefix, which other prompts have too, are counted from 0 in a place of their own
   void spread(run const& r, query_block const& b, float const* p, float const* x, float* out, float* of_prefix) const {
     each_part(r, b, [&](stretch keys, std::size_t before) {
       bool const prefix = before < r.prefix.size;
-      product_({{p + before, 1, b.stride, false}, {x + b.first * q_row_, q_row_, 1, false}, prefix ? of_prefix : out + keys.begin * kv_row_, kv_row_, keys.size,
-                d_, b.rows, true});
+      product_({{p + before, 1, b.stride, false}, {x, d_, 1, false}, prefix ? of_prefix : out + keys.begin * kv_row_, kv_row_, keys.size, d_,
+                share_ * b.rows, true});
     });
   }
 
@@ -84,48 +106,49 @@ class head_products {
   }
 
   product_kernel product_;
-  std::size_t q_row_, kv_row_, d_;
+  std::size_t share_, first_, q_row_, kv_row_, d_;
 };
 
 }  // namespace
 
 void prompt_attention::forward(shared_prompt const& group, std::size_t kv_head, float* out, float* log_sums) const {
-  head_products const products(product, heads * d, kv_heads * d, d);
-  std::size_t const share = heads / kv_heads;
-  for (std::size_t h = kv_head * share; h < (kv_head + 1) * share; ++h)
-    each_run(group, [&](attention_run const& tokens_of) {
-      run const r(tokens_of);
-      each_block(r, [&](query_block const& b) {
-        float* const p = scratch(0, b.rows * b.stride);
-        products.scores(r, b, q + h * d, k + kv_head * d, p);
-        step.causal_softmax(p, b.rows, b.stride, b.keys, b.keys - b.rows + 1, scale, log_sums + h * tokens + b.first);
-        products.weigh(r, b, p, v + kv_head * d, out + h * d);
-      });
+  stacked_heads const stack(*this, kv_head);
+  each_run(group, [&](attention_run const& tokens_of) {
+    run const r(tokens_of);
+    each_block(r, stack.share(), [&](query_block const& b) {
+      float* const p = scratch(of_scores, stack.share() * b.rows * b.stride);
+      stack.scores(r, b, stack.gather(b, q, of_queries), k + kv_head * d, p);
+      for (std::size_t h = 0; h < stack.share(); ++h)
+        step.causal_softmax(p + h * b.rows * b.stride, b.rows, b.stride, b.keys, b.keys - b.rows + 1, scale,
+                            log_sums + (kv_head * stack.share() + h) * tokens + b.first);
+      stack.scatter(b, stack.weigh(r, b, p, v + kv_head * d), out);
     });
+  });
 }
 
 void prompt_attention::backward(shared_prompt const& group, std::size_t kv_head, float const* g, float const* out, float const* log_sums,
                                 float* gq, float* gk, float* gv, float* gk_prefix, float* gv_prefix) const {
-  head_products const products(product, heads * d, kv_heads * d, d);
-  std::size_t const share = heads / kv_heads;
-  for (std::size_t h = kv_head * share; h < (kv_head + 1) * share; ++h)
-    each_run(group, [&](attention_run const& tokens_of) {
-      run const r(tokens_of);
-      each_block(r, [&](query_block const& b) {
-        float *const p = scratch(0, b.rows * b.stride), *const gp = scratch(1, b.rows * b.stride);
-        products.scores(r, b, q + h * d, k + kv_head * d, p);
-        products.scores(r, b, g + h * d, v + kv_head * d, gp);
-        float inner[block];
-        for (std::size_t i = 0; i < b.rows; ++i) {
-          std::size_t const at = (b.first + i) * heads * d + h * d;
-          inner[i] = step.dot(g + at, out + at, d);
-        }
-        step.causal_softmax_backward(p, gp, b.rows, b.stride, b.keys, b.keys - b.rows + 1, scale, log_sums + h * tokens + b.first, inner);
-        products.weigh(r, b, gp, k + kv_head * d, gq + h * d);
-        products.spread(r, b, gp, q + h * d, gk + kv_head * d, gk_prefix + kv_head * d);
-        products.spread(r, b, p, g + h * d, gv + kv_head * d, gv_prefix + kv_head * d);
-      });
+  stacked_heads const stack(*this, kv_head);
+  each_run(group, [&](attention_run const& tokens_of) {
+    run const r(tokens_of);
+    each_block(r, stack.share(), [&](query_block const& b) {
+      std::size_t const rows = stack.share() * b.rows;
+      float *const p = scratch(of_scores, rows * b.stride), *const gp = scratch(of_score_gradients, rows * b.stride);
+      float const *const queries = stack.gather(b, q, of_queries), *const gradients = stack.gather(b, g, of_gradients);
+      stack.scores(r, b, queries, k + kv_head * d, p);
+      stack.scores(r, b, gradients, v + kv_head * d, gp);
+      float* const inner = scratch(of_results, rows);
+      stack.each_row(b, [&](std::size_t at, std::size_t row) { inner[row] = step.dot(g + at, out + at, d); });
+      for (std::size_t h = 0; h < stack.share(); ++h) {
+        std::size_t const first = h * b.rows;
+        step.causal_softmax_backward(p + first * b.stride, gp + first * b.stride, b.rows, b.stride, b.keys, b.keys - b.rows + 1, scale,
+                                     log_sums + (kv_head * stack.share() + h) * tokens + b.first, inner + first);
+      }
+      stack.scatter(b, stack.weigh(r, b, gp, k + kv_head * d), gq);
+      stack.spread(r, b, gp, queries, gk + kv_head * d, gk_prefix + kv_head * d);
+      stack.spread(r, b, p, gradients, gv + kv_head * d, gv_prefix + kv_head * d);
     });
+  });
 }
 
 }  // namespace kedge::llm

@@ -10,7 +10,6 @@
 namespace kedge::llm {
 namespace {
 
-constexpr std::size_t vectors = tile_columns / lanes;
 // What lies in the second-level cache while it is read again and again: rows × depth of A, and a panel of B.
 constexpr std::size_t most_rows = 512, most_depth = 768;
 
@@ -26,29 +25,39 @@ __m512 load(Element const* at, __mmask16 some) {
   }
 }
 
-// Rows × 48 outputs. a: element (r, k) at r · row + k · step; b: a panel [depth][48].
-template <std::size_t Rows>
+// Columns of the last panel that are outputs.
+template <std::size_t Vectors>
+struct panel_mask {
+  explicit panel_mask(std::size_t columns) {
+    for (std::size_t v = 0; v < Vectors; ++v) some[v] = columns > v * lanes ? first_lanes(columns - v * lanes) : __mmask16{0};
+  }
+  __mmask16 some[Vectors];
+};
+
+// Rows × Vectors · 16 outputs. a: element (r, k) at r · row + k · step; b: a panel [depth][Vectors · 16].
+template <std::size_t Vectors, std::size_t Rows>
 void tile(float const* a, std::size_t row, std::size_t step, float const* b, std::size_t depth, float* c, std::size_t c_row,
-          __mmask16 const (&some)[vectors], bool add) {
-  __m512 sum[Rows][vectors];
+          panel_mask<Vectors> const& mask, bool add) {
+  __m512 sum[Rows][Vectors];
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < Rows; ++r)
 #pragma GCC unroll 3
-    for (std::size_t v = 0; v < vectors; ++v) sum[r][v] = _mm512_setzero_ps();
+    for (std::size_t v = 0; v < Vectors; ++v) sum[r][v] = _mm512_setzero_ps();
   for (std::size_t r = 0; r < Rows; ++r)  // what the sums will be written to comes from memory in the meantime
-    for (std::size_t v = 0; v < vectors; ++v) __builtin_prefetch(c + r * c_row + v * lanes, 1);
+    for (std::size_t v = 0; v < Vectors; ++v) __builtin_prefetch(c + r * c_row + v * lanes, 1);
   constexpr std::size_t bases = (Rows + 2) / 3;  // rows are reached from every third one, which leaves registers for addresses
   float const* base[bases];
   for (std::size_t i = 0; i < bases; ++i) base[i] = a + 3 * i * row;
   for (std::size_t k = 0; k < depth; ++k) {
-    __m512 const b0 = _mm512_loadu_ps(b), b1 = _mm512_loadu_ps(b + lanes), b2 = _mm512_loadu_ps(b + 2 * lanes);
-    b += tile_columns;
+    __m512 y[Vectors];
+#pragma GCC unroll 3
+    for (std::size_t v = 0; v < Vectors; ++v) y[v] = _mm512_loadu_ps(b + v * lanes);
+    b += Vectors * lanes;
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < Rows; ++r) {
       __m512 const x = _mm512_set1_ps(base[r / 3][(r % 3) * row]);
-      sum[r][0] = _mm512_fmadd_ps(x, b0, sum[r][0]);
-      sum[r][1] = _mm512_fmadd_ps(x, b1, sum[r][1]);
-      sum[r][2] = _mm512_fmadd_ps(x, b2, sum[r][2]);
+#pragma GCC unroll 3
+      for (std::size_t v = 0; v < Vectors; ++v) sum[r][v] = _mm512_fmadd_ps(x, y[v], sum[r][v]);
     }
 #pragma GCC unroll 3
     for (std::size_t i = 0; i < bases; ++i) base[i] += step;
@@ -56,25 +65,19 @@ void tile(float const* a, std::size_t row, std::size_t step, float const* b, std
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < Rows; ++r)
 #pragma GCC unroll 3
-    for (std::size_t v = 0; v < vectors; ++v) {
+    for (std::size_t v = 0; v < Vectors; ++v) {
+      __mmask16 const some = mask.some[v];
       float* const to = c + r * c_row + v * lanes;
-      _mm512_mask_storeu_ps(to, some[v], add ? _mm512_add_ps(_mm512_maskz_loadu_ps(some[v], to), sum[r][v]) : sum[r][v]);
+      _mm512_mask_storeu_ps(to, some, add ? _mm512_add_ps(_mm512_maskz_loadu_ps(some, to), sum[r][v]) : sum[r][v]);
     }
 }
 
-template <std::size_t Rows>
+template <std::size_t Vectors, std::size_t Rows>
 void tile_up_to(std::size_t rows, float const* a, std::size_t row, std::size_t step, float const* b, std::size_t depth, float* c,
-                std::size_t c_row, __mmask16 const (&some)[vectors], bool add) {
-  if (rows == Rows) return tile<Rows>(a, row, step, b, depth, c, c_row, some, add);
-  if constexpr (Rows > 1) tile_up_to<Rows - 1>(rows, a, row, step, b, depth, c, c_row, some, add);
+                std::size_t c_row, panel_mask<Vectors> const& mask, bool add) {
+  if (rows == Rows) return tile<Vectors, Rows>(a, row, step, b, depth, c, c_row, mask, add);
+  if constexpr (Rows > 1) tile_up_to<Vectors, Rows - 1>(rows, a, row, step, b, depth, c, c_row, mask, add);
 }
-
-struct panel_mask {
-  explicit panel_mask(std::size_t columns) {
-    for (std::size_t v = 0; v < vectors; ++v) some[v] = columns > v * lanes ? first_lanes(columns - v * lanes) : __mmask16{0};
-  }
-  __mmask16 some[vectors];
-};
 
 // 16 rows of 16 numbers become columns.
 void transpose(__m512 (&x)[lanes]) {
@@ -120,18 +123,18 @@ void pack_across(Element const* from, std::size_t line_stride, std::size_t lines
   }
 }
 
-// `columns` of `depth` rows of B, as fp32 [depth][48], zeros behind the last column.
-template <class Element>
+// `columns` of `depth` rows of B, as fp32 [depth][Vectors · 16], zeros behind the last column.
+template <std::size_t Vectors, class Element>
 void pack_panel(Element const* from, std::size_t row, std::size_t column, std::size_t depth, std::size_t columns, float* to) {
   if (column != 1) {
-    for (std::size_t j = 0; j < tile_columns; j += lanes)
-      pack_across(from + j * column, column, columns > j ? smaller(lanes, columns - j) : 0, depth, to + j, tile_columns);
+    for (std::size_t j = 0; j < Vectors * lanes; j += lanes)
+      pack_across(from + j * column, column, columns > j ? smaller(lanes, columns - j) : 0, depth, to + j, Vectors * lanes);
     return;
   }
-  panel_mask const mask(columns);
+  panel_mask<Vectors> const mask(columns);
   for (std::size_t k = 0; k < depth; ++k)
 #pragma GCC unroll 3
-    for (std::size_t v = 0; v < vectors; ++v) _mm512_storeu_ps(to + k * tile_columns + v * lanes, load(from + k * row + v * lanes, mask.some[v]));
+    for (std::size_t v = 0; v < Vectors; ++v) _mm512_storeu_ps(to + (k * Vectors + v) * lanes, load(from + k * row + v * lanes, mask.some[v]));
 }
 
 // Rows of A as fp32: [rows][depth] where a row's numbers lie together, else strips [rows / 8][depth][8].
@@ -167,8 +170,9 @@ Element const* element(matrix_view const& x, std::size_t i, std::size_t j) {
   return static_cast<Element const*>(x.data) + i * x.row + j * x.column;
 }
 
-template <class A, class B>
-void multiply(matrix_product const& p) {
+template <std::size_t Vectors, class A, class B>
+void multiply_by_panels(matrix_product const& p) {
+  constexpr std::size_t width = Vectors * lanes;
   std::size_t const depths = (p.k + most_depth - 1) / most_depth, blocks = (p.m + most_rows - 1) / most_rows;
   std::size_t const block = ((p.m + blocks - 1) / blocks + tile_rows - 1) / tile_rows * tile_rows;
   float* const rows_at = scratch();
@@ -182,16 +186,23 @@ void multiply(matrix_product const& p) {
       float const* const a = pack_a ? rows_at : static_cast<float const*>(p.a.data) + m0 * p.a.row + k0;
       bool const strips = p.a.column != 1;
       std::size_t const a_row = strips ? 1 : pack_a ? depth : p.a.row, a_step = strips ? tile_rows : 1, next = strips ? depth * tile_rows : a_row * tile_rows;
-      for (std::size_t n0 = 0; n0 < p.n; n0 += tile_columns) {
-        std::size_t const columns = smaller(tile_columns, p.n - n0);
-        panel_mask const mask(columns);
-        pack_panel(element<B>(p.b, k0, n0), p.b.row, p.b.column, depth, columns, panel);
+      for (std::size_t n0 = 0; n0 < p.n; n0 += width) {
+        std::size_t const columns = smaller(width, p.n - n0);
+        panel_mask<Vectors> const mask(columns);
+        pack_panel<Vectors>(element<B>(p.b, k0, n0), p.b.row, p.b.column, depth, columns, panel);
         for (std::size_t r = 0; r < rows; r += tile_rows)
-          tile_up_to<tile_rows>(smaller(tile_rows, rows - r), a + r / tile_rows * next, a_row, a_step, panel, depth, p.c + (m0 + r) * p.c_row + n0,
-                                p.c_row, mask.some, p.add || d > 0);
+          tile_up_to<Vectors, tile_rows>(smaller(tile_rows, rows - r), a + r / tile_rows * next, a_row, a_step, panel, depth, p.c + (m0 + r) * p.c_row + n0,
+                                p.c_row, mask, p.add || d > 0);
       }
     }
   }
+}
+
+// Panels of 48 columns, or of 32 where these leave less of the last one empty, as with the 64 or 128 numbers of a head.
+template <class A, class B>
+void multiply(matrix_product const& p) {
+  auto const empty = [&](std::size_t width) { return (width - p.n % width) % width; };
+  empty(32) < empty(48) ? multiply_by_panels<2, A, B>(p) : multiply_by_panels<3, A, B>(p);
 }
 
 void multiply_any(matrix_product const& p) {
