@@ -52,17 +52,17 @@ void write_model(std::filesystem::path const& folder) {
 
 TEST_CASE("the largest Gemma models read from GGUF divide their scores as they were trained to", "[gguf]") {
   scratch_folder const folder;
-  auto const scalar = [&](std::string const& type, std::uint32_t layers, std::uint32_t hidden) {
+  auto const scalar = [&](std::string const& type, std::uint32_t layers, std::uint32_t hidden, std::uint32_t head) {
     gguf_builder build;
     build.key("general.architecture", type).key(type + ".embedding_length", hidden).key(type + ".block_count", layers);
     build.key(type + ".feed_forward_length", 8U).key(type + ".context_length", 8U).key(type + ".attention.layer_norm_rms_epsilon", 1e-6F);
-    build.key(type + ".attention.head_count", 32U).key(type + ".attention.key_length", 128U).key(type + ".vocab_size", 4U);
+    build.key(type + ".attention.head_count", 32U).key(type + ".attention.key_length", head).key(type + ".vocab_size", 4U);
     write_file(folder / "x.gguf", build.file());
-    return checkpoint::open(folder / "x.gguf").config.value("query_pre_attn_scalar", 256);
+    return checkpoint::open(folder / "x.gguf").config.at("query_pre_attn_scalar");
   };
-  CHECK(scalar("gemma2", 46, 4608) == 144);
-  CHECK(scalar("gemma3", 62, 5376) == 168);
-  CHECK(scalar("gemma2", 42, 3584) == 256);
+  CHECK(scalar("gemma2", 46, 4608, 128) == 144);
+  CHECK(scalar("gemma3", 62, 5376, 128) == 168);
+  CHECK(scalar("gemma2", 42, 3584, 256) == 256);
 }
 
 TEST_CASE("a GGUF model is what transformers makes of it bit for bit", "[checkpoint]") {
@@ -113,6 +113,15 @@ TEST_CASE("scaled rotary frequencies of a GGUF file are found again in config.js
   auto const both = checkpoint::open(golden + "gguf/gemma3.gguf").config.at("rope_parameters");
   for (auto const* kind : {"full_attention", "sliding_attention"})
     CHECK(nlohmann::json(both.at(kind)) == nlohmann::json(wanted.at(kind)));
+}
+
+TEST_CASE("a SentencePiece model that llama.cpp's converter read encodes as SentencePiece does", "[checkpoint]") {
+  auto const words = tokenizer::from_json(checkpoint::open(golden + "gguf/families/llama2.gguf").tokenizer);
+  for (auto const& line : read_json_file(golden + "gguf/families/texts.json")) {
+    std::string const text = line.at("text");
+    INFO(text);
+    CHECK(words.encode(text, false) == line.at("ids").get<std::vector<std::int32_t>>());
+  }
 }
 
 TEST_CASE("a GGUF vocabulary gives the ids and special tokens of transformers", "[checkpoint]") {
@@ -259,7 +268,8 @@ TEST_CASE("a GGUF file of something else than a model that kedge knows is refuse
   auto const whole = [&] { return llama().key("llama.attention.head_count", 2U).key("llama.vocab_size", 4U); };
   refuses(whole().key("split.count", 3U), "one of 3 parts");
   refuses(whole().tensor("rope_freqs.weight", {4}, 0, gguf_builder::number(2.0F) + std::string(12, '\0')),
-          "not Llama 3's and not supported");
+          "(tensor 'rope_freqs.weight') is not positive");
+  refuses(whole().tensor("rope_factors_long.weight", {8}, 0, eight), "'rope_factors_long.weight' is not known");
   refuses(whole().tensor("rope_freqs.weight", {256}, 16, eight + eight + eight), "stored as IQ2_XXS, which is not supported");
   refuses(whole().tensor("blk.0.attn_q.weight", {2, 3}, 0, eight), "does not divide into 2 heads");
   refuses(whole().tensor("blk.0.new_thing.weight", {8}, 0, eight), "'blk.0.new_thing.weight' is not known");

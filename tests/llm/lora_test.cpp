@@ -15,6 +15,8 @@
 #include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/model/weights.hpp>
 #include <kedge/llm/train/merging.hpp>
+#include <kedge/llm/train/reward.hpp>
+#include <kedge/llm/train/reward_model.hpp>
 #include <kedge/llm/train/scoring.hpp>
 #include <kedge/llm/train/settings.hpp>
 
@@ -140,6 +142,37 @@ TEST_CASE("an adapter that PEFT wrote has the loss and the gradients that PEFT c
   }
 }
 
+TEST_CASE("an adapter of a reward model that PEFT wrote has the reward and the gradients that PEFT computes", "[golden][lora]") {
+  fs::path const folder = golden / "lora" / "llama2_reward";
+  json const expected = read_json(folder / "golden.json");
+  adapter_files const files = read_adapter_config(folder);
+  CHECK(files.reward);
+  checkpoint const source = open_base(files);
+  transformer_config const config = read_config(source.config, folder.string());
+  REQUIRE(config.scalar_head);
+  pack const merged = load_merged(source, config, files), base(merged.begin(), merged.end() - 1);
+  auto const ids = expected.at("ids").get<std::vector<std::int32_t>>();
+  ragged_batch batch;
+  std::span<std::int32_t const> const none[] = {{}};
+  append(batch, ids, none, read_at::end);
+  CHECK_THAT(causal_lm(config, {}).rows(merged, batch).value.at(0), WithinAbs(expected.at("reward").get<double>(), 1e-5));
+  transformer_config body = config;
+  body.scalar_head = false;
+  causal_lm const model(config, {}, files.settings, load_parameters(source, body));
+  pack const adapter = read_adapter(files, model);
+  auto [out, pullback] = model.forward_rows(adapter, batch);
+  CHECK_THAT(out.value.at(0), WithinAbs(expected.at("reward").get<double>(), 1e-5));
+  pack gradient = plain::zeros_like(adapter);
+  pullback({}, std::vector<double>{1}, gradient);
+  std::vector<parameter> const names = model.parameters();
+  REQUIRE(names.size() == expected.at("gradients").size());
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    INFO(names[i].name);
+    double const norm = expected.at("gradients").at(names[i].name).at("norm");
+    CHECK_THAT(gradient[i].norm().item<double>(), WithinAbs(norm, 1e-4 * norm));
+  }
+}
+
 TEST_CASE("an adapter computes and generates what its merged weights do", "[lora]") {
   for (bool const rslora : {false, true}) {
     adapted const a = random_adapter({.rank = 3, .alpha = 5, .target_modules = {"all-linear"}, .rslora = rslora});
@@ -196,6 +229,25 @@ TEST_CASE("a fresh adapter changes no bit and the gradient of an adapter is the 
       CHECK((of_adapter[i] - a.adapter[i + 1].t().mm(g) * scale).abs().max().item<double>() < 1e-9);
       CHECK((of_adapter[i + 1] - g.mm(a.adapter[i].t()) * scale).abs().max().item<double>() < 1e-9);
     }
+}
+
+TEST_CASE("in bfloat16 an adapter has the log-probabilities and gradients of float32 to the precision of its numbers", "[lora]") {
+  adapted const a = random_adapter({.rank = 3, .alpha = 6, .target_modules = {"all-linear"}}, at::kFloat);
+  causal_lm const narrow(a.config, {.type = at::kBFloat16}, {.rank = 3, .alpha = 6, .target_modules = {"all-linear"}}, a.base);
+  ragged_batch const batch = some_pairs(a.config);
+  std::vector<double> const slopes(8, 0.25);
+  auto const gradient_of = [&](causal_lm const& model, std::vector<double>& logp) {
+    pack const weights = model.weights_for(a.adapter);
+    pack gradient = plain::zeros_like(a.adapter);
+    auto forward = model.forward(weights, batch);
+    logp = forward.logp;
+    forward.pullback(slopes, gradient);
+    return gradient;
+  };
+  std::vector<double> exact_logp, logp;
+  pack const exact = gradient_of(a.model, exact_logp), rounded = gradient_of(narrow, logp);
+  for (std::size_t i = 0; i < logp.size(); ++i) CHECK(std::abs(logp[i] - exact_logp[i]) < 0.02 * std::abs(exact_logp[i]));
+  for (std::size_t i = 0; i < exact.size(); ++i) CHECK((rounded[i] - exact[i]).norm().item<double>() < 0.05 * exact[i].norm().item<double>());
 }
 
 TEST_CASE("extrapolation of adapters is that of their products and not that of their factors", "[lora]") {
@@ -285,6 +337,54 @@ TEST_CASE("a run with an adapter starts at ln 2 and writes an adapter that score
   training_settings again = settings_for(folder / "again");
   again.model = s.output_dir;
   CHECK_THROWS_WITH(train_preferences(again, {}), contains("merge it first"));
+}
+
+TEST_CASE("a run with an adapter in bfloat16 takes the steps of one in float32 to the precision of its numbers", "[lora][training]") {
+  scratch_folder const folder;
+  training_settings exact = settings_for(folder / "float32"), rounded = settings_for(folder / "bfloat16");
+  exact.shuffle = rounded.shuffle = false;
+  rounded.compute.dtype = "bfloat16";
+  train_preferences(exact, {});
+  train_preferences(rounded, {});
+  auto const a = lines(exact.output_dir / "metrics.jsonl"), b = lines(rounded.output_dir / "metrics.jsonl");
+  REQUIRE(a.size() == b.size());
+  CHECK(std::abs(b.front().at("loss").get<double>() - std::log(2.0)) < 1e-12);
+  for (std::size_t i = 0; i < a.size(); ++i)
+    for (char const* name : {"loss", "grad_norm"}) {
+      double const expected = a[i].at(name);
+      CHECK_THAT(b[i].at(name).get<double>(), WithinAbs(expected, 0.05 * expected));
+    }
+}
+
+TEST_CASE("a reward model trains by an adapter from where it trains whole and rewards as it does merged", "[lora][reward]") {
+  scratch_folder const folder;
+  auto const train = [&](char const* name, bool adapter, fs::path const& start) {
+    reward_settings s;
+    static_cast<run_settings&>(s) = settings_for(folder / name);
+    s.model = start;
+    s.dataset = s.eval_dataset = tiny / "pairs.jsonl";
+    s.use_peft = adapter;
+    train_reward(s);
+    return lines(s.output_dir / "metrics.jsonl");
+  };
+  auto const whole = train("whole", false, tiny / "tied"), adapted = train("adapter", true, tiny / "tied");
+  CHECK(adapted.front() == whole.front());
+  CHECK(adapted.back().at("eval_loss").get<double>() < adapted.front().at("eval_loss").get<double>());
+  json const settings = read_json(folder / "adapter" / "adapter_config.json");
+  CHECK(settings.at("task_type") == "SEQ_CLS");
+  CHECK(settings.at("modules_to_save") == json{"classifier", "score"});
+  merge({.adapter = folder / "adapter", .base = {}, .output_dir = folder / "merged"});
+  CHECK(read_json(folder / "merged" / "config.json").at("architectures").at(0) == "LlamaForSequenceClassification");
+  device_settings const compute{.dtype = "float32", .threads = 1};
+  std::vector<judged> const asked{{"The anchor", " held."}, {"Name a colour.", " Blue, or green."}};
+  std::vector<double> const one = reward_model(folder / "adapter", compute).score(asked), other = reward_model(folder / "merged", compute).score(asked);
+  for (std::size_t i = 0; i < one.size(); ++i) CHECK_THAT(one[i], WithinAbs(other[i], 1e-5));
+  CHECK(std::abs(one[0] - one[1]) > 1e-3);
+  // A reward model goes on where it stopped, by an adapter or whole.
+  double const end = adapted.back().at("eval_loss");
+  CHECK_THAT(train("again", true, folder / "merged").front().at("eval_loss").get<double>(), WithinAbs(end, 1e-5));
+  CHECK_THAT(train("further", false, folder / "adapter").front().at("eval_loss").get<double>(), WithinAbs(end, 1e-5));
+  CHECK_THROWS_WITH(train("refused", true, folder / "adapter"), contains("merge it first"));
 }
 
 TEST_CASE("rounds of adapters start at their anchors and go on after a stop as if there had been none", "[lora][training]") {

@@ -10,6 +10,8 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/files/error.hpp>
+#include <kedge/llm/files/safetensors.hpp>
+#include <kedge/llm/train/reward.hpp>
 #include <kedge/llm/train/reward_plane.hpp>
 
 #include "../adapters/llm/src/train/online_pairs.hpp"
@@ -292,6 +294,36 @@ TEST_CASE("ppo resumed from any update ends with the same bits", "[ppo]") {
       CHECK(weights_after(again) == weights);
     }
   }
+}
+
+TEST_CASE("ppo of adapters starts at KL 0 and trains nothing but adapters and heads and ends with the same bits when resumed", "[ppo][lora]") {
+  scratch_folder const folder;
+  reward_settings reward;
+  static_cast<run_settings&>(reward) = small_run(folder.path(), "reward");
+  reward.dataset = tiny / "pairs.jsonl";
+  reward.num_train_epochs = 1;
+  train_reward(reward);
+  std::size_t const factors = 2 * 7 * 2;  // A and B of seven maps of two layers
+  for (auto const& [values, tensors] : {std::pair{std::string("shared"), factors + 1}, std::pair{std::string("separate"), 2 * factors + 1},
+                                        std::pair{reward.output_dir.string(), 2 * factors + 1}}) {
+    ppo_settings s = small_run(folder.path(), "ppo-" + fs::path(values).filename().string());
+    s.value_model = values;
+    s.use_peft = true;
+    s.lora = {.rank = 2, .alpha = 4, .target_modules = {"all-linear"}};
+    CHECK(std::abs(train_ppo(s).kl_at_start) < 1e-4);
+    fs::path const adapter = s.output_dir / "adapter_model.safetensors";
+    std::string const weights = kedge::testing::read_file(adapter);
+    CHECK(safetensors_file(adapter).tensors().size() == factors);
+    CHECK(safetensors_file(s.output_dir / "checkpoints" / "step-2" / "first-moment.safetensors").tensors().size() == tensors);
+    CHECK(std::any_of(weights.end() - 256, weights.end(), [](char c) { return c != 0; }));
+    s.resume_from_checkpoint = (s.output_dir / "checkpoints" / "step-1").string();
+    train_ppo(s);
+    CHECK(kedge::testing::read_file(adapter) == weights);
+  }
+  ppo_settings refused = small_run(folder.path(), "refused");
+  refused.use_peft = true;
+  refused.reference = parse_reference((tiny / "tied").string());
+  CHECK_THROWS_WITH(train_ppo(refused), contains("the reference is the model with the adapter off"));
 }
 
 TEST_CASE("a run whose judge fails is saved and goes on to the bits of one whose judge did not", "[ppo]") {

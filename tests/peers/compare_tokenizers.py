@@ -50,7 +50,7 @@ def compare(name, path, count, seed):
 
 def expectations(name):
     """llama.cpp's ids of its own texts, against kedge reading the same GGUF file."""
-    path = vocabularies.sdist() / f"ggml-vocab-{name}.gguf"
+    path = vocabularies.sdist() / "models" / f"ggml-vocab-{name}.gguf"
     texts = pathlib.Path(f"{path}.inp").read_bytes().decode().split("\n__ggml_vocab_test__\n")
     expected = [[int(i) for i in line.split()] for line in pathlib.Path(f"{path}.out").read_text().split("\n")]
     texts, expected = texts[:len(expected)], expected[:len(texts)]

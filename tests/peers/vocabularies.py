@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokenizers of real vocabularies: the ggml-vocab-*.gguf of the sdist of `llama-cpp-python`, SmolLM2's GGUF file, and those of
-tests/golden/text. Each becomes a tokenizer.json that Hugging Face's `tokenizers` and kedge both read."""
+"""Tokenizers of real vocabularies: the ggml-vocab-*.gguf of the sdist of `llama-cpp-python`, which llama.cpp's converter of models
+comes with, SmolLM2's GGUF file, and those of tests/golden/text. Each becomes a tokenizer.json that Hugging Face's `tokenizers` and kedge both read."""
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tarfile
-
-from gguf import GGUFReader
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SDIST = "llama_cpp_python-0.3.36"
@@ -17,17 +15,20 @@ NORMAL, UNKNOWN, CONTROL, USER = 1, 2, 3, 4  # token types of GGUF
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 
+PARTS = ("/models/ggml-vocab-", "/conversion/", "/gguf-py/gguf/")
+
+
 def sdist():
-    """The folder of the vocabularies; downloads them once."""
+    """llama.cpp's folder, of which there is what PARTS names; downloads it once."""
     folder = pathlib.Path(os.environ.get("KEDGE_VOCABULARIES", ROOT / ".deps" / "vocabularies"))
-    models = folder / SDIST / "vendor" / "llama.cpp" / "models"
-    if not models.is_dir():
+    sources = folder / SDIST / "vendor" / "llama.cpp"
+    if not (sources / "conversion").is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary", ":all:",
                         "--dest", str(folder), SDIST.replace("_", "-").replace("-0.", "==0.")], check=True)
         with tarfile.open(folder / f"{SDIST}.tar.gz") as archive:
-            archive.extractall(folder, [m for m in archive.getmembers() if "/models/ggml-vocab-" in m.name], filter="data")
-    return models
+            archive.extractall(folder, [m for m in archive.getmembers() if any(f"llama.cpp{part}" in m.name for part in PARTS)], filter="data")
+    return sources
 
 
 def byte_level(use_regex=True, prefix=False):
@@ -50,6 +51,8 @@ def begin(token, index):
 
 
 def fields(path):
+    from gguf import GGUFReader  # here: the sources of llama.cpp come with a gguf of their own
+
     return {key: field.contents() for key, field in GGUFReader(path).fields.items() if key.startswith("tokenizer")}
 
 
@@ -97,7 +100,7 @@ def pieces_of(path, normalizer, pre_tokenizer, post_processor):
 
 def make(names=None, golden=True):
     """Writes .deps/tokenizers/NAME.json. returns {name: path}"""
-    models, model = sdist(), pathlib.Path(os.environ["KEDGE_MODEL"])
+    models, model = sdist() / "models", pathlib.Path(os.environ["KEDGE_MODEL"])
     digits = {"type": "Digits", "individual_digits": True}
     prepend = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]}
     vocabulary = lambda name: models / f"ggml-vocab-{name}.gguf"

@@ -127,6 +127,14 @@ void add_lora_options(CLI::App& app, llm::run_settings& s) {
   app.add_option("--lora_alpha", s.lora.alpha, "the adapter is multiplied by alpha / r")->capture_default_str()->needs(use)->group(group);
   app.add_option("--lora_target_modules", s.lora.target_modules, "q_proj v_proj …, or all-linear; unset: q_proj and v_proj, qkv_proj where they are one")->needs(use)->group(group);
   app.add_flag("--use_rslora", s.lora.rslora, "multiply by alpha / sqrt(r)")->needs(use)->group(group);
+  app.add_option("--lora_dropout", "0, the one there is: how a batch is cut must not change a step")
+      ->check([](std::string const& text) {
+        double rate = 1;
+        return CLI::detail::lexical_cast(text, rate) && rate == 0
+                   ? std::string()
+                   : "dropout is not supported, since the reference would be another model and results would depend on how a batch is cut; leave it at 0";
+      })
+      ->needs(use)->group(group);
 }
 
 void add_training_options(CLI::App& app, llm::training_settings& s) {

@@ -85,6 +85,7 @@ int run_ppo(arguments const& args) {
   std::string reference;
   bool json = false;
   CLI::App app("Trains a model on its own completions, rewarded by a judge or a reward model, with a KL penalty to where it started.", "kedge ppo");
+  add_lora_options(app, settings);
   add_run_options(app, settings);
   add_sampling_options(app, settings.sampling);
   app.get_option("--prompts")->required();

@@ -13,6 +13,7 @@ int run_reward(arguments const& args) {
   app.add_option("--eval_dataset", settings.eval_dataset, "held-out pairs, evaluated before and after");
   app.add_option("--center_rewards_coefficient", settings.center_rewards_coefficient, "weight of (reward chosen + reward rejected)^2, which keeps rewards around zero")
       ->capture_default_str();
+  add_lora_options(app, settings);
   add_run_options(app, settings);
   app.add_flag("--json", json, "print the summary as one JSON object");
   parse(app, args);

@@ -26,8 +26,9 @@ struct family {
   bool fused;        ///< Phi-3: one tensor for q, k, v and one for gate and up
 };
 
-constexpr std::array<family, 7> families{{
+constexpr std::array<family, 8> families{{
     {"llama", "llama", "LlamaForCausalLM", true, false, false},
+    {"smollm3", "smollm3", "SmolLM3ForCausalLM", true, false, false},
     {"qwen2", "qwen2", "Qwen2ForCausalLM", false, false, false},
     {"qwen3", "qwen3", "Qwen3ForCausalLM", false, false, false},
     {"gemma", "gemma", "GemmaForCausalLM", false, true, false},
@@ -46,8 +47,8 @@ family const& family_of(gguf_file const& file) {
   for (auto const& known : families)
     if (known.architecture == *architecture) return known;
   fail(file, "the architecture " + in_quotes(*architecture) +
-                 " is not supported; kedge reads GGUF files of llama, qwen2, qwen3, "
-                 "gemma, gemma2, gemma3 and phi3 models");
+                 " is not supported; kedge reads GGUF files of llama (which Mistral's are too), smollm3, "
+                 "qwen2, qwen3, gemma, gemma2, gemma3 and phi3 models");
 }
 
 std::string key_of(gguf_file const& file, std::string_view key) {
@@ -144,25 +145,57 @@ struct llama3_scaling {
   }
 };
 
-/// Adds Llama 3's scaling, which a GGUF file states as a divisor for each rotary frequency.
-void put_frequency_divisors(gguf_file const& file, gguf_tensor const& divisors, double theta, json& rope) {
-  if (divisors.bytes.empty())
-    fail(file, "the rotary frequencies are stored as " + gguf_type_name(divisors.type) + ", which is not supported");
-  std::vector<float> stored(divisors.elements());
-  dequantise(divisors.type, divisors.bytes, stored);
-  llama3_scaling const scaling{static_cast<double>(*std::max_element(stored.begin(), stored.end()))};
-  for (std::size_t i = 0; i < stored.size(); ++i) {
-    double const expected = scaling(std::pow(theta, -static_cast<double>(i) / static_cast<double>(stored.size())));
-    if (!(std::abs(stored[i] - expected) <= 1e-3 * expected))
-      fail(file,
-           "the rotary frequencies (tensor 'rope_freqs.weight') are scaled in a way that is not Llama 3's and not supported");
+/// The numbers of a tensor that divide the rotary frequencies; none where the file has no such tensor.
+std::vector<float> frequency_divisors(gguf_file const& file, std::string_view name) {
+  auto const found = std::find_if(file.tensors().begin(), file.tensors().end(), [&](auto const& t) { return t.name == name; });
+  if (found == file.tensors().end()) return {};
+  if (found->bytes.empty())
+    fail(file, "the rotary frequencies are stored as " + gguf_type_name(found->type) + ", which is not supported");
+  std::vector<float> stored(found->elements());
+  dequantise(found->type, found->bytes, stored);
+  if (!std::all_of(stored.begin(), stored.end(), [](float d) { return d > 0 && std::isfinite(d); }))
+    fail(file, "a number that divides the rotary frequencies (tensor " + in_quotes(name) + ") is not positive; the file is damaged");
+  return stored;
+}
+
+/// Divisors as `longrope` states them: those of short sequences, and those of sequences longer than `original`.
+void put_long_rope(std::vector<float> const& shorter, std::vector<float> const& longer, std::int64_t original, json& rope) {
+  rope["rope_type"] = "longrope";
+  rope["short_factor"] = std::vector<double>(shorter.begin(), shorter.end());
+  rope["long_factor"] = std::vector<double>(longer.begin(), longer.end());
+  rope["original_max_position_embeddings"] = original;
+}
+
+/// Adds the scaling that a GGUF file of a Llama states as a divisor for each rotary frequency: Llama 3's by its name, any other one
+/// by its divisors.
+void put_frequency_scaling(gguf_file const& file, std::vector<float> const& divisors, double theta, json& rope) {
+  llama3_scaling const scaling{static_cast<double>(*std::max_element(divisors.begin(), divisors.end()))};
+  bool known = true;
+  for (std::size_t i = 0; i < divisors.size(); ++i) {
+    double const expected = scaling(std::pow(theta, -static_cast<double>(i) / static_cast<double>(divisors.size())));
+    known = known && std::abs(divisors[i] - expected) <= 1e-3 * expected;
   }
-  if (scaling.factor == 1) return;
-  rope["rope_type"] = "llama3";
-  rope["factor"] = scaling.factor;
-  rope["high_freq_factor"] = llama3_scaling::high;
-  rope["low_freq_factor"] = llama3_scaling::low;
-  rope["original_max_position_embeddings"] = static_cast<std::int64_t>(llama3_scaling::original);
+  if (!known) {
+    put_long_rope(divisors, divisors, required(file, "context_length"), rope);
+    rope["factor"] = 1.0;
+    rope["attention_factor"] = 1.0;
+  } else if (scaling.factor != 1) {
+    rope["rope_type"] = "llama3";
+    rope["factor"] = scaling.factor;
+    rope["high_freq_factor"] = llama3_scaling::high;
+    rope["low_freq_factor"] = llama3_scaling::low;
+    rope["original_max_position_embeddings"] = static_cast<std::int64_t>(llama3_scaling::original);
+  }
+}
+
+/// Phi-3's divisors for short and long sequences. How much attention is sharpened follows from the lengths, as in transformers.
+void put_phi_scaling(gguf_file const& file, json& rope) {
+  std::int64_t const head = required(file, "embedding_length") / query_heads(file);
+  if (head < 1) fail(file, "the model has more attention heads than hidden numbers; the file is damaged");
+  rope["partial_rotary_factor"] = static_cast<double>(or_else(file, "rope.dimension_count", head)) / static_cast<double>(head);
+  auto const shorter = frequency_divisors(file, "rope_factors_short.weight"), longer = frequency_divisors(file, "rope_factors_long.weight");
+  if (shorter.size() != longer.size()) fail(file, "the rotary frequencies of short and of long sequences differ in number; the file is damaged");
+  if (!longer.empty()) put_long_rope(shorter, longer, required(file, "rope.scaling.original_context_length"), rope);
 }
 
 /// rope_parameters, with the scalings that GGUF can state.
@@ -177,10 +210,14 @@ json rope_of(gguf_file const& file) {
     rope["factor"] = *factor;
     if (auto const original = file.integer(key_of(file, "rope.scaling.original_context_length")))
       rope["original_max_position_embeddings"] = *original;
+    for (auto const& [name, key] : {name_pair{"beta_fast", "rope.scaling.yarn_beta_fast"}, name_pair{"beta_slow", "rope.scaling.yarn_beta_slow"},
+                                    name_pair{"attention_factor", "rope.scaling.yarn_attn_factor"}})
+      if (auto const value = file.real(key_of(file, key)); value && type == "yarn") rope[std::string{name}] = *value;
   }
-  for (auto const& tensor : file.tensors())
-    if (tensor.name == "rope_freqs.weight") put_frequency_divisors(file, tensor, theta, rope);
-  if (*file.string("general.architecture") != "gemma3") return rope;
+  std::string_view const architecture = *file.string("general.architecture");
+  if (architecture == "phi3") put_phi_scaling(file, rope);
+  if (auto const divisors = frequency_divisors(file, "rope_freqs.weight"); !divisors.empty()) put_frequency_scaling(file, divisors, theta, rope);
+  if (architecture != "gemma3") return rope;
   double const local = file.real(key_of(file, "rope.freq_base_swa")).value_or(10000.0);
   return {{"full_attention", rope}, {"sliding_attention", {{"rope_theta", local}, {"rope_type", "default"}}}};
 }
@@ -203,7 +240,7 @@ std::int64_t vocabulary_size(gguf_file const& file) {
 /// Keys that only some families have.
 void put_family_keys(gguf_file const& file, family const& model, json& config) {
   std::string_view const type = model.architecture;
-  if (type == "llama") {
+  if (type == "llama" || type == "smollm3") {
     config["attention_bias"] = has_tensor(file, "blk.0.attn_q.bias");
     config["mlp_bias"] = has_tensor(file, "blk.0.ffn_up.bias");
     config["pretraining_tp"] = 1;
@@ -215,17 +252,20 @@ void put_family_keys(gguf_file const& file, family const& model, json& config) {
     config.erase("hidden_act");
   }
   if (type == "gemma2" || type == "gemma3") {
-    // GGUF does not state it: the 27B models, told by their layers, divide scores by √(hidden / heads), all others by √256.
+    // GGUF does not state it: the 27B models, told by their layers, divide scores by √(hidden / heads), all others by that of a head's size.
     std::int64_t const largest = type == "gemma2" ? 46 : 62;
-    if (required(file, "block_count") == largest) config["query_pre_attn_scalar"] = required(file, "embedding_length") / query_heads(file);
+    config["query_pre_attn_scalar"] =
+        required(file, "block_count") == largest ? json(required(file, "embedding_length") / query_heads(file)) : config["head_dim"];
     if (auto const window = file.integer(key_of(file, "attention.sliding_window"))) config["sliding_window"] = *window;
     auto const attention_cap = file.real(key_of(file, "attn_logit_softcapping"));
     auto const final_cap = file.real(key_of(file, "final_logit_softcapping"));
     if (attention_cap) config["attn_logit_softcapping"] = *attention_cap;
     if (final_cap) config["final_logit_softcapping"] = *final_cap;
   }
-  if (type == "phi3")
-    if (auto const window = file.integer(key_of(file, "attention.sliding_window"))) config["sliding_window"] = *window;
+  if (type == "phi3") {
+    if (auto const window = file.integer(key_of(file, "attention.sliding_window"))) config["sliding_window"] = *window > 0 ? json(*window) : json(nullptr);
+    if (auto const original = file.integer(key_of(file, "rope.scaling.original_context_length"))) config["original_max_position_embeddings"] = *original;
+  }
 }
 
 }  // namespace
@@ -233,7 +273,8 @@ void put_family_keys(gguf_file const& file, family const& model, json& config) {
 std::optional<gguf_spelling> spell(gguf_file const& file, gguf_tensor const& tensor) {
   family const& model = family_of(file);
   auto const name = split_name(tensor.name);
-  if (name && name->part == "rope_freqs") return std::nullopt;  // stated in config.json
+  // Stated in config.json.
+  if (name && (name->part == "rope_freqs" || (model.fused && name->part.starts_with("rope_factors_")))) return std::nullopt;
   auto const part = name ? part_name(model, name->part) : std::string_view{};
   bool const outer = part.starts_with("model.") || part == "lm_head";
   if (part.empty() || outer != name->layer.empty())
@@ -263,7 +304,7 @@ json config_from(gguf_file const& file) {
   std::int64_t const heads = query_heads(file);
   std::int64_t const head =
       or_else(file, "attention.key_length",
-              model.architecture == "llama" ? or_else(file, "rope.dimension_count", hidden / heads) : hidden / heads);
+              model.paired_rows ? or_else(file, "rope.dimension_count", hidden / heads) : hidden / heads);
   config["head_dim"] = head;
   config["hidden_act"] = "silu";
   config["hidden_size"] = hidden;

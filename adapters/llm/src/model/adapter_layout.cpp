@@ -52,6 +52,7 @@ std::vector<parameter> adapter_layout::parameters() const {
       all.push_back({name + ".lora_A.weight", {settings_.rank, map.shape[1]}, 0});
       all.push_back({name + ".lora_B.weight", {map.shape[0], settings_.rank}, 1});
     }
+  if (config_.scalar_head) all.push_back({"base_model.model.score.weight", {1, config_.hidden}});
   return all;
 }
 

@@ -12,7 +12,8 @@
 
 namespace kedge::llm {
 
-/// Which maps of a model have an adapter, and where its factors lie in a pack: layer by layer, A before B.
+/// Which maps of a model have an adapter, and where its factors lie in a pack: layer by layer, A before B. A scalar head is trained
+/// whole, and comes last.
 class adapter_layout {
  public:
   /// throws  error if a target is no linear map of the model's layers, or the rank is not positive

@@ -254,6 +254,7 @@ class config_reader {
     if (std::find(known.begin(), known.end(), rope.type) == known.end())
       fail("config: " + group + ": rope_type " + rope.type + " is not supported; supported: default, linear, dynamic, llama3, yarn, longrope");
     rope.share = number_or(settings, "partial_rotary_factor", number_or(config_, "partial_rotary_factor", 1));
+    if (!(rope.share > 0 && rope.share <= 1)) fail("config: partial_rotary_factor makes no sense");
     if (rope.share != 1 && !family_.fused) fail("config: partial_rotary_factor is not supported for " + std::string(family_.names.type));
     if (rope.type == "default") return rope;
     auto const length = static_cast<double>(c.max_positions);
@@ -332,6 +333,16 @@ std::int64_t transformer_config::generation_positions() const {
 
 family_names family_of(json const& config, std::string const& where) {
   return reading(config, where, [](config_reader const& read) { return read.names(); });
+}
+
+json reward_config(json config, std::string const& where) {
+  family_names const names = family_of(config, where);
+  config["architectures"] = {names.classifier};
+  config["model_type"] = names.type;
+  config["id2label"] = {{"0", "LABEL_0"}};
+  config["label2id"] = {{"LABEL_0", 0}};
+  config.erase("num_labels");
+  return config;
 }
 
 transformer_config read_config(json const& config, std::string const& where) {

@@ -30,6 +30,13 @@ json read_json(fs::path const& file) {
   return all;
 }
 
+bool is_reward(json const& config) { return config.value("task_type", json()) == "SEQ_CLS"; }
+
+json modules_saved_whole(json const& config) {
+  json const names = config.value("modules_to_save", json());
+  return names.is_null() ? json::array() : names;
+}
+
 // Settings that would change what the adapter computes; what they have to be, where they are given.
 void refuse_other_kinds(json const& config, std::string const& where) {
   json const usual{{"peft_type", "LORA"},
@@ -38,8 +45,11 @@ void refuse_other_kinds(json const& config, std::string const& where) {
                    {"use_qalora", false},
                    {"lora_bias", false},
                    {"fan_in_fan_out", false}};
+  for (json const& name : modules_saved_whole(config))
+    if (!is_reward(config) || (name != "score" && name != "classifier"))
+      throw error(where + ": modules_to_save: " + name.dump() + " is not supported; kedge reads plain LoRA of linear maps, and the score of a reward model");
   // These must be absent, null or empty.
-  for (char const* key : {"modules_to_save", "alpha_pattern", "rank_pattern", "trainable_token_indices", "target_parameters", "layer_replication",
+  for (char const* key : {"alpha_pattern", "rank_pattern", "trainable_token_indices", "target_parameters", "layer_replication",
                           "alora_invocation_tokens", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "velora_config"})
     if (config.contains(key) && !config[key].empty())
       throw error(where + ": " + key + " is not supported; kedge reads plain LoRA of linear maps");
@@ -56,6 +66,7 @@ json config_of(causal_lm const& model, checkpoint const& source, std::int64_t ra
   // An adapter of a higher rank than asked for, made by extrapolation, keeps its scale.
   double const grown = static_cast<double>(rank) / static_cast<double>(s.rank);
   double const alpha = s.alpha * (s.rslora ? std::sqrt(grown) : grown);
+  bool const reward = model.config().scalar_head;
   bool const whole = alpha == std::floor(alpha);
   return {{"base_model_name_or_path", fs::absolute(source.path()).lexically_normal().string()},
           {"bias", "none"},
@@ -64,11 +75,11 @@ json config_of(causal_lm const& model, checkpoint const& source, std::int64_t ra
           {"init_lora_weights", true},
           {"lora_alpha", whole ? json(static_cast<std::int64_t>(alpha)) : json(alpha)},
           {"lora_dropout", 0.0},
-          {"modules_to_save", nullptr},
+          {"modules_to_save", reward ? json{"classifier", "score"} : json(nullptr)},
           {"peft_type", "LORA"},
           {"r", rank},
           {"target_modules", s.target_modules},
-          {"task_type", "CAUSAL_LM"},
+          {"task_type", reward ? "SEQ_CLS" : "CAUSAL_LM"},
           {"use_dora", false},
           {"use_rslora", s.rslora}};
 }
@@ -79,7 +90,7 @@ pack initial_adapter(causal_lm const& model, std::uint64_t seed) {
   at::Generator random = at::detail::createCPUGenerator(seed);
   pack adapter;
   std::vector<parameter> const all = model.parameters();
-  for (std::size_t i = 0; i < all.size(); i += 2) {
+  for (std::size_t i = 0; i + 1 < all.size(); i += 2) {  // a scalar head would be last
     double const bound = 1 / std::sqrt(static_cast<double>(all[i].shape[1]));
     adapter.push_back(at::empty(all[i].shape).uniform_(-bound, bound, random));
     adapter.push_back(at::zeros(all[i + 1].shape));
@@ -122,6 +133,7 @@ adapter_files read_adapter_config(fs::path const& folder) {
     files.settings.rank = config.at("r").get<std::int64_t>();
     files.settings.alpha = config.at("lora_alpha").get<double>();
     files.settings.rslora = config.value("use_rslora", false);
+    files.reward = is_reward(config);
     json const& targets = config.at("target_modules");
     files.settings.target_modules = targets.is_string() ? std::vector<std::string>{targets.get<std::string>()} : targets.get<std::vector<std::string>>();
     return files;
@@ -165,17 +177,25 @@ void write_adapter(fs::path const& folder, checkpoint const& source, causal_lm c
 }
 
 checkpoint open_base(adapter_files const& files, fs::path const& base) {
-  if (!base.empty()) return checkpoint::open(base);
-  for (fs::path const& place : {files.base, files.folder / files.base})
-    if (fs::exists(place)) return checkpoint::open(place);
+  for (fs::path const& place : {base.empty() ? files.base : base, files.folder / files.base}) {
+    if (base.empty() && !fs::exists(place)) continue;
+    checkpoint source = checkpoint::open(place);
+    if (files.reward) source.config = reward_config(source.config, place.string());
+    if (files.reward) source.generation_config = nullptr;
+    return source;
+  }
   throw error(files.folder.string() + ": its base " + in_quotes(files.base.string()) +
               " is not there; kedge merge takes it as --base_model, or change base_model_name_or_path in adapter_config.json");
 }
 
 pack load_merged(checkpoint const& source, transformer_config const& config, adapter_files const& files) {
-  pack theta = load_parameters(source, config);
+  transformer_config body = config;
+  body.scalar_head = false;
+  pack theta = load_parameters(source, body);
   causal_lm const model(config, {}, files.settings, theta);
-  merge_adapter(model, theta, read_adapter(files, model));
+  pack const adapter = read_adapter(files, model);
+  merge_adapter(model, theta, adapter);
+  if (config.scalar_head) theta.push_back(adapter.back());
   return theta;
 }
 

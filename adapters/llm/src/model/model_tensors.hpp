@@ -23,7 +23,7 @@ class model_tensors {
   [[nodiscard]] at::Tensor embedding() const { return own(at_.embedding()); }
   [[nodiscard]] at::Tensor final_norm() const { return own(at_.final_norm()); }
   [[nodiscard]] at::Tensor head() const { return own(at_.head()); }
-  [[nodiscard]] at::Tensor scalar_head() const { return own(at_.scalar_head()); }
+  [[nodiscard]] at::Tensor scalar_head() const { return layout_ && config_.scalar_head ? adapter_->back() : own(at_.scalar_head()); }
   [[nodiscard]] layer_tensors layer(std::int64_t i) const;
   /// A tensor of a layer with the adapter's product in it.
   [[nodiscard]] at::Tensor merged(std::int64_t layer, layer_slot slot) const;

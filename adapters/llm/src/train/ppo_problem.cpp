@@ -12,32 +12,38 @@
 namespace kedge::llm {
 namespace {
 
+causal_lm on_base(transformer_config const& config, compute_settings compute, lora_settings const* lora, pack const* base) {
+  return lora ? causal_lm(config, compute, *lora, *base) : causal_lm(config, compute);
+}
+
+}  // namespace
+
 transformer_config with_heads(transformer_config config, bool lm, bool scalar) {
   config.lm_head = lm;
   config.scalar_head = scalar;
   return config;
 }
 
-}  // namespace
-
 pack part_of(pack const& theta, std::size_t first, std::size_t count) {
   return {theta.begin() + static_cast<std::ptrdiff_t>(first), theta.begin() + static_cast<std::ptrdiff_t>(first + count)};
 }
 
 actor_critic::actor_critic(transformer_config const& config, compute_settings compute, std::string const& advantage,
-                           std::string const& value_model)
-    : policy(config, compute), policy_size(parameters_of(config).size()) {
+                           std::string const& value_model, std::optional<frozen_bases> const& bases)
+    : policy(on_base(config, compute, bases ? &bases->lora : nullptr, bases ? &bases->policy : nullptr)),
+      policy_size(policy.parameters().size()) {
   if (advantage != "gae") return;
+  lora_settings const* const lora = bases ? &bases->lora : nullptr;
   if (value_model == "shared")
-    shared.emplace(with_heads(config, true, true), compute);
+    shared.emplace(on_base(with_heads(config, true, true), compute, lora, bases ? &bases->policy : nullptr));
   else
-    critic.emplace(with_heads(config, false, true), compute);
+    critic.emplace(on_base(with_heads(config, false, true), compute, lora, bases ? &bases->critic : nullptr));
 }
 
 std::vector<parameter> actor_critic::parameters() const {
-  std::vector<parameter> all = parameters_of(shared ? shared->config() : policy.config());
+  std::vector<parameter> all = shared ? shared->parameters() : policy.parameters();
   if (critic)
-    for (parameter const& p : parameters_of(critic->config())) all.push_back({"value." + p.name, p.shape});
+    for (parameter const& p : critic->parameters()) all.push_back({"value." + p.name, p.shape});
   return all;
 }
 

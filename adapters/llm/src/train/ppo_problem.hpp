@@ -21,10 +21,20 @@ using ppo_state = kedge::state<pack, std::vector<double>>;
 /// The first `count` tensors of a pack from `first` on: the same tensors, not copies.
 [[nodiscard]] pack part_of(pack const& theta, std::size_t first, std::size_t count);
 
+/// What a run with adapters leaves as it is.
+struct frozen_bases {
+  lora_settings lora;
+  pack policy, critic;  ///< in the type of the computation; the critic's without its score
+};
+
+/// A model's description with these heads.
+[[nodiscard]] transformer_config with_heads(transformer_config config, bool lm, bool scalar);
+
 /// A policy and its values in one pack of parameters: the policy's first, then the scalar head where the values share its body, or
-/// a whole model of their own.
+/// a whole model of their own. With `bases` they are adapters, and scalar heads.
 struct actor_critic {
-  actor_critic(transformer_config const& policy, compute_settings compute, std::string const& advantage, std::string const& value_model);
+  actor_critic(transformer_config const& policy, compute_settings compute, std::string const& advantage, std::string const& value_model,
+               std::optional<frozen_bases> const& bases = {});
 
   causal_lm policy;                 ///< samples, and scores references
   std::optional<causal_lm> shared;  ///< policy and values in one forward pass

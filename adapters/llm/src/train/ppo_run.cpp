@@ -50,7 +50,8 @@ class ppo_run {
   explicit ppo_run(ppo_settings const& settings)
       : settings_(settings),
         session_(settings.model, settings.compute),
-        models_(session_.config, with_temperature(session_.compute, settings.sampling.temperature), settings.advantage, settings.value_model),
+        models_(session_.config, with_temperature(session_.compute, settings.sampling.temperature), settings.advantage, settings.value_model,
+                bases()),
         judge_(make_scorer(settings.sampling, session_, settings.compute)),
         prompts_(session_, models_.policy, settings.sampling,
                  session_.read_prompts(settings.sampling.prompts, settings.max_train_samples, settings.skip_bad_lines), judge_, settings.seed),
@@ -83,10 +84,8 @@ class ppo_run {
       host_.save_and_fail(problem.what());
     }
     if (collapsed_) ended = kedge::status::done;
-    host_.end(ended, "update " + std::to_string(state_.round + 1), [this] {
-      write_model(settings_.output_dir, session_.source, session_.config, part_of(state_.theta, 0, models_.policy_size),
-                  dtype_from_name(settings_.save_dtype));
-    });
+    host_.end(ended, "update " + std::to_string(state_.round + 1),
+              [this] { session_.write_trained(models_.policy, part_of(state_.theta, 0, models_.policy_size), settings_); });
     return summary();
   }
 
@@ -109,22 +108,51 @@ class ppo_run {
     return compute;
   }
 
+  // With adapters: the policy's model, and what the values stand on.
+  [[nodiscard]] std::optional<frozen_bases> bases() const {
+    if (!settings_.use_peft) return {};
+    session_.refuse_adapter();
+    if (settings_.reference.what != reference_choice::kind::start)
+      throw error("--use_peft: the reference is the model with the adapter off; a --reference of its own needs full training");
+    causal_lm const whole(session_.config, session_.compute);
+    frozen_bases frozen{settings_.lora, whole.weights_for(session_.load()), {}};
+    if (from_reward_model())
+      frozen.critic = whole.weights_for(reward_model_values());
+    else if (settings_.value_model == "separate")
+      frozen.critic = part_of(frozen.policy, 0, parameters_of(with_heads(session_.config, false, false)).size());
+    if (from_reward_model()) frozen.critic.pop_back();
+    return frozen;
+  }
+
+  [[nodiscard]] bool from_reward_model() const {
+    return settings_.advantage == "gae" && settings_.value_model != "separate" && settings_.value_model != "shared";
+  }
+
+  [[nodiscard]] pack reward_model_values() const {
+    checkpoint const source = checkpoint::open(settings_.value_model);
+    if (!read_config(source.config, source.path().string()).scalar_head)
+      throw error(settings_.value_model + ": not a reward model; --value_model takes separate, shared, or the folder of one");
+    return master_weights(load_parameters(source, with_heads(session_.config, false, true)), session_.compute);
+  }
+
   // The policy's weights, and values that start at 0, or where a reward model says.
   [[nodiscard]] pack start() const {
-    pack theta = session_.load();
-    auto zero_head = [&] { return at::zeros({1, session_.config.hidden}, theta.front().options()); };
+    pack theta = session_.trained_start(models_.policy, settings_.seed);
+    auto const zero_head = [&] { return at::zeros({1, session_.config.hidden}, theta.front().options()); };
     if (models_.shared) theta.push_back(zero_head());
     if (!models_.critic) return theta;
-    if (settings_.value_model == "separate") {
-      std::size_t const body = parameters_of(models_.critic->config()).size() - 1;
-      for (at::Tensor const& t : kedge::deep_copy(part_of(theta, 0, body))) theta.push_back(t);
-      theta.push_back(zero_head());
-    } else {
-      checkpoint const source = checkpoint::open(settings_.value_model);
-      if (!read_config(source.config, source.path().string()).scalar_head)
-        throw error(settings_.value_model + ": not a reward model; --value_model takes separate, shared, or the folder of one");
-      for (at::Tensor const& t : master_weights(load_parameters(source, models_.critic->config()), session_.compute)) theta.push_back(t);
+    pack values;
+    if (from_reward_model())
+      values = reward_model_values();
+    else
+      values = kedge::deep_copy(part_of(theta, 0, models_.policy.adapted() ? 0 : parameters_of(models_.critic->config()).size() - 1));
+    if (!from_reward_model()) values.push_back(zero_head());
+    if (models_.critic->adapted()) {
+      at::Tensor const score = values.back();
+      values = session_.trained_start(*models_.critic, settings_.seed + 1);
+      values.push_back(score);
     }
+    theta.insert(theta.end(), values.begin(), values.end());
     return theta;
   }
 

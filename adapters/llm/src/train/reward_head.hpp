@@ -13,12 +13,12 @@ namespace kedge::llm {
 
 /// The padding token as TRL's RewardTrainer chooses it: the tokenizer's, or else its end-of-sequence token.
 /// throws  error if the tokenizer names neither
-inline std::int32_t padding_token(session const& opened) {
-  nlohmann::ordered_json const special = special_tokens(opened.source.tokenizer_config);
+inline std::int32_t padding_token(checkpoint const& source, tokenizer const& tokens) {
+  nlohmann::ordered_json const special = special_tokens(source.tokenizer_config);
   for (char const* name : {"pad_token", "eos_token"})
     if (special.contains(name))
-      if (auto const id = opened.tokens.id_of(special[name].get<std::string>())) return *id;
-  throw error(opened.source.path().string() + ": the tokenizer names neither pad_token nor eos_token, which a reward model needs; add one to tokenizer_config.json");
+      if (auto const id = tokens.id_of(special[name].get<std::string>())) return *id;
+  throw error(source.path().string() + ": the tokenizer names neither pad_token nor eos_token, which a reward model needs; add one to tokenizer_config.json");
 }
 
 /// transformers reads a reward at the last token that is not padding. No later token matters to it, so those are cut off here.

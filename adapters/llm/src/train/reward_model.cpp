@@ -21,7 +21,7 @@ session open_reward_model(std::filesystem::path const& folder, device_settings c
 std::int32_t padding_of(session const& opened) {
   json const& config = opened.source.config;
   if (config.contains("pad_token_id") && config["pad_token_id"].is_number_integer()) return config["pad_token_id"].get<std::int32_t>();
-  return padding_token(opened);
+  return padding_token(opened.source, opened.tokens);
 }
 
 }  // namespace

@@ -42,7 +42,7 @@ struct reward_figures {
 class reward_run {
  public:
   explicit reward_run(reward_settings const& settings)
-      : settings_(settings), opened_(settings.model, settings.compute), padding_(padding_token(opened_)), model_(prepare_config(), opened_.compute) {
+      : settings_(settings), opened_(settings.model, settings.compute), padding_(padding_token(opened_.source, opened_.tokens)), model_(prepare_model()) {
     pairs_ = read(settings.dataset, settings.max_train_samples);
     if (!settings.eval_dataset.empty()) held_out_ = read(settings.eval_dataset, settings.max_eval_samples);
   }
@@ -52,9 +52,7 @@ class reward_run {
     task.examples = pairs_.size();
     task.step = [this](pack const& weights, std::span<std::size_t const> which, pack& gradient) { return train_step(weights, which, gradient); };
     if (!held_out_.empty()) task.evaluate = [this](pack const& weights) { return evaluate(weights); };
-    task.write = [this](pack const& theta) {
-      write_model(settings_.output_dir, opened_.source, model_.config(), theta, dtype_from_name(settings_.save_dtype));
-    };
+    task.write = [this](pack const& theta) { opened_.write_trained(model_, theta, settings_); };
     task.shown = {{"margin", "margin"}, {"accuracy", "accuracy"}};
     task.settings = {{"dataset", settings_.dataset.filename().string()}, {"center_rewards_coefficient", settings_.center_rewards_coefficient}};
     task.name = opened_.source.path().filename().string();
@@ -63,30 +61,36 @@ class reward_run {
 
  private:
   // Makes the opened checkpoint's config that of a reward model, which is what will be written.
-  transformer_config prepare_config() {
+  causal_lm prepare_model() {
     starts_as_language_model_ = opened_.config.lm_head;
     opened_.config.lm_head = false;
     opened_.config.scalar_head = true;
-    json& config = opened_.source.config;
-    family_names const names = family_of(config, opened_.source.path().string());
-    config["architectures"] = {names.classifier};
-    config["model_type"] = names.type;
-    config["id2label"] = {{"0", "LABEL_0"}};
-    config["label2id"] = {{"LABEL_0", 0}};
-    config["pad_token_id"] = padding_;
-    config.erase("num_labels");
+    opened_.source.config = reward_config(opened_.source.config, opened_.source.path().string());
+    opened_.source.config["pad_token_id"] = padding_;
     opened_.source.generation_config = nullptr;
-    return opened_.config;
+    if (!settings_.use_peft) return {opened_.config, opened_.compute};
+    opened_.refuse_adapter();
+    return {opened_.config, opened_.compute, settings_.lora, body()};
+  }
+
+  // All parameters but the score.
+  [[nodiscard]] pack body() const {
+    transformer_config config = opened_.config;
+    config.scalar_head = false;
+    return opened_.adapter ? load_merged(opened_.source, config, *opened_.adapter) : load_parameters(opened_.source, config);
+  }
+
+  [[nodiscard]] at::Tensor score() const {
+    if (!starts_as_language_model_) return opened_.load().back();
+    transformer_config head = opened_.config;
+    head.layers = 0;
+    return initial_parameters(head, opened_.source.config.value("initializer_range", 0.02), settings_.seed).back();
   }
 
   [[nodiscard]] pack start() const {
-    if (!starts_as_language_model_) return opened_.load();
-    transformer_config body = opened_.config;
-    body.scalar_head = false;
-    pack theta = load_parameters(opened_.source, body);
-    transformer_config head = opened_.config;
-    head.layers = 0;
-    theta.push_back(initial_parameters(head, opened_.source.config.value("initializer_range", 0.02), settings_.seed).back());
+    if (!starts_as_language_model_ && !model_.adapted()) return opened_.load();
+    pack theta = model_.adapted() ? initial_adapter(model_, settings_.seed) : body();
+    theta.push_back(score());
     return master_weights(std::move(theta), opened_.compute);
   }
 

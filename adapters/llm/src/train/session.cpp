@@ -135,8 +135,12 @@ pack session::load() const {
 
 causal_lm session::trained_model(run_settings const& settings) const {
   if (!settings.use_peft) return {config, compute};
-  if (adapter) throw error(adapter->folder.string() + " is an adapter itself; merge it first (kedge merge), then train another on the result");
+  refuse_adapter();
   return {config, compute, settings.lora, load()};
+}
+
+void session::refuse_adapter() const {
+  if (adapter) throw error(adapter->folder.string() + " is an adapter itself; merge it first (kedge merge), then train another on the result");
 }
 
 pack session::trained_start(causal_lm const& model, std::uint64_t seed) const {

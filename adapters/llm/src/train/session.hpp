@@ -53,6 +53,9 @@ class session {
   /// fp32 master weights on the device.
   [[nodiscard]] pack load() const;
 
+  /// throws  error if it is an adapter, on which no second one is trained
+  void refuse_adapter() const;
+
   /// What a run trains: the model, or an adapter on it; from where; and how it is written.
   [[nodiscard]] causal_lm trained_model(run_settings const& settings) const;
   [[nodiscard]] pack trained_start(causal_lm const& model, std::uint64_t seed) const;

@@ -87,6 +87,10 @@ struct family_names {
 /// throws  error naming `where` if kedge does not know it
 [[nodiscard]] family_names family_of(nlohmann::ordered_json const& config, std::string const& where);
 
+/// config.json of a model as that of a reward model with the same body: sequence classification with one label.
+/// throws  error naming `where` if kedge does not know its family
+[[nodiscard]] nlohmann::ordered_json reward_config(nlohmann::ordered_json config, std::string const& where);
+
 /// A parameter tensor: Hugging Face's name, and its shape.
 struct parameter {
   std::string name;

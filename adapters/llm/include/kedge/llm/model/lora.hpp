@@ -12,7 +12,7 @@
 namespace kedge::llm {
 
 /// A fresh adapter as PEFT draws it: A uniform within ±1/√in, B zero, so that the model starts as its base. A seed fixes it.
-/// returns  tensors in the order of causal_lm::parameters, fp32 on the host
+/// returns  tensors in the order of causal_lm::parameters, fp32 on the host, but for a scalar head, which would be the last
 [[nodiscard]] pack initial_adapter(causal_lm const& model, std::uint64_t seed);
 
 /// W ← W + scale · B A for every map that the adapter changes, in place.
@@ -33,6 +33,7 @@ struct adapter_files {
   std::filesystem::path base;  ///< base_model_name_or_path
   lora_settings settings;
   std::filesystem::path folder;
+  bool reward = false;  ///< of a reward model, whose score it holds as well (task_type SEQ_CLS)
 };
 
 /// Reads adapter_config.json.
@@ -46,7 +47,8 @@ struct adapter_files {
 /// Writes adapter_config.json and adapter_model.safetensors as PEFT reads them, and tokenizer and template of `source`.
 void write_adapter(std::filesystem::path const& folder, checkpoint const& source, causal_lm const& model, pack const& adapter, dtype type);
 
-/// Opens an adapter's base: `base`, or what the adapter names, from here or from the adapter's folder.
+/// Opens an adapter's base: `base`, or what the adapter names, from here or from the adapter's folder. That of a reward model's adapter
+/// is described as a reward model, whatever it is itself.
 /// throws  error naming the adapter and the base if there is no such model
 [[nodiscard]] checkpoint open_base(adapter_files const& files, std::filesystem::path const& base = {});
 
