@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A GGUF file as a checkpoint: metadata, every tensor dequantised, its tokenizer and its chat template.
+// A GGUF file as a checkpoint: metadata, every tensor dequantised, the model that it says it is, its tokenizer and its chat template.
 #include <vector>
 
 #include <kedge/llm/files/checkpoint.hpp>
 #include <kedge/llm/files/gguf.hpp>
+#include <kedge/llm/model/config.hpp>
 #include <kedge/llm/text/chat_template.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
 
@@ -35,6 +36,7 @@ void open_model(std::string const& path) {
       std::vector<float> numbers(tensor.elements());
       model.read(tensor.name, dtype::f32, std::as_writable_bytes(std::span(numbers)));
     });
+  may_refuse([&] { expect(parameter_count(read_config(model.config, "input")) > 0, "a model without parameters"); });
   may_refuse([&] {
     if (model.tokenizer.is_null()) return;
     tokenizer const words = tokenizer::from_json(model.tokenizer);

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <set>
 #include <string>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -225,6 +226,9 @@ TEST_CASE("a setting that is not supported is refused by its key", "[config]") {
   refused("llama2", {{"rope_scaling", {{"type", "linear"}}}}, "rope_scaling has no factor");
   refused("llama2", {{"partial_rotary_factor", 0.5}}, "partial_rotary_factor");
   refused("llama2", {{"num_hidden_layers", 100000000}}, "num_hidden_layers");
+  refused("llama2", {{"hidden_size", 1000000000}, {"intermediate_size", 1000000000}}, "10^15 parameters");
+  refused("phi3_longrope", {{"partial_rotary_factor", 1e300}, {"rope_parameters", nullptr}}, "partial_rotary_factor");
+  refused("phi3_longrope", {{"original_max_position_embeddings", 1e300}}, "original_max_position_embeddings");
   refused("gemma", {{"use_bidirectional_attention", true}}, "use_bidirectional_attention");
   refused("gemma2", {{"layer_types", {"full_attention"}}}, "layer_types");
   refused("gemma2", {{"layer_types", {"chunked_attention", "full_attention", "full_attention"}}}, "chunked_attention");

@@ -142,7 +142,12 @@ def compare(folder):
         out["written"] = written(model, file, pairs, scratch)
         classifier = lambda path: AutoModelForSequenceClassification.from_pretrained(path, num_labels=1, **EXACT)
         out["rewards"], out["steps"] = rewards(model, file, pairs, scratch, "reward", classifier)
-        adapted = lambda path: peft.PeftModel.from_pretrained(classifier(model), path)
+
+        def adapted(path):
+            base = classifier(model)
+            base.config.pad_token_id = EOS  # as kedge and TRL choose it for this tokenizer; a reward model of kedge's says it itself
+            return peft.PeftModel.from_pretrained(base, path)
+
         out["adapter"], _ = rewards(model, file, pairs, scratch, "adapter", adapted, "--use_peft", "--lora_r", "2", "--lora_target_modules", "all-linear")
     return out
 

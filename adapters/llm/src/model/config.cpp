@@ -260,8 +260,8 @@ class config_reader {
     auto const length = static_cast<double>(c.max_positions);
     double original = number_or(config_, "original_max_position_embeddings", number_or(settings, "original_max_position_embeddings", length));
     if (family_.fused) original = number_or(config_, "original_max_position_embeddings", static_cast<double>(family_.max_positions));
+    if (!(original >= 1 && original <= 1e9)) fail("config: original_max_position_embeddings makes no sense");
     rope.original_length = static_cast<std::int64_t>(rope.type == "dynamic" ? length : original);
-    if (rope.original_length < 1) fail("config: original_max_position_embeddings makes no sense");
     if (!has(settings, "factor") && rope.type != "longrope" && rope.type != "yarn") fail("config: " + group + " has no factor");
     rope.factor = positive_number(settings, "factor", length / original);
     rope.low_frequency_factor = positive_number(settings, "low_freq_factor", rope.low_frequency_factor);
@@ -298,6 +298,11 @@ class config_reader {
   }
 
   void check(transformer_config const& c) const {
+    // Each number by itself is bounded; so is what they make together, before anything is multiplied in integers.
+    double const hidden = static_cast<double>(c.hidden), heads = static_cast<double>(c.heads + c.kv_heads) * static_cast<double>(c.head_dim);
+    double const size = 2 * static_cast<double>(c.vocabulary) * hidden +
+                        static_cast<double>(c.layers) * hidden * (2 * heads + 3 * static_cast<double>(c.intermediate));
+    if (size > 1e15) fail("config: a model of more than 10^15 parameters makes no sense");
     if (c.heads % c.kv_heads != 0)
       fail("config: " + std::to_string(c.heads) + " attention heads can't share " + std::to_string(c.kv_heads) + " key-value heads evenly");
     auto const turning = static_cast<std::int64_t>(c.rope.share * static_cast<double>(c.head_dim));

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "slots.hpp"
 
+#include <functional>  // multiplies
+#include <numeric>     // accumulate
+
 namespace kedge::llm {
 
 parameter layer_parameter(transformer_config const& c, std::int64_t layer, layer_slot slot) {
@@ -56,13 +59,15 @@ std::vector<parameter> parameters_of(transformer_config const& c) {
 }
 
 std::int64_t parameter_count(transformer_config const& config) {
-  std::int64_t count = 0;
-  for (parameter const& p : parameters_of(config)) {
-    std::int64_t size = 1;
-    for (std::int64_t const d : p.shape) size *= d;
-    count += size;
-  }
-  return count;
+  auto const count = [&](std::int64_t layers) {
+    transformer_config c = config;
+    c.layers = layers;
+    std::int64_t sum = 0;
+    for (parameter const& p : parameters_of(c)) sum += std::accumulate(p.shape.begin(), p.shape.end(), std::int64_t{1}, std::multiplies<>());
+    return sum;
+  };
+  std::int64_t const outer = count(0);  // all layers are alike
+  return outer + config.layers * (count(1) - outer);
 }
 
 }  // namespace kedge::llm

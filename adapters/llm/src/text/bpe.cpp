@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>  // push_heap, pop_heap, make_heap
-#include <array>      // array
-#include <utility>    // move
+#include <algorithm>   // push_heap, pop_heap, make_heap
+#include <array>       // array
+#include <functional>  // greater
+#include <utility>     // move
 
 #include "byte_alphabet.hpp"
 #include "flat_tables.hpp"
@@ -65,23 +66,22 @@ class piece_cache {
 };
 
 struct symbol {
-  std::int32_t id;
+  std::int32_t id;               // `merged_away` if the symbol before has taken it in
   std::uint32_t previous, next;  // `never` at the ends
-  bool alive;
 };
+constexpr std::int32_t merged_away = -1;
 
 struct candidate {
   std::uint32_t rank, position, id;
-  bool operator<(candidate const& other) const {  // the heap's top is the lowest rank, leftmost
-    return rank != other.rank ? rank > other.rank : position > other.position;
-  }
+  /// Orders by rank, then from left to right.
+  [[nodiscard]] std::uint64_t key() const noexcept { return (static_cast<std::uint64_t>(rank) << 32U) | position; }
 };
 
 struct bpe_workspace final : model::workspace {
   piece_cache cache;
   std::vector<std::int32_t> initial;
   std::vector<symbol> symbols;
-  std::vector<candidate> queue;
+  std::vector<std::uint64_t> queue;  // keys of candidates
 };
 
 std::uint64_t pair_key(std::int32_t left, std::int32_t right) {
@@ -308,34 +308,36 @@ class bpe final : public model {
     auto const n = static_cast<std::uint32_t>(w.initial.size());
     symbols.clear();
     queue.clear();
-    for (std::uint32_t i = 0; i < n; ++i) symbols.push_back({w.initial[i], i == 0 ? never : i - 1, i + 1 == n ? never : i + 1, true});
+    for (std::uint32_t i = 0; i < n; ++i) symbols.push_back({w.initial[i], i == 0 ? never : i - 1, i + 1 == n ? never : i + 1});
     for (std::uint32_t i = 0; i + 1 < n; ++i)
-      if (candidate const c = best(symbols[i].id, symbols[i + 1].id, i); c.rank != never) queue.push_back(c);
-    std::make_heap(queue.begin(), queue.end());
+      if (candidate const c = best(symbols[i].id, symbols[i + 1].id, i); c.rank != never) queue.push_back(c.key());
+    constexpr std::greater<> lowest_first;
+    std::make_heap(queue.begin(), queue.end(), lowest_first);
     auto const propose = [&](std::uint32_t at) {
       candidate const c = best(symbols[at].id, symbols[symbols[at].next].id, at);
       if (c.rank == never) return;
-      queue.push_back(c);
-      std::push_heap(queue.begin(), queue.end());
+      queue.push_back(c.key());
+      std::push_heap(queue.begin(), queue.end(), lowest_first);
     };
     while (!queue.empty()) {
-      std::pop_heap(queue.begin(), queue.end());
-      candidate const top = queue.back();
+      std::pop_heap(queue.begin(), queue.end(), lowest_first);
+      std::uint64_t const top = queue.back();
       queue.pop_back();
-      symbol& left = symbols[top.position];
-      if (!left.alive || left.next == never) continue;
+      auto const at = static_cast<std::uint32_t>(top);
+      symbol& left = symbols[at];
+      if (left.id == merged_away || left.next == never) continue;
       symbol& right = symbols[left.next];
-      candidate const now = best(left.id, right.id, top.position);
-      if (now.rank == never || now.id != top.id) continue;  // made before a neighbour changed
-      left.id = static_cast<std::int32_t>(top.id);
+      candidate const now = best(left.id, right.id, at);
+      if (now.key() != top) continue;  // made before a neighbour changed
+      left.id = static_cast<std::int32_t>(now.id);
       left.next = right.next;
-      right.alive = false;
-      if (left.next != never) symbols[left.next].previous = top.position;
+      right.id = merged_away;
+      if (left.next != never) symbols[left.next].previous = at;
       if (left.previous != never) propose(left.previous);
-      if (left.next != never) propose(top.position);
+      if (left.next != never) propose(at);
     }
     for (symbol const& s : symbols)
-      if (s.alive) out.push_back(s.id);
+      if (s.id != merged_away) out.push_back(s.id);
   }
 
   spelling spelling_;
