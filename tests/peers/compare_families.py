@@ -126,12 +126,12 @@ def rewards(model, file, pairs, scratch, name, peer_of, *flags):
     peer = peer_of(first).eval()
     chosen, rejected = rewards_of(peer, pairs)
     loss = -torch.nn.functional.logsigmoid(chosen - rejected).mean()
-    figures = relative([start[f] for f in FIGURES], [float(of(chosen, rejected)) for of in FIGURES.values()])
+    figures = relative([start[f] for f in FIGURES], [float(of(chosen, rejected).detach()) for of in FIGURES.values()])
     if name == "adapter":
-        return figures, relative([step["loss"]], [float(loss)])
+        return figures, relative([step["loss"]], [float(loss.detach())])
     loss.backward()
     norm = torch.stack([p.grad.norm() for p in peer.parameters() if p.grad is not None]).norm()
-    return figures, max(relative([step["loss"]], [float(loss)]), relative([step["grad_norm"]], [float(norm)]))
+    return figures, max(relative([step["loss"]], [float(loss.detach())]), relative([step["grad_norm"]], [float(norm)]))
 
 
 def compare(folder):
