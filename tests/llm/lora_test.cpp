@@ -247,7 +247,7 @@ TEST_CASE("in bfloat16 an adapter has the log-probabilities and gradients of flo
   std::vector<double> exact_logp, logp;
   pack const exact = gradient_of(a.model, exact_logp), rounded = gradient_of(narrow, logp);
   for (std::size_t i = 0; i < logp.size(); ++i) CHECK(std::abs(logp[i] - exact_logp[i]) < 0.02 * std::abs(exact_logp[i]));
-  for (std::size_t i = 0; i < exact.size(); ++i) CHECK((rounded[i] - exact[i]).norm().item<double>() < 0.05 * exact[i].norm().item<double>());
+  for (std::size_t i = 0; i < exact.size(); ++i) CHECK((rounded[i] - exact[i]).norm().item<double>() < 0.1 * exact[i].norm().item<double>());
 }
 
 TEST_CASE("extrapolation of adapters is that of their products and not that of their factors", "[lora]") {
