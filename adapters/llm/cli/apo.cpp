@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/train/launch.hpp>
+
 #include "command.hpp"
 
 namespace kedge::cli {
@@ -26,6 +28,8 @@ int run_apo(arguments const& args) {
   app.get_option("--dataset")->required(false);
   app.add_flag("--json", json, "print the summary as one JSON object");
   parse(app, args);
+  if (rounds.online() && !llm::launch::of_environment().alone())
+    throw CLI::ValidationError("--prompts", "fresh pairs are sampled by one process; start it without torchrun, or give files of pairs");
   if (app.count("--rounds") > 0 && !rounds.online()) {
     if (settings.dataset.size() == 1 && rounds.chunks == 0) rounds.chunks = rounds.rounds;
     std::size_t const there = rounds.chunks > 0 ? rounds.chunks : settings.dataset.size();

@@ -21,6 +21,7 @@ struct command {
   char const* name;
   char const* summary;
   int (*run)(arguments const& args);
+  bool shares_work = false;  ///< several processes that torchrun started do it together
 };
 
 int run_sft(arguments const& args);

@@ -2,6 +2,7 @@
 #include <array>
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #if defined(__GLIBC__)
@@ -17,11 +18,11 @@ namespace {
 using namespace kedge::cli;
 
 constexpr std::array commands{
-    command{"sft", "supervised fine-tuning on prompts and completions, or on conversations", run_sft},
-    command{"reward", "train a reward model on preference pairs", run_reward},
-    command{"dpo", "train on preference pairs: DPO, IPO and their family, one round", run_dpo},
-    command{"sdpo", "stepwise DPO: data in steps, the reference becomes the model just trained", run_sdpo},
-    command{"apo", "accelerated preference optimization: rounds with Nesterov extrapolation", run_apo},
+    command{"sft", "supervised fine-tuning on prompts and completions, or on conversations", run_sft, true},
+    command{"reward", "train a reward model on preference pairs", run_reward, true},
+    command{"dpo", "train on preference pairs: DPO, IPO and their family, one round", run_dpo, true},
+    command{"sdpo", "stepwise DPO: data in steps, the reference becomes the model just trained", run_sdpo, true},
+    command{"apo", "accelerated preference optimization: rounds with Nesterov extrapolation", run_apo, true},
     command{"ppo", "train on the model's own completions, rewarded by a judge: PPO, RLOO, GRPO", run_ppo},
     command{"salsa", "PPO around a soup of fine-tuned models", run_salsa},
     command{"score", "log-probability and token count of chosen and rejected of every pair", run_score},
@@ -37,6 +38,16 @@ void print_usage(std::FILE* to) {
   std::fprintf(to, "kedge %s: preference optimization of language models\n\nusage: kedge SUBCOMMAND [--flags]\n\n", KEDGE_VERSION_STRING);
   for (command const& c : commands) std::fprintf(to, "  %-9s %s\n", c.name, c.summary);
   std::fprintf(to, "\nkedge SUBCOMMAND --help lists the flags; --config FILE.toml takes the same keys, and flags win.\n");
+}
+
+// Processes that torchrun started beside each other would all do the same, and write over each other's files.
+int refuse_company(arguments const&) {
+  throw CLI::ValidationError("WORLD_SIZE", "it runs in one process; only sft, reward, dpo, sdpo and apo divide their work among several");
+}
+
+bool in_company() {
+  char const* const size = std::getenv("WORLD_SIZE");
+  return size != nullptr && std::string(size) != "1";
 }
 
 // What a step frees the next one asks for again. Given back to the system in between, each page would have to be mapped and cleared
@@ -68,7 +79,7 @@ int main(int argc, char** argv) {
     return exit_done;
   }
   for (command const& c : commands)
-    if (name == c.name) return run(c, args);
+    if (name == c.name) return c.shares_work || !in_company() ? run(c, args) : run({c.name, c.summary, refuse_company}, args);
   std::fprintf(stderr, "kedge: there is no subcommand '%s'; see kedge --help\n", name.c_str());
   return exit_usage;
 }

@@ -82,6 +82,7 @@ void add_progress_options(CLI::App& app, llm::run_settings& s) {
   app.add_option("--resume_from_checkpoint", s.resume_from_checkpoint, "a folder checkpoints/step-N, or latest")->group(group);
   app.add_flag("--profile", s.profile, "tell at the end where the steps' time went, and which share of the machine's matrix rate they reached")->group(group);
   app.add_option("--profile_trace", s.profile_trace, "file for a trace of all tensor operations, as chrome://tracing and Perfetto read it")->group(group);
+  app.add_option("--ddp_timeout", s.ddp_timeout, "seconds that one of several processes waits for the others (torchrun --no-python)")->capture_default_str()->group(group);
   app.add_flag("--quiet", s.quiet, "nothing on stderr but errors")->group(group);
 }
 

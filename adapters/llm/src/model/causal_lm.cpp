@@ -140,14 +140,15 @@ std::vector<double> causal_lm::log_probs(pack const& weights, ragged_batch const
   return by_sequence(rows(weights, batch).logp, batch);
 }
 
-void causal_lm::pullback_type::operator()(std::span<double const> cotangent, pack& gradient) {
+void causal_lm::pullback_type::operator()(std::span<double const> cotangent, pack& gradient, layer_callback const& complete) {
   std::vector<double> rows;
   rows.reserve(tape_->sequence.size());
   for (std::int64_t const sequence : tape_->sequence) rows.push_back(cotangent[static_cast<std::size_t>(sequence)]);
-  (*this)(rows, {}, gradient);
+  (*this)(rows, {}, gradient, complete);
 }
 
-void causal_lm::pullback_type::operator()(std::span<double const> logp, std::span<double const> value, pack& gradient) {
+void causal_lm::pullback_type::operator()(std::span<double const> logp, std::span<double const> value, pack& gradient,
+                                            layer_callback const& complete) {
   at::NoGradGuard const no_grad;
   transformer_config const& c = model_.config();
   model_tensors const w = model_tensors::weights(model_, weights_), into = model_tensors::gradients(model_, gradient);
@@ -164,6 +165,7 @@ void causal_lm::pullback_type::operator()(std::span<double const> logp, std::spa
   t.head = {};
   t.scalar = {};
   t.final_norm = {};
+  if (complete) complete(c.layers);
   for (std::int64_t i = c.layers; i-- > 0;) {
     if (!t.inputs.empty()) {
       model_.forward_layer(weights_, t, i, t.inputs.back(), t.layers.emplace_back());
@@ -172,6 +174,7 @@ void causal_lm::pullback_type::operator()(std::span<double const> logp, std::spa
     }
     layer_backward(c, w.layer(i), t.rotations.of(c.layer(i)), t.layers.back(), gx, into.layer(i));
     t.layers.pop_back();  // its memory serves the next layer's temporaries
+    if (complete) complete(i);
   }
   if (of_embedding.defined()) of_embedding.index_add_(0, t.tokens, gx, c.embedding_scale);
   tape_.reset();

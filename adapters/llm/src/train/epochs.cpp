@@ -2,8 +2,12 @@
 #include "epochs.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <numeric>
+
+#include <nlohmann/json.hpp>
 
 #include <kedge/llm/train/lr_schedule.hpp>
 
@@ -18,6 +22,41 @@ lr_schedule schedule_of(run_settings const& s, std::size_t total) {
   std::size_t const warmup =
       s.warmup_steps > 0 ? s.warmup_steps : static_cast<std::size_t>(std::ceil(s.warmup_ratio * static_cast<double>(total)));
   return {s.lr_scheduler_type, s.learning_rate, warmup, total};
+}
+
+// Numbers go by their bits: JSON knows no infinity.
+std::uint64_t bits(double value) { return std::bit_cast<std::uint64_t>(value); }
+double value_of(nlohmann::json const& bits) { return std::bit_cast<double>(bits.get<std::uint64_t>()); }
+
+std::string as_text(step_report const& part) {
+  nlohmann::json metrics = nlohmann::json::array();
+  for (metric const& m : part.metrics) metrics.push_back({m.name, bits(m.value), m.processes});
+  return nlohmann::json{bits(part.loss), part.examples, part.tokens, part.padded_like_tokens, metrics}.dump();
+}
+
+void add(step_report& report, metric const& part) {
+  auto const found = std::find_if(report.metrics.begin(), report.metrics.end(), [&](metric const& m) { return m.name == part.name; });
+  if (found == report.metrics.end())
+    report.metrics.push_back(part);
+  else if (part.processes == across::sum)
+    found->value += part.value;
+  else
+    found->value = part.processes == across::least ? std::min(found->value, part.value) : std::max(found->value, part.value);
+}
+
+// The step's report from its parts, the same in all processes.
+step_report over_all(process_group const& group, step_report part) {
+  if (group.alone()) return part;
+  step_report all;
+  for (std::string const& text : group.gather(as_text(part))) {
+    nlohmann::json const one = nlohmann::json::parse(text);
+    all.loss += value_of(one[0]);
+    all.examples += one[1].get<std::size_t>();
+    all.tokens += one[2].get<std::size_t>();
+    all.padded_like_tokens += one[3].get<std::size_t>();
+    for (auto const& m : one[4]) add(all, {m[0], value_of(m[1]), m[2].get<across>()});
+  }
+  return all;
 }
 
 }  // namespace
@@ -39,15 +78,17 @@ std::vector<std::size_t> epoch_solver::order(std::size_t round, std::size_t epoc
 }
 
 epoch_solver::progress epoch_solver::start(pack const& theta) const {
-  return {adamw(theta, {settings_.adam_beta1, settings_.adam_beta2, settings_.adam_epsilon, settings_.weight_decay}), 0};
+  return {adamw(rows_of(theta, owned(theta)), {settings_.adam_beta1, settings_.adam_beta2, settings_.adam_epsilon, settings_.weight_decay}), 0};
 }
 
 kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size_t examples, std::size_t round, step_function const& step) {
   at::NoGradGuard const no_grad;
+  share_start(group_, theta);
   if (!inside) inside.emplace(start(theta));
   pack const weights = model.weights_for(theta);
   bool const copies = !weights.front().is_same(theta.front());
-  pack gradient = zeros_like(theta);
+  step_gradient gradient(group_, model.parameters(), model.config().layers, theta);
+  pack own = rows_of(theta, owned(theta)), own_gradient = rows_of(gradient.sum(), owned(theta));
   std::size_t const batch = settings_.batch(), per_epoch = (examples + batch - 1) / batch, total = steps(examples);
   lr_schedule const schedule = schedule_of(settings_, run_steps_.value_or(total));
   while (inside->step < total) {
@@ -55,15 +96,15 @@ kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size
     std::optional<timed> scope(phase::other);
     std::vector<std::size_t> const places = order(round, inside->step / per_epoch, examples);
     std::size_t const first = inside->step % per_epoch * batch;
-    {
-      timed const zeroing(phase::optimizer);
-      at::_foreach_zero_(gradient);
-    }
+    gradient.zero();
     step_report report = step(weights, std::span(places).subspan(first, std::min(batch, examples - first)), gradient);
-    report.grad_norm = clip_gradients(gradient, settings_.max_grad_norm);
+    gradient.finish();
+    report = over_all(group_, std::move(report));
+    report.grad_norm = clip_gradients(gradient.sum(), settings_.max_grad_norm);
     if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) return kedge::status::diverged;
     report.learning_rate = schedule.at(run_steps_ ? static_cast<std::size_t>(inside->optimizer.steps) : inside->step);
-    inside->optimizer.step(theta, gradient, report.learning_rate);
+    inside->optimizer.step(own, own_gradient, report.learning_rate);
+    exchange_shards(group_, theta);
     if (copies) {
       timed const copying(phase::optimizer);
       at::_foreach_copy_(weights, theta);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <kedge/loop.hpp>
@@ -14,21 +15,26 @@
 #include <kedge/llm/train/training_log.hpp>
 
 #include "optimizer.hpp"
+#include "process_group.hpp"
+#include "shard.hpp"
+#include "step_gradient.hpp"
 
 namespace kedge::llm {
 
 /// AdamW over epochs of numbered examples: the solver of a round, whatever the examples are and whatever is minimised.
+/// Several processes share each step and keep the moments of a shard of the parameters each (ZeRO-1); their weights are the same.
 /// It owns the order of the examples, the learning rate, clipping, and the place where a stopped round goes on.
 class epoch_solver {
  public:
-  /// Adds the gradient of the mean loss over the examples `which` to `gradient`; reports loss, metrics, examples and tokens.
-  using step_function = std::function<step_report(pack const& weights, std::span<std::size_t const> which, pack& gradient)>;
+  /// Adds this process's part of the gradient of the mean loss over the examples `which` to `gradient`; reports loss, metrics, examples
+  /// and tokens of that part.
+  using step_function = std::function<step_report(pack const& weights, std::span<std::size_t const> which, step_gradient& gradient)>;
   using step_callback = std::function<bool(step_report const&)>;  ///< false: stop after this step
 
   /// `run_steps`: the learning rate and Adam's moments go on from round to round, for so many steps in all.
   /// Without it both start anew each round.
-  explicit epoch_solver(run_settings const& settings, std::optional<std::size_t> run_steps = {})
-      : settings_(settings), run_steps_(run_steps) {}
+  explicit epoch_solver(run_settings const& settings, process_group group = {}, std::optional<std::size_t> run_steps = {})
+      : settings_(settings), group_(std::move(group)), run_steps_(run_steps) {}
 
   /// Steps of a round over so many examples.
   [[nodiscard]] std::size_t steps(std::size_t examples) const;
@@ -39,9 +45,12 @@ class epoch_solver {
   /// returns  `stopped` if on_step said so: call again to go on; `diverged` if loss or gradient is not finite, theta is left as before that step
   kedge::status solve(causal_lm const& model, pack& theta, std::size_t examples, std::size_t round, step_function const& step);
 
+  /// The rows of a pack like theta whose moments this process keeps.
+  [[nodiscard]] shard owned(pack const& theta) const { return shard_of(theta, group_.rank(), group_.size()); }
+
   /// What a resume needs beside theta; absent before the first step.
   struct progress {
-    adamw optimizer;
+    adamw optimizer;       ///< of the owned rows
     std::size_t step = 0;  ///< done in the running round
   };
   std::optional<progress> inside;
@@ -53,6 +62,7 @@ class epoch_solver {
 
  private:
   run_settings const& settings_;
+  process_group group_;
   std::optional<std::size_t> run_steps_;
 };
 

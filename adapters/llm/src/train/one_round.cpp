@@ -16,9 +16,10 @@ json shared_settings(one_round_task const& task, causal_lm const& model, std::si
 
 }  // namespace
 
-one_round_result run_one_round(run_settings const& settings, causal_lm const& model, pack theta, one_round_task const& task) {
-  run_host host(settings, model.settings(), model.parameters());
-  epoch_solver solver(settings);
+one_round_result run_one_round(run_settings const& settings, process_group const& group, causal_lm const& model, pack theta,
+                              one_round_task const& task) {
+  run_host host(settings, model.settings(), model.parameters(), group);
+  epoch_solver solver(settings, group);
   std::size_t const steps = solver.steps(task.examples);
   json evaluations = json::array();
   auto const evaluate = [&] {
@@ -33,7 +34,7 @@ one_round_result run_one_round(run_settings const& settings, causal_lm const& mo
   };
   auto const save_all = [&](checkpoint_writer& to) {
     to.add("theta", theta);
-    save(to, solver);
+    save(to, solver, theta);
     to.state["evaluations"] = evaluations;
   };
   auto const restore_all = [&](checkpoint_reader const& from) {

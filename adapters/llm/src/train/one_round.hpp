@@ -29,6 +29,7 @@ struct one_round_task {
 
 /// Trains theta in place: epochs of AdamW steps between two evaluations, in a run's folder, resumable.
 /// returns  the evaluations too, as they stand in metrics.jsonl
-one_round_result run_one_round(run_settings const& settings, causal_lm const& model, pack theta, one_round_task const& task);
+one_round_result run_one_round(run_settings const& settings, process_group const& group, causal_lm const& model, pack theta,
+                              one_round_task const& task);
 
 }  // namespace kedge::llm

@@ -48,7 +48,7 @@ std::vector<parameter> actor_critic::parameters() const {
 }
 
 ppo_problem::ppo_problem(actor_critic const& models, ppo_settings const& settings, rollout_source& prompts)
-    : solver(settings, settings.updates() * epoch_solver(settings).steps(settings.episodes_per_update())),
+    : solver(settings, {}, settings.updates() * epoch_solver(settings).steps(settings.episodes_per_update())),
       controller{settings.kl_coef, settings.target_kl, settings.kl_horizon},
       models_(models),
       settings_(settings),
@@ -231,8 +231,8 @@ kedge::status ppo_problem::solve(pack& theta, std::vector<rollout> const& rollou
     return true;
   };
   kedge::status const ended =
-      solver.solve(models_.policy, theta, rollouts.size(), round, [&](pack const& weights, std::span<std::size_t const> which, pack& gradient) {
-        return step(weights, rollouts, reference, targets, which, gradient);
+      solver.solve(models_.policy, theta, rollouts.size(), round, [&](pack const& weights, std::span<std::size_t const> which, step_gradient& gradient) {
+        return step(weights, rollouts, reference, targets, which, gradient.sum());
       });
   if (settings_.adap_kl_ctrl) controller.update(report.metric_or_nan("objective/kl"), static_cast<double>(rollouts.size()));
   report.round = round + 1;

@@ -173,7 +173,7 @@ class ppo_run {
 
   void save(checkpoint_writer& to) const {
     llm::save(to, state_, /*anchors=*/false);
-    llm::save(to, problem_.solver);
+    llm::save(to, problem_.solver, state_.theta);
     to.state["kl_coef"] = problem_.controller.beta;
     if (problem_.kl_baseline) to.state["kl_at_start"] = {*problem_.kl_baseline, problem_.kl_at_start};
     to.state["first_length"] = length_.first_mean;

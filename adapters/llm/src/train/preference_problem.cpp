@@ -2,6 +2,7 @@
 #include "preference_problem.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include "../model/profile.hpp"
 #include "stop_watch.hpp"
@@ -26,6 +27,13 @@ pair_log_probs pair_scores(causal_lm const& model, pack const& weights, std::spa
   return split_pairs(model.log_probs(weights, packed_pairs(model, pairs, which)));
 }
 
+void put(pair_log_probs const& part, std::span<std::size_t const> which, pair_log_probs& all) {
+  for (std::size_t i = 0; i < which.size(); ++i) {
+    all.chosen[which[i]] = part.chosen[i];
+    all.rejected[which[i]] = part.rejected[i];
+  }
+}
+
 loss_input::loss_input(pair_log_probs values, pair_log_probs const& reference, std::span<preference_pair const> pairs,
                        std::span<std::size_t const> which)
     : logp(std::move(values)) {
@@ -39,8 +47,9 @@ loss_input::loss_input(pair_log_probs values, pair_log_probs const& reference, s
   }
 }
 
-preference_problem::preference_problem(causal_lm const& model, training_settings const& settings, std::vector<loss_choice> losses, pair_source source)
-    : solver(settings), model_(model), settings_(settings), losses_(std::move(losses)), ask_(std::move(source)) {}
+preference_problem::preference_problem(causal_lm const& model, training_settings const& settings, std::vector<loss_choice> losses, pair_source source,
+                                       process_group group)
+    : solver(settings, group), model_(model), settings_(settings), losses_(std::move(losses)), ask_(std::move(source)), group_(std::move(group)) {}
 
 std::vector<preference_pair> const& preference_problem::source(training_state const& state) {
   if (state.round != round_) {
@@ -56,6 +65,10 @@ std::vector<std::span<std::size_t const>> preference_problem::micro_batches(std:
   return cut_micro_batches(pairs, step, settings_.compute.micro_batch_tokens);
 }
 
+std::vector<std::size_t> preference_problem::own_share(std::vector<preference_pair> const& pairs, std::span<std::size_t const> step) const {
+  return balanced_share(step, group_.rank(), group_.size(), [&](std::size_t i) { return shared_tokens(pairs[i]); });
+}
+
 pair_log_probs preference_problem::score(pack const& theta, std::vector<preference_pair> const& pairs) {
   stop_watch const watch;
   timed const scope(phase::other);
@@ -64,29 +77,32 @@ pair_log_probs preference_problem::score(pack const& theta, std::vector<preferen
   std::size_t const batch = settings_.batch();
   pair_log_probs result{std::vector<double>(pairs.size()), std::vector<double>(pairs.size())};
   for (std::size_t first = 0; first < order.size(); first += batch) {
-    std::span<std::size_t const> const step(order.data() + first, std::min(batch, order.size() - first));
-    for (auto const which : micro_batches(pairs, step)) {
-      pair_log_probs const part = pair_scores(model_, weights, pairs, which);
-      for (std::size_t i = 0; i < which.size(); ++i) {
-        result.chosen[which[i]] = part.chosen[i];
-        result.rejected[which[i]] = part.rejected[i];
-      }
+    std::vector<std::size_t> const mine = own_share(pairs, std::span(order).subspan(first, std::min(batch, order.size() - first)));
+    for (auto const which : micro_batches(pairs, mine)) {
+      if (which.empty()) continue;
+      put(pair_scores(model_, weights, pairs, which), which, result);
     }
   }
+  group_.sum(result.chosen);
+  group_.sum(result.rejected);
   score_seconds += watch.seconds();
   return result;
 }
 
 step_report preference_problem::train_step(pack const& weights, std::vector<preference_pair> const& pairs,
                                            std::span<std::size_t const> which, pair_log_probs const& reference,
-                                           pack& gradient) const {
+                                           step_gradient& gradient) const {
   step_report report;
-  report.examples = which.size();
+  std::vector<std::size_t> const mine = own_share(pairs, which);
+  report.examples = mine.size();
   auto const share = 1 / static_cast<double>(which.size());
-  for (auto const micro : micro_batches(pairs, which)) {
-    auto [logp, pullback] = model_.forward(weights, packed_pairs(model_, pairs, micro));
-    loss_input const input(split_pairs(logp), reference, pairs, micro);
-    loss_and_cotangent const value = loss().evaluate(input.view(), which.size());
+  auto const cuts = micro_batches(pairs, mine);
+  for (auto const& micro : cuts) {
+    std::optional<causal_lm::forward_result> now;
+    if (!micro.empty()) now.emplace(model_.forward(weights, packed_pairs(model_, pairs, micro)));
+    loss_input const input(now ? split_pairs(now->logp) : pair_log_probs{}, reference, pairs, micro);
+    loss_and_cotangent const value = loss().compares_pairs && !group_.alone() ? compare_all(input, reference, pairs, which, micro)
+                                                                              : loss().evaluate(input.view(), which.size());
     std::vector<double> cotangent;
     for (std::size_t i = 0; i < micro.size(); ++i) {
       cotangent.push_back(value.cotangent.chosen[i]);
@@ -103,14 +119,37 @@ step_report preference_problem::train_step(pack const& weights, std::vector<pref
       report.padded_like_tokens += shared_tokens(pairs[micro[i]]) + pairs[micro[i]].prompt.size();
     }
     report.loss += value.value;
-    pullback(cotangent, gradient);
+    if (now) now->pullback(cotangent, gradient.sum(), gradient.when_last(&micro == &cuts.back()));
   }
   return report;
 }
 
+loss_and_cotangent preference_problem::compare_all(loss_input const& own, pair_log_probs const& reference,
+                                                   std::vector<preference_pair> const& pairs, std::span<std::size_t const> step,
+                                                   std::span<std::size_t const> mine) const {
+  pair_log_probs logp{std::vector<double>(step.size()), std::vector<double>(step.size())};
+  std::vector<std::size_t> places;  // of the own pairs in the step, whose order they keep
+  for (std::size_t place = 0; place < step.size() && places.size() < mine.size(); ++place) {
+    if (step[place] != mine[places.size()]) continue;
+    logp.chosen[place] = own.logp.chosen[places.size()];
+    logp.rejected[place] = own.logp.rejected[places.size()];
+    places.push_back(place);
+  }
+  group_.sum(logp.chosen);
+  group_.sum(logp.rejected);
+  loss_and_cotangent const all = loss().evaluate(loss_input(std::move(logp), reference, pairs, step).view(), step.size());
+  loss_and_cotangent part;
+  part.value = group_.leads() ? all.value : 0;
+  for (std::size_t const place : places) {
+    part.cotangent.chosen.push_back(all.cotangent.chosen[place]);
+    part.cotangent.rejected.push_back(all.cotangent.rejected[place]);
+  }
+  return part;
+}
+
 kedge::status preference_problem::solve(pack& theta, std::vector<preference_pair> const& pairs, pair_log_probs const& reference,
                                         std::size_t round) {
-  return solver.solve(model_, theta, pairs.size(), round, [&](pack const& weights, std::span<std::size_t const> which, pack& gradient) {
+  return solver.solve(model_, theta, pairs.size(), round, [&](pack const& weights, std::span<std::size_t const> which, step_gradient& gradient) {
     return train_step(weights, pairs, which, reference, gradient);
   });
 }

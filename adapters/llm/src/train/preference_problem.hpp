@@ -16,6 +16,8 @@
 
 namespace kedge::llm {
 
+struct loss_input;
+
 using training_state = kedge::state<pack, pair_log_probs>;
 
 /// What kedge::run asks of a language model: the round's pairs, their log-probabilities under a point, and the solver of a
@@ -26,7 +28,8 @@ class preference_problem {
   using pair_source = std::function<std::vector<preference_pair>(training_state const&)>;
 
   /// `losses`: one a round, the last one goes on
-  preference_problem(causal_lm const& model, training_settings const& settings, std::vector<loss_choice> losses, pair_source source);
+  preference_problem(causal_lm const& model, training_settings const& settings, std::vector<loss_choice> losses, pair_source source,
+                     process_group group = {});
 
   [[nodiscard]] std::vector<preference_pair> const& source(training_state const& state);
   /// Scored in the micro-batches in which the first epoch will train, so that before the first step every margin is exactly 0.
@@ -41,12 +44,18 @@ class preference_problem {
                                                                        std::span<std::size_t const> step) const;
   [[nodiscard]] loss_choice const& loss() const { return losses_[std::min(round_, losses_.size() - 1)]; }
   step_report train_step(pack const& weights, std::vector<preference_pair> const& pairs, std::span<std::size_t const> which,
-                         pair_log_probs const& reference, pack& gradient) const;
+                         pair_log_probs const& reference, step_gradient& gradient) const;
+  // The examples of a step that this process computes.
+  [[nodiscard]] std::vector<std::size_t> own_share(std::vector<preference_pair> const& pairs, std::span<std::size_t const> step) const;
+  // A loss that compares pairs, of a step whose log-probabilities several processes have: value once, cotangents of the own pairs.
+  [[nodiscard]] loss_and_cotangent compare_all(loss_input const& own, pair_log_probs const& reference, std::vector<preference_pair> const& pairs,
+                                               std::span<std::size_t const> step, std::span<std::size_t const> mine) const;
 
   causal_lm const& model_;
   training_settings const& settings_;
   std::vector<loss_choice> losses_;
   pair_source ask_;
+  process_group group_;
   std::vector<preference_pair> pairs_;  // of round round_
   std::size_t round_ = static_cast<std::size_t>(-1);
 };
@@ -58,6 +67,9 @@ class preference_problem {
 /// Log-probabilities of chosen and rejected of the pairs `which`, one forward pass, nothing kept.
 [[nodiscard]] pair_log_probs pair_scores(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
                                          std::span<std::size_t const> which);
+
+/// Puts the log-probabilities of the pairs `which` at their places among those of all.
+void put(pair_log_probs const& part, std::span<std::size_t const> which, pair_log_probs& all);
 
 /// Chosen and rejected from log-probabilities in a batch's order.
 [[nodiscard]] pair_log_probs split_pairs(std::vector<double> const& logp);

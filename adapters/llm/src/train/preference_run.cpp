@@ -95,14 +95,15 @@ class preference_run {
  public:
   preference_run(training_settings const& settings, round_settings const& rounds)
       : settings_(settings),
+        group_(join_run(settings_)),
         round_settings_(rounds),
         losses_(losses_of(settings, rounds)),
         loss_(losses_.front()),
-        session_(settings.model, settings.compute),
-        model_(session_.trained_model(settings)),
-        host_(settings, session_.compute, model_.parameters()),
+        session_(settings_.model, settings_.compute),
+        model_(session_.trained_model(settings_)),
+        host_(settings_, session_.compute, model_.parameters(), group_),
         state_(session_.trained_start(model_, settings.seed)),
-        problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }) {
+        problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }, group_) {
     if (!settings.eval_dataset.empty()) held_out_ = read(settings.eval_dataset, settings.eval_min_score_gap, settings.max_eval_samples);
     if (rounds.online())
       open_prompts();
@@ -185,7 +186,7 @@ class preference_run {
       difficulty_score easiness = score_gaps;
       if (round_settings_.difficulty == "logp-margin")
         easiness = [&](std::vector<preference_pair> const& pairs) {
-          pair_log_probs margins = score_in_order(model_, model_.weights_for(state_.theta), pairs, settings_.per_device_eval_batch_size, settings_.compute.micro_batch_tokens);
+          pair_log_probs margins = score_in_order(model_, model_.weights_for(state_.theta), pairs, settings_.per_device_eval_batch_size, settings_.compute.micro_batch_tokens, group_);
           axpby(-1, margins.rejected, 1, margins.chosen);
           return margins.chosen;
         };
@@ -234,7 +235,7 @@ class preference_run {
 
   void save(checkpoint_writer& to) const {
     llm::save(to, state_);
-    llm::save(to, problem_.solver);
+    llm::save(to, problem_.solver, state_.theta);
     save_logp(to, "evaluation", held_out_reference_);
     json evaluations = json::array();
     for (evaluation const& e : evaluations_)
@@ -261,7 +262,7 @@ class preference_run {
     evaluate_policy();
     if (held_out_.empty()) return;
     pair_log_probs const logp = score_in_order(model_, model_.weights_for(state_.theta), held_out_, settings_.per_device_eval_batch_size,
-                                               settings_.compute.micro_batch_tokens);
+                                               settings_.compute.micro_batch_tokens, group_);
     if (held_out_reference_.chosen.empty()) held_out_reference_ = logp;
     std::vector<std::size_t> which(held_out_.size());
     for (std::size_t i = 0; i < which.size(); ++i) which[i] = i;
@@ -304,7 +305,8 @@ class preference_run {
     return result;
   }
 
-  training_settings const& settings_;
+  training_settings settings_;
+  process_group group_;
   round_settings const& round_settings_;
   std::vector<loss_choice> losses_;
   loss_choice const& loss_;  // the first round's, by which all evaluations are made

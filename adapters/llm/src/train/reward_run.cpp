@@ -42,7 +42,11 @@ struct reward_figures {
 class reward_run {
  public:
   explicit reward_run(reward_settings const& settings)
-      : settings_(settings), opened_(settings.model, settings.compute), padding_(padding_token(opened_.source, opened_.tokens)), model_(prepare_model()) {
+      : settings_(settings),
+        group_(join_run(settings_)),
+        opened_(settings_.model, settings_.compute),
+        padding_(padding_token(opened_.source, opened_.tokens)),
+        model_(prepare_model()) {
     pairs_ = read(settings.dataset, settings.max_train_samples);
     if (!settings.eval_dataset.empty()) held_out_ = read(settings.eval_dataset, settings.max_eval_samples);
   }
@@ -50,13 +54,13 @@ class reward_run {
   one_round_result run() {
     one_round_task task;
     task.examples = pairs_.size();
-    task.step = [this](pack const& weights, std::span<std::size_t const> which, pack& gradient) { return train_step(weights, which, gradient); };
+    task.step = [this](pack const& weights, std::span<std::size_t const> which, step_gradient& gradient) { return train_step(weights, which, gradient); };
     if (!held_out_.empty()) task.evaluate = [this](pack const& weights) { return evaluate(weights); };
     task.write = [this](pack const& theta) { opened_.write_trained(model_, theta, settings_); };
     task.shown = {{"margin", "margin"}, {"accuracy", "accuracy"}};
     task.settings = {{"dataset", settings_.dataset.filename().string()}, {"center_rewards_coefficient", settings_.center_rewards_coefficient}};
     task.name = opened_.source.path().filename().string();
-    return run_one_round(settings_, model_, start(), task);
+    return run_one_round(settings_, group_, model_, start(), task);
   }
 
  private:
@@ -110,12 +114,18 @@ class reward_run {
     return pairs;
   }
 
-  step_report train_step(pack const& weights, std::span<std::size_t const> which, pack& gradient) const {
+  [[nodiscard]] std::vector<std::size_t> own_share(std::vector<preference_pair> const& pairs, std::span<std::size_t const> which) const {
+    return balanced_share(which, group_.rank(), group_.size(), [&](std::size_t i) { return shared_tokens(pairs[i]); });
+  }
+
+  step_report train_step(pack const& weights, std::span<std::size_t const> which, step_gradient& gradient) const {
     step_report report;
-    report.examples = which.size();
+    std::vector<std::size_t> const mine = own_share(pairs_, which);
+    report.examples = mine.size();
     reward_figures figures{.center = settings_.center_rewards_coefficient};
     auto const n = static_cast<double>(which.size());
-    for (auto const micro : cut_micro_batches(pairs_, which, settings_.compute.micro_batch_tokens)) {
+    auto const cuts = cut_micro_batches(pairs_, mine, settings_.compute.micro_batch_tokens);
+    for (auto const& micro : cuts) {
       ragged_batch const batch = packed_pairs(model_, pairs_, micro, read_at::end);
       auto [out, pullback] = model_.forward_rows(weights, batch);
       std::vector<double> cotangent;
@@ -127,12 +137,12 @@ class reward_run {
         report.tokens += shared_tokens(pair);
         report.padded_like_tokens += shared_tokens(pair) + pair.prompt.size();
       }
-      pullback({}, cotangent, gradient);
+      pullback({}, cotangent, gradient.sum(), gradient.when_last(&micro == &cuts.back()));
     }
     report.loss = figures.loss / n;
-    report.add("min_reward", figures.least);
+    report.add("min_reward", figures.least, 1, across::least);
     report.add("mean_reward", figures.mean / n);
-    report.add("max_reward", figures.most);
+    report.add("max_reward", figures.most, 1, across::most);
     report.add("accuracy", figures.accuracy / n);
     report.add("margin", figures.margin / n);
     return report;
@@ -142,16 +152,20 @@ class reward_run {
     std::vector<std::size_t> all(held_out_.size());
     std::iota(all.begin(), all.end(), std::size_t{0});
     reward_figures figures{.center = settings_.center_rewards_coefficient};
-    for (auto const micro : cut_micro_batches(held_out_, all, settings_.compute.micro_batch_tokens)) {
-      row_outputs const out = model_.rows(weights, packed_pairs(model_, held_out_, micro, read_at::end));
-      for (std::size_t i = 0; i < micro.size(); ++i) figures.add(out.value[2 * i], out.value[2 * i + 1], held_out_[micro[i]].margin);
-    }
+    pair_log_probs rewards{std::vector<double>(all.size()), std::vector<double>(all.size())};
+    std::vector<std::size_t> const mine = own_share(held_out_, all);
+    for (auto const micro : cut_micro_batches(held_out_, mine, settings_.compute.micro_batch_tokens))
+      put(split_pairs(model_.rows(weights, packed_pairs(model_, held_out_, micro, read_at::end)).value), micro, rewards);
+    group_.sum(rewards.chosen);
+    group_.sum(rewards.rejected);
+    for (std::size_t const i : all) figures.add(rewards.chosen[i], rewards.rejected[i], held_out_[i].margin);
     auto const n = static_cast<double>(held_out_.size());
     return {{"eval_loss", figures.loss / n},        {"eval_min_reward", figures.least},       {"eval_mean_reward", figures.mean / n},
             {"eval_max_reward", figures.most}, {"eval_accuracy", figures.accuracy / n}, {"eval_margin", figures.margin / n}};
   }
 
-  reward_settings const& settings_;
+  reward_settings settings_;
+  process_group group_;
   session opened_;
   std::int32_t padding_;
   bool starts_as_language_model_ = false;

@@ -2,7 +2,9 @@
 #include "run_checkpoint.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 
@@ -46,34 +48,73 @@ bool fits(std::vector<std::int64_t> shape, parameter const& p) {
   return shape == p.shape;
 }
 
-}  // namespace
-
-checkpoint_writer::checkpoint_writer(fs::path folder, std::vector<parameter> const& parameters)
-    : folder_(std::move(folder)), parameters_(parameters) {
-  state["format"] = 2;
+// first-moment.safetensors, or first-moment-00002-of-00004.safetensors
+std::string file_name(std::string const& name, int rank, int size) {
+  if (size == 1) return name + ".safetensors";
+  std::array<char, 48> part{};
+  std::snprintf(part.data(), part.size(), "-%05d-of-%05d.safetensors", rank + 1, size);
+  return name + part.data();
 }
 
-void checkpoint_writer::add(std::string const& name, pack const& values) {
+// A tensor's bytes as a tensor, which holds for as long as the file is open.
+at::Tensor view_of(safetensors_file const& source, fs::path const& file, parameter const& p) {
+  auto const found = std::find_if(source.tensors().begin(), source.tensors().end(), [&](auto const& t) { return t.name == p.name; });
+  if (found == source.tensors().end() || (found->type != dtype::f32 && found->type != dtype::f64))
+    throw error(file.string() + ": tensor " + p.name + " is missing or of another type; the checkpoint belongs to another model");
+  // from_blob wants bytes that may be written; nobody does.
+  return at::from_blob(const_cast<std::byte*>(found->bytes.data()), found->shape, found->type == dtype::f32 ? at::kFloat : at::kDouble);
+}
+
+}  // namespace
+
+checkpoint_writer::checkpoint_writer(fs::path const& folder, std::vector<parameter> const& parameters, process_group const& group)
+    : group_(group), parameters_(parameters) {
+  path_ = group_.lead([&] {
+    folder_.emplace(folder);
+    return folder_->path().string();
+  });
+  state["format"] = 2;
+  state["processes"] = group_.size();
+}
+
+void checkpoint_writer::write(fs::path const& file, pack const& values, shard const& rows) const {
   std::vector<tensor_plan> plan;
-  for (std::size_t i = 0; i < values.size(); ++i) plan.push_back({parameters_[i].name, dtype::f32, values[i].sizes().vec()});
+  for (std::size_t i = 0; i < values.size(); ++i)
+    plan.push_back({parameters_[rows[i].tensor].name, values[i].scalar_type() == at::kDouble ? dtype::f64 : dtype::f32, values[i].sizes().vec()});
   at::Tensor host;
-  write_safetensors(folder_.path() / (name + ".safetensors"), plan,
+  write_safetensors(file, plan,
                     [&](std::size_t i) {
-                      host = values[i].to(at::kCPU, at::kFloat).contiguous();
+                      host = values[i].to(at::kCPU, plan[i].type == dtype::f64 ? at::kDouble : at::kFloat).contiguous();
                       return std::span<std::byte const>(bytes_of(host));
                     },
                     {});
 }
 
+void checkpoint_writer::add(std::string const& name, pack const& values) {
+  if (group_.leads()) write(path_ / file_name(name, 0, 1), values, shard_of(values, 0, 1));
+}
+
+void checkpoint_writer::add_rows(std::string const& name, pack const& values, shard const& rows) {
+  write(path_ / file_name(name, group_.rank(), group_.size()), values, rows);
+}
+
 void checkpoint_writer::add(std::string const& name, std::vector<double> const& values) { vectors_.emplace_back(name, values); }
 
 void checkpoint_writer::commit() {
+  static_cast<void>(group_.any(false));  // all have written theirs
+  group_.lead([this] {
+    commit_alone();
+    return "";
+  });
+}
+
+void checkpoint_writer::commit_alone() {
   std::vector<tensor_to_write> tensors;
   for (auto const& [name, values] : vectors_)
     tensors.push_back({name, dtype::f64, {static_cast<std::int64_t>(values.size())}, std::as_bytes(std::span(values))});
-  write_safetensors(folder_.path() / "numbers.safetensors", tensors, {});
-  write_file_atomically(folder_.path() / "state.json", state.dump(2) + "\n");
-  folder_.commit();
+  write_safetensors(path_ / "numbers.safetensors", tensors, {});
+  write_file_atomically(path_ / "state.json", state.dump(2) + "\n");
+  folder_->commit();
 }
 
 checkpoint_reader::checkpoint_reader(fs::path folder, std::vector<parameter> const& parameters)
@@ -84,14 +125,32 @@ pack checkpoint_reader::read_pack(std::string const& name, at::Device device) co
   safetensors_file const source(file);
   pack theta;
   for (parameter const& p : parameters_) {
-    auto const found = std::find_if(source.tensors().begin(), source.tensors().end(), [&](auto const& t) { return t.name == p.name; });
-    if (found == source.tensors().end() || !fits(found->shape, p) || found->type != dtype::f32)
-      throw error(file.string() + ": tensor " + p.name + " is missing or of another shape; the checkpoint belongs to another model");
-    at::Tensor t = at::empty(found->shape, at::kFloat);
-    std::memcpy(t.data_ptr(), found->bytes.data(), found->bytes.size());
-    theta.push_back(t.to(device));
+    at::Tensor const t = view_of(source, file, p);
+    if (!fits(t.sizes().vec(), p))
+      throw error(file.string() + ": tensor " + p.name + " is of another shape; the checkpoint belongs to another model");
+    theta.push_back(t.to(device, t.scalar_type(), /*non_blocking=*/false, /*copy=*/true));
   }
   return theta;
+}
+
+pack checkpoint_reader::read_rows(std::string const& name, pack const& theta, shard const& rows) const {
+  pack values = zeros_like(rows_of(theta, rows));
+  int const processes = state.value("processes", 1);
+  for (int rank = 0; rank < processes; ++rank) {
+    fs::path const file = folder_ / file_name(name, rank, processes);
+    safetensors_file const source(file);
+    for (row_range const& stored : shard_of(theta, rank, processes))
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        row_range const& wanted = rows[i];
+        std::int64_t const begin = std::max(stored.begin, wanted.begin), end = std::min(stored.begin + stored.size, wanted.begin + wanted.size);
+        if (stored.tensor != wanted.tensor || begin >= end) continue;
+        at::Tensor const t = view_of(source, file, parameters_[stored.tensor]);
+        if (t.dim() == 0 || t.size(0) != stored.size || t.sizes().slice(1) != theta[stored.tensor].sizes().slice(1))
+          throw error(file.string() + ": tensor " + parameters_[stored.tensor].name + " is of another shape; the checkpoint belongs to another model");
+        values[i].narrow(0, begin - wanted.begin, end - begin).copy_(t.narrow(0, begin - stored.begin, end - begin));
+      }
+  }
+  return values;
 }
 
 std::vector<double> checkpoint_reader::read_vector(std::string const& name) const {
@@ -114,24 +173,23 @@ void require_same_settings(checkpoint_reader const& checkpoint, json const& now)
                   ", this run has " + value.dump() + "; resume with the same settings");
 }
 
-void save(checkpoint_writer& to, epoch_solver const& solver) {
+void save(checkpoint_writer& to, epoch_solver const& solver, pack const& theta) {
   to.state["solver_seconds"] = solver.seconds;
   if (!solver.inside) return;
   to.state["step"] = solver.inside->step;
   to.state["optimizer_steps"] = solver.inside->optimizer.steps;
-  to.add("first-moment", solver.inside->optimizer.first);
-  to.add("second-moment", solver.inside->optimizer.second);
+  to.add_rows("first-moment", solver.inside->optimizer.first, solver.owned(theta));
+  to.add_rows("second-moment", solver.inside->optimizer.second, solver.owned(theta));
 }
 
 void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& theta) {
   solver.seconds = from.state.at("solver_seconds").get<double>();
   if (!from.state.contains("step")) return;
-  at::Device const device = theta.front().device();
   epoch_solver::progress& inside = solver.inside.emplace(solver.start(theta));
   inside.step = from.state["step"].get<std::size_t>();
   inside.optimizer.steps = from.state.at("optimizer_steps").get<std::int64_t>();
-  inside.optimizer.first = from.read_pack("first-moment", device);
-  inside.optimizer.second = from.read_pack("second-moment", device);
+  inside.optimizer.first = from.read_rows("first-moment", theta, solver.owned(theta));
+  inside.optimizer.second = from.read_rows("second-moment", theta, solver.owned(theta));
 }
 
 fs::path find_checkpoint(fs::path const& output_dir, std::string const& which) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,19 +19,26 @@
 namespace kedge::llm {
 
 /// A checkpoint being written: packs and lists of numbers by name, and `state`, which holds all that is small. It appears whole,
-/// by commit(), or not at all.
+/// by commit(), or not at all. Several processes write one checkpoint: each the rows that it owns, the leading one all the rest.
 class checkpoint_writer {
  public:
   /// `parameters`: what the tensors of every pack are called
-  checkpoint_writer(std::filesystem::path folder, std::vector<parameter> const& parameters);
+  checkpoint_writer(std::filesystem::path const& folder, std::vector<parameter> const& parameters, process_group const& group);
 
   void add(std::string const& name, pack const& values);
+  /// The rows of a pack that this process owns.
+  void add_rows(std::string const& name, pack const& values, shard const& rows);
   void add(std::string const& name, std::vector<double> const& values);
   nlohmann::ordered_json state;
   void commit();
 
  private:
-  pending_directory folder_;
+  void commit_alone();
+  void write(std::filesystem::path const& file, pack const& values, shard const& rows) const;
+
+  process_group const& group_;
+  std::optional<pending_directory> folder_;  // the leading process's
+  std::filesystem::path path_;
   std::vector<parameter> const& parameters_;
   std::vector<std::pair<std::string, std::vector<double>>> vectors_;
 };
@@ -42,6 +50,8 @@ class checkpoint_reader {
   checkpoint_reader(std::filesystem::path folder, std::vector<parameter> const& parameters);
 
   [[nodiscard]] pack read_pack(std::string const& name, at::Device device) const;
+  /// Some rows of a pack of theta's shapes, whatever number of processes wrote it.
+  [[nodiscard]] pack read_rows(std::string const& name, pack const& theta, shard const& rows) const;
   [[nodiscard]] std::vector<double> read_vector(std::string const& name) const;
   [[nodiscard]] std::filesystem::path const& path() const { return folder_; }
   nlohmann::ordered_json state;
@@ -60,7 +70,7 @@ void require_same_settings(checkpoint_reader const& checkpoint, nlohmann::ordere
 /// Removes the oldest checkpoints of a run beyond `keep` (0: none is removed).
 void remove_old_checkpoints(std::filesystem::path const& output_dir, std::size_t keep);
 
-void save(checkpoint_writer& to, epoch_solver const& solver);
+void save(checkpoint_writer& to, epoch_solver const& solver, pack const& theta);
 void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& theta);
 
 // Log-probabilities of a run, one list or two.

@@ -38,8 +38,8 @@ std::string short_number(double value) {
   return text.data();
 }
 
-run_host::run_host(run_settings const& settings, compute_settings const& compute, std::vector<parameter> parameters)
-    : settings_(settings), compute_(compute), parameters_(std::move(parameters)) {
+run_host::run_host(run_settings const& settings, compute_settings const& compute, std::vector<parameter> parameters, process_group group)
+    : settings_(settings), compute_(compute), parameters_(std::move(parameters)), group_(std::move(group)) {
   auto require = [](bool holds, char const* message) {
     if (!holds) throw error(message);
   };
@@ -47,7 +47,10 @@ run_host::run_host(run_settings const& settings, compute_settings const& compute
   require(settings.per_device_train_batch_size > 0 && settings.gradient_accumulation_steps > 0 && settings.per_device_eval_batch_size > 0,
           "batch sizes and --gradient_accumulation_steps must be at least 1");
   require(settings.num_train_epochs > 0 || settings.max_steps > 0, "--num_train_epochs must be positive");
-  prepare_folder();
+  group_.lead([this] {
+    prepare_folder();
+    return "";
+  });
 }
 
 void run_host::prepare_folder() const {
@@ -70,10 +73,11 @@ void run_host::prepare_folder() const {
 bool run_host::begin(std::size_t all_steps, std::vector<shown_metric> shown, contents what) {
   what_ = std::move(what);
   what_.settings.update(common_settings(settings_));
-  log_.emplace(settings_.output_dir / "metrics.jsonl", settings_.logging_steps, all_steps, settings_.quiet, std::move(shown));
+  log_.emplace(group_.leads() ? settings_.output_dir / "metrics.jsonl" : fs::path(), settings_.logging_steps, all_steps,
+               settings_.quiet || !group_.leads(), std::move(shown));
   interrupt_.emplace();
   if (settings_.profile) profile_.emplace(compute_);
-  if (!settings_.profile_trace.empty()) trace_.emplace(settings_.profile_trace, compute_.device);
+  if (!settings_.profile_trace.empty() && group_.leads()) trace_.emplace(settings_.profile_trace, compute_.device);
   if (settings_.resume_from_checkpoint.empty()) return false;
   checkpoint_reader const from(find_checkpoint(settings_.output_dir, settings_.resume_from_checkpoint), parameters_);
   try {
@@ -90,14 +94,13 @@ bool run_host::begin(std::size_t all_steps, std::vector<shown_metric> shown, con
 
 void run_host::save() {
   result_.checkpoint = settings_.output_dir / "checkpoints" / ("step-" + std::to_string(log_->global_step()));
-  if (fs::exists(result_.checkpoint)) return;
-  fs::create_directories(result_.checkpoint.parent_path());
-  checkpoint_writer to(result_.checkpoint, parameters_);
+  if (group_.any(group_.leads() && fs::exists(result_.checkpoint))) return;
+  checkpoint_writer to(result_.checkpoint, parameters_, group_);
   what_.save(to);
   to.state["log"] = log_->save();
   to.state["settings"] = what_.settings;
   to.commit();
-  remove_old_checkpoints(settings_.output_dir, settings_.save_total_limit);
+  if (group_.leads()) remove_old_checkpoints(settings_.output_dir, settings_.save_total_limit);
 }
 
 void run_host::tell_profile() {
@@ -120,7 +123,7 @@ void run_host::log_step(step_report const& report) {
 
 bool run_host::save_if_due() {
   if (settings_.save_steps > 0 && log_->global_step() % settings_.save_steps == 0) save();
-  return !stop_requested();
+  return !group_.any(stop_requested());
 }
 
 bool run_host::after_step(step_report const& report) {
@@ -145,7 +148,10 @@ void run_host::end(kedge::status ended, std::string const& where, std::function<
     save();
     log_->say("stopped after step " + std::to_string(log_->global_step()) + "; go on with --resume_from_checkpoint latest");
   } else {
-    write_model();
+    group_.lead([&] {
+      write_model();
+      return "";
+    });
   }
   interrupt_.reset();
 }

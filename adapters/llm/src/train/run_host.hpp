@@ -18,7 +18,8 @@
 
 namespace kedge::llm {
 
-/// What is the same in every run, whatever it trains: the output folder, metrics.jsonl, checkpoints, Ctrl-C, and the end.
+/// What is the same in every run, whatever it trains: the output folder, metrics.jsonl, checkpoints, Ctrl-C, and the end. Of several
+/// processes the leading one speaks and writes.
 class run_host {
  public:
   /// What a run adds to a checkpoint and takes from it, and the settings that it must share with a run that goes on from it,
@@ -31,13 +32,13 @@ class run_host {
 
   /// Makes the folder, or refuses one that holds another run. `parameters`: of the packs in its checkpoints; `compute`: how its
   /// models compute.
-  run_host(run_settings const& settings, compute_settings const& compute, std::vector<parameter> parameters);
+  run_host(run_settings const& settings, compute_settings const& compute, std::vector<parameter> parameters, process_group group = {});
 
   /// Opens the log and, where the settings ask for it, goes on from a checkpoint.
   /// returns  true if it did
   bool begin(std::size_t all_steps, std::vector<shown_metric> shown, contents what);
 
-  /// Logs a step and saves where it is time to. returns  false once somebody asked for a stop
+  /// Logs a step and saves where it is time to. returns  false once somebody asked one of the processes for a stop
   bool after_step(step_report const& report);
   /// The two halves of it, for runs that do something in between.
   void log_step(step_report const& report);
@@ -62,6 +63,7 @@ class run_host {
   run_settings const& settings_;
   compute_settings compute_;
   std::vector<parameter> parameters_;
+  process_group group_;
   std::optional<training_log> log_;
   std::optional<interrupt_guard> interrupt_;
   std::optional<step_profile> profile_;

@@ -37,11 +37,14 @@ compute_settings resolve(device_settings const& settings) {
   return compute;
 }
 
+// How many processes of a run divide a memory: a processor's, not a GPU's.
+int shared_by(at::Device device) { return device.is_cuda() ? 1 : launch::of_environment().local_size; }
+
 std::int64_t activation_bytes(std::string const& choice, transformer_config const& config, compute_settings const& compute) {
   if (choice == "on") return 0;
   if (choice == "off") return std::numeric_limits<std::int64_t>::max();
   if (choice != "auto") throw error("--gradient_checkpointing " + choice + " is not known; use auto, on or off");
-  return activation_budget(config, static_cast<std::int64_t>(at::elementSize(compute.type)), available_memory(compute.device));
+  return activation_budget(config, static_cast<std::int64_t>(at::elementSize(compute.type)), available_memory(compute.device) / shared_by(compute.device));
 }
 
 tokenizer open_tokenizer(checkpoint const& source) {
@@ -161,16 +164,17 @@ pack master_weights(pack theta, compute_settings const& compute) {
 }
 
 pair_log_probs score_in_order(causal_lm const& model, pack const& weights, std::vector<preference_pair> const& pairs, std::size_t batch,
-                              std::size_t micro_batch_tokens) {
+                              std::size_t micro_batch_tokens, process_group const& group) {
   std::vector<std::size_t> order(pairs.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  pair_log_probs all;
-  for (std::size_t first = 0; first < order.size(); first += batch)
-    for (auto const which : cut_micro_batches(pairs, std::span(order).subspan(first, std::min(batch, order.size() - first)), micro_batch_tokens)) {
-      pair_log_probs const part = pair_scores(model, weights, pairs, which);
-      all.chosen.insert(all.chosen.end(), part.chosen.begin(), part.chosen.end());
-      all.rejected.insert(all.rejected.end(), part.rejected.begin(), part.rejected.end());
-    }
+  std::vector<std::size_t> const mine =
+      balanced_share(std::span<std::size_t const>(order), group.rank(), group.size(), [&](std::size_t i) { return shared_tokens(pairs[i]); });
+  pair_log_probs all{std::vector<double>(pairs.size()), std::vector<double>(pairs.size())};
+  for (std::size_t first = 0; first < mine.size(); first += batch)
+    for (auto const which : cut_micro_batches(pairs, std::span(mine).subspan(first, std::min(batch, mine.size() - first)), micro_batch_tokens))
+      put(pair_scores(model, weights, pairs, which), which, all);
+  group.sum(all.chosen);
+  group.sum(all.rejected);
   return all;
 }
 

@@ -17,6 +17,8 @@
 #include <kedge/llm/text/tokenizer.hpp>
 #include <kedge/llm/train/settings.hpp>
 
+#include "process_group.hpp"
+
 namespace kedge::llm {
 
 /// Prompts with the tokens that generation starts from.
@@ -75,8 +77,8 @@ class session {
 /// Parameters as masters of a computation: on its device, fp32, or fp64 where it computes in that.
 [[nodiscard]] pack master_weights(pack theta, compute_settings const& compute);
 
-/// The log-probabilities of all pairs, in file order, in batches of `batch` pairs.
+/// The log-probabilities of all pairs, in file order, in batches of `batch` pairs. Several processes divide the pairs.
 [[nodiscard]] pair_log_probs score_in_order(causal_lm const& model, pack const& weights, std::vector<preference_pair> const& pairs,
-                                            std::size_t batch, std::size_t micro_batch_tokens);
+                                            std::size_t batch, std::size_t micro_batch_tokens, process_group const& group = {});
 
 }  // namespace kedge::llm

@@ -38,40 +38,45 @@ std::vector<std::span<std::size_t const>> micro_batches(std::span<demonstration_
   return cut_by_tokens(which, most, [&](std::size_t i) { return examples[i].tokens.size(); });
 }
 
+std::vector<std::size_t> own_share(process_group const& group, std::span<demonstration_ids const> examples, std::span<std::size_t const> which) {
+  return balanced_share(which, group.rank(), group.size(), [&](std::size_t i) { return examples[i].tokens.size(); });
+}
+
 double sum(std::vector<double> const& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
 
-step_report train_step(causal_lm const& model, std::size_t micro_batch_tokens, pack const& weights,
-                       std::span<demonstration_ids const> examples, std::span<std::size_t const> which, pack& gradient) {
+step_report train_step(process_group const& group, causal_lm const& model, std::size_t micro_batch_tokens, pack const& weights,
+                       std::span<demonstration_ids const> examples, std::span<std::size_t const> which, step_gradient& gradient) {
   step_report report;
-  report.examples = which.size();
+  std::vector<std::size_t> const mine = own_share(group, examples, which);
+  report.examples = mine.size();
   std::size_t learned = 0;
-  for (std::size_t const i : which) {
-    learned += learned_tokens(examples[i]);
-    report.tokens += examples[i].tokens.size();
-  }
+  for (std::size_t const i : which) learned += learned_tokens(examples[i]);
   double const share = 1 / static_cast<double>(std::max<std::size_t>(learned, 1));
-  for (auto const micro : micro_batches(examples, which, micro_batch_tokens)) {
+  auto const cuts = micro_batches(examples, mine, micro_batch_tokens);
+  for (auto const& micro : cuts) {
     ragged_batch const batch = pack_demonstrations(model, examples, micro);
     auto [out, pullback] = model.forward_rows(weights, batch, /*entropies=*/true);
     report.loss -= share * sum(out.logp);
     report.add("entropy", sum(out.entropy), share);
-    pullback(std::vector<double>(out.logp.size(), -share), {}, gradient);
+    for (std::size_t const i : micro) report.tokens += examples[i].tokens.size();
+    pullback(std::vector<double>(out.logp.size(), -share), {}, gradient.sum(), gradient.when_last(&micro == &cuts.back()));
   }
   report.padded_like_tokens = report.tokens;
   return report;
 }
 
-json evaluate(causal_lm const& model, std::size_t micro_batch_tokens, pack const& weights, std::span<demonstration_ids const> examples) {
+json evaluate(process_group const& group, causal_lm const& model, std::size_t micro_batch_tokens, pack const& weights, std::span<demonstration_ids const> examples) {
   std::vector<std::size_t> all(examples.size());
   std::iota(all.begin(), all.end(), std::size_t{0});
-  double logp = 0;
-  std::size_t learned = 0;
-  for (auto const micro : micro_batches(examples, all, micro_batch_tokens)) {
+  std::vector<double> sums(2);  // of log-probabilities, and how many
+  std::vector<std::size_t> const mine = own_share(group, examples, all);
+  for (auto const micro : micro_batches(examples, mine, micro_batch_tokens)) {
     row_outputs const out = model.rows(weights, pack_demonstrations(model, examples, micro));
-    logp += sum(out.logp);
-    learned += out.logp.size();
+    sums[0] += sum(out.logp);
+    sums[1] += static_cast<double>(out.logp.size());
   }
-  return {{"eval_loss", -logp / static_cast<double>(std::max<std::size_t>(learned, 1))}};
+  group.sum(sums);
+  return {{"eval_loss", -sums[0] / std::max(sums[1], 1.0)}};
 }
 
 class sft_data {
@@ -110,7 +115,9 @@ pack start_of(session const& opened, causal_lm const& model, sft_settings const&
 
 }  // namespace
 
-one_round_result train_sft(sft_settings const& settings) {
+one_round_result train_sft(sft_settings const& given) {
+  sft_settings settings = given;
+  process_group const group = join_run(settings);
   if (settings.dataset.empty()) throw error("--dataset is missing; give a JSONL file of demonstrations");
   session const opened = open(settings);
   if (!opened.config.lm_head) throw error(opened.source.path().string() + ": a reward model has no words to learn; give a language model");
@@ -122,16 +129,16 @@ one_round_result train_sft(sft_settings const& settings) {
   std::size_t const most = settings.compute.micro_batch_tokens;
   one_round_task task;
   task.examples = examples.size();
-  task.step = [&](pack const& weights, std::span<std::size_t const> which, pack& gradient) {
-    return train_step(model, most, weights, examples, which, gradient);
+  task.step = [&](pack const& weights, std::span<std::size_t const> which, step_gradient& gradient) {
+    return train_step(group, model, most, weights, examples, which, gradient);
   };
-  if (!held_out.empty()) task.evaluate = [&](pack const& weights) { return evaluate(model, most, weights, held_out); };
+  if (!held_out.empty()) task.evaluate = [&](pack const& weights) { return evaluate(group, model, most, weights, held_out); };
   task.write = [&](pack const& theta) { opened.write_trained(model, theta, settings); };
   task.shown = {{"entropy", "entropy"}};
   task.settings = {{"dataset", settings.dataset.filename().string()},
                    {"completion_only_loss", settings.completion_only_loss.value_or(true)}};
   task.name = opened.source.path().filename().string() + (settings.model.empty() ? ", from random numbers" : "");
-  return run_one_round(settings, model, start_of(opened, model, settings), task);
+  return run_one_round(settings, group, model, start_of(opened, model, settings), task);
 }
 
 }  // namespace kedge::llm

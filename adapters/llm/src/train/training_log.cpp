@@ -41,9 +41,9 @@ void show_progress(std::size_t done, std::size_t all, char const* what, double s
                clock_text(seconds / static_cast<double>(done) * static_cast<double>(all - done)).c_str(), done == all ? "\r\033[K" : "");
 }
 
-void step_report::add(std::string_view name, double value, double share) {
+void step_report::add(std::string_view name, double value, double share, across processes) {
   auto const found = std::find_if(metrics.begin(), metrics.end(), [&](metric const& m) { return m.name == name; });
-  (found == metrics.end() ? metrics.emplace_back(metric{std::string(name), 0}) : *found).value += share * value;
+  (found == metrics.end() ? metrics.emplace_back(metric{std::string(name), 0, processes}) : *found).value += share * value;
 }
 
 double step_report::metric_or_nan(std::string_view name) const {
@@ -56,11 +56,12 @@ training_log::training_log(std::filesystem::path const& file, std::size_t loggin
                            std::vector<shown_metric> shown)
     : path_(file),
       shown_(std::move(shown)),
-      file_(file, std::ios::app),
       logging_steps_(std::max<std::size_t>(1, logging_steps)),
       all_steps_(all_steps),
       quiet_(quiet),
       terminal_(isatty(STDERR_FILENO) != 0) {
+  if (path_.empty()) return;
+  file_.open(path_, std::ios::app);
   if (!file_) throw error(file.string() + ": can't be written; choose an --output_dir where you may write");
 }
 
@@ -121,6 +122,7 @@ void training_log::clear_bar() {
 }
 
 void training_log::record(json const& line) {
+  if (path_.empty()) return;
   file_ << line.dump() << '\n' << std::flush;
   if (!file_) throw error(path_.string() + ": can't be written; is the disk full?");
 }
@@ -150,6 +152,7 @@ void training_log::restore(json const& saved) {
   window_.loss = saved.at("loss").get<double>();
   window_.grad_norm = saved.at("grad_norm").get<double>();
   for (auto const& [name, value] : saved.at("metrics").items()) window_.metrics.push_back({name, value.get<double>()});
+  if (path_.empty()) return;
   auto const size = saved.at("file_size").get<std::uint64_t>();
   if (std::filesystem::file_size(path_) >= size) {
     file_.close();

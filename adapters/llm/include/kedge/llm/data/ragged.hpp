@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -93,7 +95,28 @@ template <class Tokens>
   return cuts;
 }
 
-/// The same for pairs, by shared_tokens.
+/// The part of a run of examples that process `rank` of `size` computes: every example has one owner, all have about as many tokens,
+/// and the order stays. Long examples first, each to whoever has the fewest tokens so far.
+/// `tokens_of(i)`: tokens that example i takes
+template <class Tokens>
+[[nodiscard]] std::vector<std::size_t> balanced_share(std::span<std::size_t const> which, int rank, int size, Tokens&& tokens_of) {
+  if (size == 1) return {which.begin(), which.end()};
+  std::vector<std::size_t> tokens, places(which.size()), load(static_cast<std::size_t>(size));
+  for (std::size_t const i : which) tokens.push_back(tokens_of(i));
+  std::iota(places.begin(), places.end(), std::size_t{0});
+  std::stable_sort(places.begin(), places.end(), [&](std::size_t a, std::size_t b) { return tokens[a] > tokens[b]; });
+  std::vector<std::size_t> mine;
+  for (std::size_t const place : places) {
+    auto const least = std::min_element(load.begin(), load.end());
+    *least += tokens[place];
+    if (least - load.begin() == rank) mine.push_back(place);
+  }
+  std::sort(mine.begin(), mine.end());
+  for (std::size_t& place : mine) place = which[place];
+  return mine;
+}
+
+/// Micro-batches of pairs, by shared_tokens.
 [[nodiscard]] std::vector<std::span<std::size_t const>> cut_micro_batches(std::span<preference_pair const> pairs,
                                                                           std::span<std::size_t const> which,
                                                                           std::size_t max_tokens);

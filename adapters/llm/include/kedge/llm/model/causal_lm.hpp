@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <span>
@@ -16,6 +17,10 @@ namespace kedge::llm {
 
 /// Parameters in the order of causal_lm::parameters().
 using pack = std::vector<at::Tensor>;
+
+/// Told by a backward pass that the gradients of layer i, and of all that stands after it, are complete; first with i = layers, for what
+/// stands after all of them. Those of the embedding are complete at the end of the pass.
+using layer_callback = std::function<void(std::int64_t layer)>;
 
 struct layer_tape;
 struct adapted_base;  ///< a frozen base and where an adapter changes it; defined in the library's sources
@@ -53,10 +58,10 @@ class causal_lm {
     ~pullback_type();
     /// The cotangent of the sequences' log-probabilities.
     /// shapes  cotangent: [sequences]; gradient: as the pack, fp32 or fp64
-    void operator()(std::span<double const> cotangent, pack& gradient);
+    void operator()(std::span<double const> cotangent, pack& gradient, layer_callback const& complete = {});
     /// The cotangents of the rows' log-probabilities and values; an empty one is zero.
     /// shapes  logp, value: [R]
-    void operator()(std::span<double const> logp, std::span<double const> value, pack& gradient);
+    void operator()(std::span<double const> logp, std::span<double const> value, pack& gradient, layer_callback const& complete = {});
 
    private:
     causal_lm const& model_;

@@ -57,12 +57,14 @@ struct run_settings {
   std::string save_dtype = "float32";            ///< of the written weights; narrower types round small updates away
   std::string resume_from_checkpoint;            ///< empty, a folder, or "latest"
   bool overwrite_output_dir = false;
+  std::size_t ddp_timeout = 1800;                ///< seconds that one process of several waits for the others
+  std::size_t processes = 1;                     ///< that share each step: a run takes it from the environment (see launch)
   bool quiet = false;                            ///< no progress on stderr
   bool profile = false;                          ///< tell at the end where the steps' time went
   std::filesystem::path profile_trace;           ///< every tensor operation with its time, in Chrome's format; empty: none
 
-  /// Examples that one optimiser step sees.
-  [[nodiscard]] std::size_t batch() const { return per_device_train_batch_size * gradient_accumulation_steps; }
+  /// Examples that one optimiser step sees, over all processes.
+  [[nodiscard]] std::size_t batch() const { return per_device_train_batch_size * gradient_accumulation_steps * processes; }
 };
 
 /// A training run on preference pairs.

@@ -14,10 +14,14 @@
 
 namespace kedge::llm {
 
+/// What a figure of several processes is: the sum of theirs, or an extreme of theirs.
+enum class across { sum, least, most };
+
 /// A figure under the name that TRL logs it by.
 struct metric {
   std::string name;
   double value;
+  across processes = across::sum;
 };
 
 /// What one optimiser step did.
@@ -30,7 +34,7 @@ struct step_report {
   std::vector<metric> metrics;                    ///< the same ones, in the same order, at every step of a run
 
   /// Adds `share` of a value to the metric of that name, which appears where it is first added.
-  void add(std::string_view name, double value, double share = 1);
+  void add(std::string_view name, double value, double share = 1, across processes = across::sum);
   [[nodiscard]] double metric_or_nan(std::string_view name) const;
 };
 
@@ -43,6 +47,7 @@ struct shown_metric {
 /// metrics.jsonl, averaged over logging_steps as TRL does, and progress on stderr: a bar on a terminal, lines in a pipe.
 class training_log {
  public:
+  /// An empty name: nothing is written.
   training_log(std::filesystem::path const& file, std::size_t logging_steps, std::size_t all_steps, bool quiet,
                std::vector<shown_metric> shown);
 

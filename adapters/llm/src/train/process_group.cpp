@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "process_group.hpp"
+
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+// LibTorch is built with Gloo; its headers ask the program to say so.
+#define USE_C10D_GLOO
+#include <c10/util/Logging.h>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include <kedge/llm/files/error.hpp>
+
+#include "nccl_backend.hpp"
+
+C10_DECLARE_int(caffe2_log_level);
+
+namespace kedge::llm {
+namespace {
+
+using milliseconds = std::chrono::milliseconds;
+
+std::string name_of(launch const& here) { return "process " + std::to_string(here.rank) + " of " + std::to_string(here.size); }
+
+// c10d's and Gloo's reasons, without source places and traces.
+std::string reason(std::exception const& problem) {
+  auto const* const own = dynamic_cast<c10::Error const*>(&problem);
+  std::string text = own ? own->what_without_backtrace() : problem.what();
+  if (auto const end = text.find('\n'); end != std::string::npos) text.resize(end);
+  if (text.rfind('[', 0) == 0)
+    if (auto const end = text.find("] "); end != std::string::npos) text.erase(0, end + 2);
+  return text;
+}
+
+template <class Work>
+auto with_the_others(launch const& here, Work&& work) {
+  try {
+    return work();
+  } catch (error const&) {
+    throw;
+  } catch (std::exception const& problem) {
+    throw error(name_of(here) + ": another process has gone, failed or not answered in time (" + reason(problem) +
+                "); the run stops here. Start it again with --resume_from_checkpoint latest");
+  }
+}
+
+std::shared_ptr<::gloo::transport::Device> network_device(launch const& here) {
+  if (char const* const interface = std::getenv("GLOO_SOCKET_IFNAME")) return c10d::ProcessGroupGloo::createDeviceForInterface(interface);
+  if (here.local_size == here.size) return c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1");
+  return c10d::ProcessGroupGloo::createDefaultDevice();
+}
+
+c10::intrusive_ptr<c10d::Backend> gloo_backend(c10::intrusive_ptr<c10d::Store> const& store, launch const& here, milliseconds timeout) {
+  auto options = c10d::ProcessGroupGloo::Options::create(timeout);
+  options->devices.push_back(network_device(here));
+  return c10::make_intrusive<c10d::ProcessGroupGloo>(store, here.rank, here.size, options);
+}
+
+}  // namespace
+
+class process_group::engine {
+ public:
+  engine(launch const& here, milliseconds timeout, at::Device device) {
+    FLAGS_caffe2_log_level = 3;  // what goes wrong is told once, by us
+    c10d::TCPStoreOptions options;
+    options.port = here.port;
+    options.isServer = here.rank == 0 && !here.hosted;
+    options.numWorkers = static_cast<std::size_t>(here.size);
+    options.waitWorkers = false;
+    options.timeout = timeout;
+    auto const meeting = c10::make_intrusive<c10d::TCPStore>(here.address, options);
+    auto const store = c10::make_intrusive<c10d::PrefixStore>("kedge/" + here.attempt, meeting);
+    backend_ = device.is_cuda() ? nccl_backend(store, here, timeout, device) : gloo_backend(store, here, timeout);
+  }
+
+  c10d::Backend& operator*() const { return *backend_; }
+
+ private:
+  c10::intrusive_ptr<c10d::Backend> backend_;
+};
+
+process_group::process_group(launch where, std::chrono::seconds timeout, at::Device device) : launch_(std::move(where)), device_(device) {
+  if (alone()) return;
+  with_the_others(launch_, [&] { engine_ = std::make_shared<engine>(launch_, timeout, device); });
+}
+
+process_group::pending process_group::begin_sum(at::Tensor tensor) const {
+  if (alone()) return [] {};
+  return with_the_others(launch_, [&]() -> pending {
+    std::vector<at::Tensor> tensors{std::move(tensor)};
+    return [work = (**engine_).allreduce(tensors), here = launch_] { with_the_others(here, [&] { work->wait(); }); };
+  });
+}
+
+process_group::pending process_group::begin_broadcast(at::Tensor tensor, int root) const {
+  if (alone()) return [] {};
+  return with_the_others(launch_, [&]() -> pending {
+    std::vector<at::Tensor> tensors{std::move(tensor)};
+    c10d::BroadcastOptions options;
+    options.rootRank = root;
+    return [work = (**engine_).broadcast(tensors, options), here = launch_] { with_the_others(here, [&] { work->wait(); }); };
+  });
+}
+
+void process_group::sum(std::vector<double>& numbers) const {
+  if (alone() || numbers.empty()) return;
+  at::Tensor const all = at::tensor(at::ArrayRef<double>(numbers), at::kDouble).to(device_);
+  begin_sum(all)();
+  at::Tensor const host = all.cpu();
+  std::memcpy(numbers.data(), host.const_data_ptr<double>(), numbers.size() * sizeof(double));
+}
+
+bool process_group::any(bool here) const {
+  std::vector<double> count{here ? 1.0 : 0.0};
+  sum(count);
+  return count.front() > 0;
+}
+
+std::vector<std::string> process_group::gather(std::string const& text) const {
+  auto const mine = static_cast<std::size_t>(rank());
+  std::vector<double> sizes(static_cast<std::size_t>(size()));
+  sizes[mine] = static_cast<double>(text.size());
+  sum(sizes);
+  std::vector<std::string> all;
+  for (double const bytes : sizes) all.emplace_back(static_cast<std::size_t>(bytes), '\0');
+  all[mine] = text;
+  for (std::size_t root = 0; root < all.size() && !alone(); ++root) {
+    if (all[root].empty()) continue;
+    auto const bytes = static_cast<std::int64_t>(all[root].size());
+    at::Tensor const letters = at::from_blob(all[root].data(), {bytes}, at::kByte).to(device_);
+    begin_broadcast(letters, static_cast<int>(root))();
+    if (device_.is_cuda()) at::from_blob(all[root].data(), {bytes}, at::kByte).copy_(letters);
+  }
+  return all;
+}
+
+std::string process_group::lead(std::function<std::string()> const& task) const {
+  if (alone()) return task();
+  std::string told, problem;
+  if (leads()) try {
+      told = task();
+    } catch (std::exception const& e) {
+      problem = e.what();
+    }
+  bool const failed = any(!problem.empty());
+  std::string const from_leader = gather(failed ? problem : told).front();
+  if (failed) throw error(from_leader);
+  return from_leader;
+}
+
+process_group join_run(run_settings& settings) {
+  launch const here = launch::of_environment();
+  settings.processes = static_cast<std::size_t>(here.size);
+  if (here.alone()) return {};
+  std::string& device = settings.compute.device;
+  bool const on_gpu = device.rfind("cuda", 0) == 0;
+  if (device == "cuda") device += ":" + std::to_string(here.local_rank);
+  return {here, std::chrono::seconds(settings.ddp_timeout), on_gpu ? at::Device(device) : at::Device(at::kCPU)};
+}
+
+}  // namespace kedge::llm

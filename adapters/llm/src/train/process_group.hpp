@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <kedge/llm/model/causal_lm.hpp>
+#include <kedge/llm/train/launch.hpp>
+#include <kedge/llm/train/settings.hpp>
+
+namespace kedge::llm {
+
+/// The processes that share a run, as one of them sees them. All of them call the same members in the same order. A group of one
+/// has nobody to wait for: every member returns at once.
+/// throws  error in one line from every member that waits, once another process has gone, failed, or not answered in time
+class process_group {
+ public:
+  process_group() = default;
+  /// Meets the others: by Gloo, or by NCCL where tensors live on a GPU.
+  /// timeout: how long to wait for the others, here and later
+  process_group(launch where, std::chrono::seconds timeout, at::Device device);
+
+  [[nodiscard]] int rank() const { return launch_.rank; }
+  [[nodiscard]] int size() const { return launch_.size; }
+  [[nodiscard]] bool alone() const { return launch_.alone(); }
+  /// The one process that speaks and writes.
+  [[nodiscard]] bool leads() const { return launch_.rank == 0; }
+
+  /// What waits for an operation under way to be done.
+  using pending = std::function<void()>;
+  /// Begins to put the sum over all processes in place of a contiguous tensor. All processes get the same bits.
+  [[nodiscard]] pending begin_sum(at::Tensor tensor) const;
+  /// Begins to put the tensor of process `root` in place of all others'.
+  [[nodiscard]] pending begin_broadcast(at::Tensor tensor, int root) const;
+
+  /// Sums over all processes, number by number: the same bits everywhere, exact where all but one have 0.
+  void sum(std::vector<double>& numbers) const;
+  /// True if it is true in one of the processes.
+  [[nodiscard]] bool any(bool here) const;
+  /// The texts of all processes, by rank.
+  [[nodiscard]] std::vector<std::string> gather(std::string const& text) const;
+  /// Does something in the leading process while the others wait for its end. returns  what it returned
+  /// throws  in all processes what it threw in that one
+  std::string lead(std::function<std::string()> const& task) const;
+
+ private:
+  class engine;
+  launch launch_;
+  at::Device device_ = at::kCPU;
+  std::shared_ptr<engine> engine_;
+};
+
+/// The group of a run, from this process's environment. Tells the settings how many processes share a step, and which GPU is this one's.
+[[nodiscard]] process_group join_run(run_settings& settings);
+
+}  // namespace kedge::llm
