@@ -125,12 +125,11 @@ void check_same_metrics(fs::path const& a, fs::path const& b, double tolerance) 
     }
 }
 
-std::string const until = "until [ $(cat METRICS 2>/dev/null | wc -l) -ge 3 ]; do sleep 0.05; done; ";
-
+// A script: `then`, once a run has three more lines in its metrics than now.
 std::string once_it_trains(fs::path const& output, std::string const& then) {
-  std::string script = until + then;
-  std::string const mark = "METRICS";
-  return script.replace(script.find(mark), mark.size(), quoted(output / "metrics.jsonl"));
+  fs::path const metrics = output / "metrics.jsonl";
+  std::size_t const now = fs::exists(metrics) ? lines(metrics).size() : 0;
+  return "for i in $(seq 1200); do [ $(cat " + quoted(metrics) + " 2>/dev/null | wc -l) -ge " + std::to_string(now + 3) + " ] && break; sleep 0.05; done; " + then;
 }
 
 }  // namespace
@@ -209,7 +208,7 @@ TEST_CASE("a checkpoint of two processes goes on with one and then with four", "
 TEST_CASE("when a process is killed the others leave with one line and what is saved is whole", "[scale]") {
   scratch_folder const folder;
   fs::path const output = folder / "out";
-  std::string const arguments = run(on_tiny("dpo"), output, 2, 4, "--max_steps 1000000 --save_steps 2");
+  std::string const arguments = run(on_tiny("dpo"), output, 2, 4, "--max_steps 1000000 --save_steps 2 --ddp_timeout 60");
   auto const ended = together(2, arguments, once_it_trains(output, "kill -KILL $p1"));
   CHECK(ended[1].code == 128 + 9);
   check_one_line(ended[0], 1, "process 0 of 2: another process has gone");
@@ -224,7 +223,7 @@ TEST_CASE("when a process is killed the others leave with one line and what is s
 TEST_CASE("an interrupt of one process stops all of them at one step and the run goes on", "[scale]") {
   scratch_folder const folder;
   fs::path const output = folder / "out";
-  auto const arguments = [&](int processes, std::string const& more) { return run(on_tiny("dpo"), output, processes, 4, "--save_steps 0 --max_steps 1000000 " + more); };
+  auto const arguments = [&](int processes, std::string const& more) { return run(on_tiny("dpo"), output, processes, 4, "--save_steps 0 --max_steps 1000000 --ddp_timeout 60 " + more); };
   for (outcome const& result : together(2, arguments(2, ""), once_it_trains(output, "kill -INT $p1"))) {
     INFO(result.text);
     CHECK(result.code == 130);
@@ -232,7 +231,10 @@ TEST_CASE("an interrupt of one process stops all of them at one step and the run
   std::string const saved = names_in(output / "checkpoints");
   CHECK(saved.rfind("step-", 0) == 0);
   CHECK(saved.find(' ') == std::string::npos);
-  for (outcome const& result : together(4, arguments(4, "--resume_from_checkpoint latest"), once_it_trains(output, "kill -TERM $p2"))) CHECK(result.code == 130);
+  for (outcome const& result : together(4, arguments(4, "--resume_from_checkpoint latest"), once_it_trains(output, "kill -TERM $p2"))) {
+    INFO(result.text);
+    CHECK(result.code == 130);
+  }
 }
 
 TEST_CASE("what several processes can't do is refused in one line", "[scale]") {
@@ -241,7 +243,8 @@ TEST_CASE("what several processes can't do is refused in one line", "[scale]") {
   check_one_line(shell("WORLD_SIZE=2 " + quoted(KEDGE_PROGRAM) + " " + on_tiny("score") + " --dataset " + quoted(tiny / "pairs.jsonl")), 2, "one process");
   check_one_line(shell("WORLD_SIZE=2 RANK=0 MASTER_ADDR=localhost MASTER_PORT=29500 " + quoted(KEDGE_PROGRAM) + " " + on_tiny("apo") + " --output_dir " +
                        quoted(folder / "out") + " --prompts p.jsonl --judge cat"), 2, "--prompts");
-  check_one_line(shell("WORLD_SIZE=2 " + dpo), 1, "MASTER_PORT");
+  check_one_line(shell("WORLD_SIZE=2 " + dpo), 1, "RANK is missing");
+  check_one_line(shell("WORLD_SIZE=2 RANK=1 " + dpo), 1, "MASTER_PORT is missing");
   check_one_line(shell("WORLD_SIZE=2 RANK=2 " + dpo), 1, "RANK is '2'");
   check_one_line(shell("WORLD_SIZE=2 RANK=1 MASTER_ADDR=127.0.0.1 MASTER_PORT=" + std::to_string(free_port()) + " " + dpo + " --ddp_timeout 1"), 1,
                  "process 1 of 2: another process has gone, failed or not answered in time");
@@ -264,7 +267,7 @@ TEST_CASE("processes divide a step's examples evenly by tokens and keep their or
     CHECK(std::is_sorted(mine.rbegin(), mine.rend()));
     std::size_t load = 0;
     for (std::size_t const i : mine) load += tokens[i];
-    CHECK(load >= 780);
+    CHECK(load >= 700);  // 2495 tokens in three
     CHECK(load <= 900);
     all.insert(all.end(), mine.begin(), mine.end());
   }
