@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plain_model.hpp"
 
+#include <limits>
 #include <numeric>
+#include <string>
+#include <utility>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -88,6 +91,32 @@ TEST_CASE("a packed batch with shared prompts has the loss and every gradient of
     auto const measured = packed(model, theta, pairs, all_of(pairs), 10000);
     CHECK(std::abs(measured.loss - expected.loss) < 1e-10);
     CHECK(largest_difference(measured.gradient, expected.gradient) < 1e-10);
+  }
+}
+
+TEST_CASE("a backward pass tells when the gradients of a layer and of what stands after it are complete", "[lm]") {
+  for (std::int64_t const kept : {std::int64_t{0}, std::numeric_limits<std::int64_t>::max()}) {
+    transformer_config const config = plain::tiny_config(false);
+    pack const theta = plain::random_parameters(config, at::kDouble, 1);
+    auto const pairs = plain::random_pairs(3, config.vocabulary, 2);
+    causal_lm const model(config, {.type = at::kDouble, .activation_bytes = kept});
+    auto const all = all_of(pairs);
+    auto [logp, pullback] = model.forward(theta, pack_pairs(pairs, all));
+    pack gradient = plain::zeros_like(theta, at::kDouble);
+    std::vector<std::pair<std::int64_t, pack>> told;
+    pullback(std::vector<double>(logp.size(), 0.5), gradient, [&](std::int64_t layer) { told.emplace_back(layer, kedge::deep_copy(gradient)); });
+    auto const names = model.parameters();
+    REQUIRE(told.size() == static_cast<std::size_t>(config.layers) + 1);
+    for (std::size_t k = 0; k < told.size(); ++k) {
+      CHECK(told[k].first == config.layers - static_cast<std::int64_t>(k));
+      for (std::size_t i = 0; i < names.size(); ++i) {
+        bool complete = names[i].name == "model.norm.weight" || names[i].name == "lm_head.weight";
+        for (std::int64_t layer = told[k].first; layer < config.layers; ++layer)
+          complete = complete || names[i].name.rfind("model.layers." + std::to_string(layer) + ".", 0) == 0;
+        INFO(names[i].name << " when told of " << told[k].first);
+        CHECK(at::equal(told[k].second[i], gradient[i]) == complete);
+      }
+    }
   }
 }
 

@@ -47,6 +47,11 @@ std::int64_t activation_bytes(std::string const& choice, transformer_config cons
   return activation_budget(config, static_cast<std::int64_t>(at::elementSize(compute.type)), available_memory(compute.device) / shared_by(compute.device));
 }
 
+// Every process of a run skips the same lines; one says so.
+void tell_skipped(std::filesystem::path const& file, std::size_t lines) {
+  if (lines > 0 && launch::of_environment().rank == 0) std::fprintf(stderr, "%s: %zu lines skipped that could not be used\n", file.c_str(), lines);
+}
+
 tokenizer open_tokenizer(checkpoint const& source) {
   if (source.tokenizer.is_null())
     throw error(source.path().string() + ": no tokenizer.json; kedge needs one to read text (save the tokenizer with transformers)");
@@ -79,7 +84,7 @@ std::vector<preference_pair> session::read_pairs(std::filesystem::path const& fi
   std::size_t skipped = 0;
   pair_encoder const encoder(tokens, chat ? &*chat : nullptr, special_tokens(source.tokenizer_config), max_length);
   std::vector<preference_pair> pairs = llm::read_pairs(file, encoder, skip_bad_lines, &skipped);
-  if (skipped > 0) std::fprintf(stderr, "%s: %zu lines skipped that could not be used\n", file.c_str(), skipped);
+  tell_skipped(file, skipped);
   if (pairs.empty()) throw error(file.string() + ": no preference pairs in it");
   return pairs;
 }
@@ -102,7 +107,7 @@ encoded_prompts session::read_prompts(std::filesystem::path const& file, std::si
       if (!skip_bad_lines) throw;
       ++skipped;
     }
-  if (skipped > 0) std::fprintf(stderr, "%s: %zu lines skipped that could not be used\n", file.c_str(), skipped);
+  tell_skipped(file, skipped);
   if (out.ids.empty()) throw error(file.string() + ": no prompts in it");
   return out;
 }
@@ -126,8 +131,7 @@ std::vector<demonstration_ids> session::read_demonstrations(std::filesystem::pat
   std::size_t unread = 0, unencoded = 0;
   std::vector<demonstration> const examples = llm::read_demonstrations(file, skip_bad_lines, &unread);
   std::vector<demonstration_ids> encoded = encode_demonstrations(encoder(), examples, max_length, skip_bad_lines, &unencoded);
-  if (unread + unencoded > 0)
-    std::fprintf(stderr, "%s: %zu lines skipped that could not be used\n", file.c_str(), unread + unencoded);
+  tell_skipped(file, unread + unencoded);
   if (encoded.empty()) throw error(file.string() + ": no demonstrations in it");
   return encoded;
 }

@@ -28,7 +28,10 @@ pack rows_of(pack const& theta, shard const& rows) {
 void share_start(process_group const& group, pack& theta) {
   std::vector<process_group::pending> under_way;
   if (!group.alone())
-    for (at::Tensor const& t : theta) under_way.push_back(group.begin_broadcast(t, 0));
+    for (at::Tensor& t : theta) {
+      t = t.contiguous();  // what is sent and cut into rows
+      under_way.push_back(group.begin_broadcast(t, 0));
+    }
   for (process_group::pending const& wait : under_way) wait();
 }
 

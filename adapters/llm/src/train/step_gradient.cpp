@@ -13,19 +13,25 @@
 namespace kedge::llm {
 namespace {
 
-constexpr std::int64_t bucket_bytes = 25 << 20;
-constexpr std::int64_t last = std::numeric_limits<std::int64_t>::min();
+constexpr std::int64_t at_the_end = std::numeric_limits<std::int64_t>::min();
 
-// The layer whose backward pass completes a parameter's gradient: its own; `layers` for what stands after all layers; `last` for the
+// The layer whose backward pass completes a parameter's gradient: its own; `layers` for what stands after all layers; `at_the_end` for the
 // embedding, which may be the head too.
 std::int64_t completing_layer(std::string_view name, std::int64_t layers) {
   constexpr std::string_view mark = ".layers.";
   if (auto const at = name.find(mark); at != std::string_view::npos) {
-    std::int64_t layer = last;
+    std::int64_t layer = at_the_end;
     std::from_chars(name.data() + at + mark.size(), name.data() + name.size(), layer);
     return layer;
   }
-  return name.find("embed_tokens") == std::string_view::npos ? layers : last;
+  return name.find("embed_tokens") == std::string_view::npos ? layers : at_the_end;
+}
+
+// A bucket is closed once it has so many bytes: few of them in a large model, and several in a small one, so that some travel early.
+std::int64_t bucket_bytes(pack const& theta) {
+  std::int64_t all = 0;
+  for (at::Tensor const& t : theta) all += static_cast<std::int64_t>(t.nbytes());
+  return std::min<std::int64_t>(25 << 20, all / 8);
 }
 
 std::int64_t aligned(std::int64_t elements) {
@@ -44,9 +50,11 @@ step_gradient::step_gradient(process_group const& group, std::vector<parameter> 
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return layer[a] > layer[b]; });
   std::vector<std::size_t> together;
+  std::int64_t const enough = bucket_bytes(theta);
   std::int64_t bytes = 0;
   for (std::size_t const i : order) {
-    if (bytes >= bucket_bytes) {
+    bool const waits = layer[i] == at_the_end && bytes > 0 && layer[together.back()] != at_the_end;  // others need not wait with it
+    if ((bytes >= enough && !together.empty()) || waits) {
       place(together, layer[together.back()], theta);
       together.clear();
       bytes = 0;
@@ -85,7 +93,7 @@ void step_gradient::begin_from(std::int64_t layer) {
 }
 
 void step_gradient::finish() {
-  begin_from(last);
+  begin_from(at_the_end);
   for (process_group::pending const& wait : under_way_) wait();
   under_way_.clear();
 }
