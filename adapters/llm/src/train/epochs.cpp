@@ -39,14 +39,16 @@ std::vector<std::size_t> epoch_solver::order(std::size_t round, std::size_t epoc
 }
 
 epoch_solver::progress epoch_solver::start(pack const& theta) const {
-  return {adamw(theta, {settings_.adam_beta1, settings_.adam_beta2, settings_.adam_epsilon, settings_.weight_decay}), 0};
+  return {adamw(theta, {settings_.adam_beta1, settings_.adam_beta2, settings_.adam_epsilon, settings_.weight_decay,
+                        moments_of(settings_.optim)}), 0};
 }
 
 kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size_t examples, std::size_t round, step_function const& step) {
   at::NoGradGuard const no_grad;
   if (!inside) inside.emplace(start(theta));
   pack const weights = model.weights_for(theta);
-  bool const copies = !weights.front().is_same(theta.front());
+  pack const copies = weights.front().is_same(theta.front()) ? pack() : weights;
+  auto const more = [&](double scale) { return adamw::extras{.scale = scale, .zero_gradient = true, .copies = copies}; };
   pack gradient = zeros_like(theta);
   std::size_t const batch = settings_.batch(), per_epoch = (examples + batch - 1) / batch, total = steps(examples);
   lr_schedule const schedule = schedule_of(settings_, run_steps_.value_or(total));
@@ -55,19 +57,11 @@ kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size
     std::optional<timed> scope(phase::other);
     std::vector<std::size_t> const places = order(round, inside->step / per_epoch, examples);
     std::size_t const first = inside->step % per_epoch * batch;
-    {
-      timed const zeroing(phase::optimizer);
-      at::_foreach_zero_(gradient);
-    }
     step_report report = step(weights, std::span(places).subspan(first, std::min(batch, examples - first)), gradient);
-    report.grad_norm = clip_gradients(gradient, settings_.max_grad_norm);
+    report.grad_norm = norm_of(gradient);
     if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) return kedge::status::diverged;
     report.learning_rate = schedule.at(run_steps_ ? static_cast<std::size_t>(inside->optimizer.steps) : inside->step);
-    inside->optimizer.step(theta, gradient, report.learning_rate);
-    if (copies) {
-      timed const copying(phase::optimizer);
-      at::_foreach_copy_(weights, theta);
-    }
+    inside->optimizer.step(theta, gradient, report.learning_rate, more(clip_scale(report.grad_norm, settings_.max_grad_norm)));
     report.round = round + 1;
     report.step = ++inside->step;
     report.steps = total;

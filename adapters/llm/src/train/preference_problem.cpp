@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "../model/profile.hpp"
+#include "margin_probe.hpp"
 #include "stop_watch.hpp"
 
 namespace kedge::llm {
@@ -46,6 +47,10 @@ std::vector<preference_pair> const& preference_problem::source(training_state co
   if (state.round != round_) {
     pairs_ = ask_(state);
     round_ = state.round;
+    std::vector<double> weights;
+    for (auto const& term : state.anchor) weights.push_back(term.weight);
+    if (weights.empty()) weights.push_back(1);
+    if (probe) probe->begin(pairs_.size(), solver.steps(pairs_.size()) * settings_.batch(), std::move(weights));
   }
   return pairs_;
 }
@@ -57,6 +62,7 @@ std::vector<std::span<std::size_t const>> preference_problem::micro_batches(std:
 }
 
 pair_log_probs preference_problem::score(pack const& theta, std::vector<preference_pair> const& pairs) {
+  if (probe) probe->add(theta, pairs);
   stop_watch const watch;
   timed const scope(phase::other);
   pack const weights = model_.weights_for(theta);
@@ -110,9 +116,12 @@ step_report preference_problem::train_step(pack const& weights, std::vector<pref
 
 kedge::status preference_problem::solve(pack& theta, std::vector<preference_pair> const& pairs, pair_log_probs const& reference,
                                         std::size_t round) {
-  return solver.solve(model_, theta, pairs.size(), round, [&](pack const& weights, std::span<std::size_t const> which, pack& gradient) {
-    return train_step(weights, pairs, which, reference, gradient);
-  });
+  kedge::status const ended =
+      solver.solve(model_, theta, pairs.size(), round, [&](pack const& weights, std::span<std::size_t const> which, pack& gradient) {
+        return train_step(weights, pairs, which, reference, gradient);
+      });
+  if (probe && ended == kedge::status::done) noise = probe->measure(theta, pairs, reference);
+  return ended;
 }
 
 }  // namespace kedge::llm

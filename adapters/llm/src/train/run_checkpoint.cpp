@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstring>
 #include <fstream>
+#include <utility>
 
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/files/safetensors.hpp>
@@ -41,6 +42,10 @@ std::vector<std::pair<long, fs::path>> checkpoints_of(fs::path const& output_dir
   return all;
 }
 
+// Moments of an optimiser are stored in their own short type, everything else as fp32.
+at::ScalarType kept_as(at::ScalarType type) { return type == at::kBFloat16 || type == at::kByte ? type : at::kFloat; }
+dtype stored_type(at::ScalarType type) { return type == at::kBFloat16 ? dtype::bf16 : type == at::kByte ? dtype::u8 : dtype::f32; }
+
 bool fits(std::vector<std::int64_t> shape, parameter const& p) {
   if (shape.size() == p.shape.size() && p.growing >= 0) shape[static_cast<std::size_t>(p.growing)] = p.shape[static_cast<std::size_t>(p.growing)];
   return shape == p.shape;
@@ -55,11 +60,11 @@ checkpoint_writer::checkpoint_writer(fs::path folder, std::vector<parameter> con
 
 void checkpoint_writer::add(std::string const& name, pack const& values) {
   std::vector<tensor_plan> plan;
-  for (std::size_t i = 0; i < values.size(); ++i) plan.push_back({parameters_[i].name, dtype::f32, values[i].sizes().vec()});
+  for (std::size_t i = 0; i < values.size(); ++i) plan.push_back({parameters_[i].name, stored_type(values[i].scalar_type()), values[i].sizes().vec()});
   at::Tensor host;
   write_safetensors(folder_.path() / (name + ".safetensors"), plan,
                     [&](std::size_t i) {
-                      host = values[i].to(at::kCPU, at::kFloat).contiguous();
+                      host = values[i].to(at::kCPU, kept_as(values[i].scalar_type())).contiguous();
                       return std::span<std::byte const>(bytes_of(host));
                     },
                     {});
@@ -79,17 +84,17 @@ void checkpoint_writer::commit() {
 checkpoint_reader::checkpoint_reader(fs::path folder, std::vector<parameter> const& parameters)
     : state(read_state(folder)), folder_(std::move(folder)), parameters_(parameters) {}
 
-pack checkpoint_reader::read_pack(std::string const& name, at::Device device) const {
+pack checkpoint_reader::read_pack(std::string const& name, at::Device device, at::ScalarType type) const {
   fs::path const file = folder_ / (name + ".safetensors");
   safetensors_file const source(file);
   pack theta;
   for (parameter const& p : parameters_) {
     auto const found = std::find_if(source.tensors().begin(), source.tensors().end(), [&](auto const& t) { return t.name == p.name; });
-    if (found == source.tensors().end() || !fits(found->shape, p) || found->type != dtype::f32)
+    if (found == source.tensors().end() || !fits(found->shape, p) || found->type != stored_type(type))
       throw error(file.string() + ": tensor " + p.name + " is missing or of another shape; the checkpoint belongs to another model");
-    at::Tensor t = at::empty(found->shape, at::kFloat);
+    at::Tensor t = at::empty(found->shape, kept_as(type));
     std::memcpy(t.data_ptr(), found->bytes.data(), found->bytes.size());
-    theta.push_back(t.to(device));
+    theta.push_back(t.to(device, type));
   }
   return theta;
 }
@@ -114,6 +119,26 @@ void require_same_settings(checkpoint_reader const& checkpoint, json const& now)
                   ", this run has " + value.dump() + "; resume with the same settings");
 }
 
+namespace {
+
+// All numbers of a pack of fp32 in a row, and back.
+std::vector<double> joined(pack const& values) {
+  std::vector<double> all;
+  for (at::Tensor const& t : values) {
+    at::Tensor const host = t.to(at::kCPU, at::kDouble).contiguous();
+    all.insert(all.end(), host.const_data_ptr<double>(), host.const_data_ptr<double>() + host.numel());
+  }
+  return all;
+}
+
+void split(std::vector<double> const& all, pack& into) {
+  std::int64_t first = 0;
+  at::Tensor const row = at::tensor(at::ArrayRef<double>(all), at::kDouble);
+  for (at::Tensor& t : into) t.copy_(row.narrow(0, std::exchange(first, first + t.numel()), t.numel()).view_as(t));
+}
+
+}  // namespace
+
 void save(checkpoint_writer& to, epoch_solver const& solver) {
   to.state["solver_seconds"] = solver.seconds;
   if (!solver.inside) return;
@@ -121,6 +146,9 @@ void save(checkpoint_writer& to, epoch_solver const& solver) {
   to.state["optimizer_steps"] = solver.inside->optimizer.steps;
   to.add("first-moment", solver.inside->optimizer.first);
   to.add("second-moment", solver.inside->optimizer.second);
+  if (solver.inside->optimizer.first_scale.empty()) return;
+  to.add("first-scale", joined(solver.inside->optimizer.first_scale));
+  to.add("second-scale", joined(solver.inside->optimizer.second_scale));
 }
 
 void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& theta) {
@@ -130,8 +158,12 @@ void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& th
   epoch_solver::progress& inside = solver.inside.emplace(solver.start(theta));
   inside.step = from.state["step"].get<std::size_t>();
   inside.optimizer.steps = from.state.at("optimizer_steps").get<std::int64_t>();
-  inside.optimizer.first = from.read_pack("first-moment", device);
-  inside.optimizer.second = from.read_pack("second-moment", device);
+  at::ScalarType const type = inside.optimizer.first.front().scalar_type();
+  inside.optimizer.first = from.read_pack("first-moment", device, type);
+  inside.optimizer.second = from.read_pack("second-moment", device, type);
+  if (inside.optimizer.first_scale.empty()) return;
+  split(from.read_vector("first-scale"), inside.optimizer.first_scale);
+  split(from.read_vector("second-scale"), inside.optimizer.second_scale);
 }
 
 fs::path find_checkpoint(fs::path const& output_dir, std::string const& which) {

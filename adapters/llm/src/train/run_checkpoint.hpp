@@ -41,7 +41,8 @@ class checkpoint_reader {
  public:
   checkpoint_reader(std::filesystem::path folder, std::vector<parameter> const& parameters);
 
-  [[nodiscard]] pack read_pack(std::string const& name, at::Device device) const;
+  /// `type`: fp32, or the one that moments are kept in
+  [[nodiscard]] pack read_pack(std::string const& name, at::Device device, at::ScalarType type = at::kFloat) const;
   [[nodiscard]] std::vector<double> read_vector(std::string const& name) const;
   [[nodiscard]] std::filesystem::path const& path() const { return folder_; }
   nlohmann::ordered_json state;
