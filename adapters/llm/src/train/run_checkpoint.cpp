@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <utility>
 
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/files/safetensors.hpp>
@@ -43,6 +44,14 @@ std::vector<std::pair<long, fs::path>> checkpoints_of(fs::path const& output_dir
   return all;
 }
 
+// Parameters and moments are stored in their own type.
+constexpr std::array<std::pair<at::ScalarType, dtype>, 4> stored_types{
+    {{at::kFloat, dtype::f32}, {at::kDouble, dtype::f64}, {at::kBFloat16, dtype::bf16}, {at::kByte, dtype::u8}}};
+
+dtype stored_type(at::ScalarType type) {
+  return std::find_if(stored_types.begin(), stored_types.end(), [&](auto const& pair) { return pair.first == type; })->second;
+}
+
 bool fits(std::vector<std::int64_t> shape, parameter const& p) {
   if (shape.size() == p.shape.size() && p.growing >= 0) shape[static_cast<std::size_t>(p.growing)] = p.shape[static_cast<std::size_t>(p.growing)];
   return shape == p.shape;
@@ -59,10 +68,12 @@ std::string file_name(std::string const& name, int rank, int size) {
 // A tensor's bytes as a tensor, which holds for as long as the file is open.
 at::Tensor view_of(safetensors_file const& source, fs::path const& file, parameter const& p) {
   auto const found = std::find_if(source.tensors().begin(), source.tensors().end(), [&](auto const& t) { return t.name == p.name; });
-  if (found == source.tensors().end() || (found->type != dtype::f32 && found->type != dtype::f64))
-    throw error(file.string() + ": tensor " + p.name + " is missing or of another type; the checkpoint belongs to another model");
+  auto const type = found == source.tensors().end()
+                        ? stored_types.end()
+                        : std::find_if(stored_types.begin(), stored_types.end(), [&](auto const& pair) { return pair.second == found->type; });
+  if (type == stored_types.end()) throw error(file.string() + ": tensor " + p.name + " is missing or of another type; the checkpoint belongs to another model");
   // from_blob wants bytes that may be written; nobody does.
-  return at::from_blob(const_cast<std::byte*>(found->bytes.data()), found->shape, found->type == dtype::f32 ? at::kFloat : at::kDouble);
+  return at::from_blob(const_cast<std::byte*>(found->bytes.data()), found->shape, type->first);
 }
 
 }  // namespace
@@ -80,11 +91,11 @@ checkpoint_writer::checkpoint_writer(fs::path const& folder, std::vector<paramet
 void checkpoint_writer::write(fs::path const& file, pack const& values, shard const& rows) const {
   std::vector<tensor_plan> plan;
   for (std::size_t i = 0; i < values.size(); ++i)
-    plan.push_back({parameters_[rows[i].tensor].name, values[i].scalar_type() == at::kDouble ? dtype::f64 : dtype::f32, values[i].sizes().vec()});
+    plan.push_back({parameters_[rows[i].tensor].name, stored_type(values[i].scalar_type()), values[i].sizes().vec()});
   at::Tensor host;
   write_safetensors(file, plan,
                     [&](std::size_t i) {
-                      host = values[i].to(at::kCPU, plan[i].type == dtype::f64 ? at::kDouble : at::kFloat).contiguous();
+                      host = values[i].to(at::kCPU).contiguous();
                       return std::span<std::byte const>(bytes_of(host));
                     },
                     {});
@@ -133,8 +144,9 @@ pack checkpoint_reader::read_pack(std::string const& name, at::Device device) co
   return theta;
 }
 
-pack checkpoint_reader::read_rows(std::string const& name, pack const& theta, shard const& rows) const {
-  pack values = zeros_like(rows_of(theta, rows));
+pack checkpoint_reader::read_rows(std::string const& name, pack const& theta, shard const& rows, at::ScalarType type) const {
+  pack values;
+  for (at::Tensor const& t : rows_of(theta, rows)) values.push_back(at::zeros(t.sizes(), t.options().dtype(type)));
   int const processes = state.value("processes", 1);
   for (int rank = 0; rank < processes; ++rank) {
     fs::path const file = folder_ / file_name(name, rank, processes);
@@ -145,8 +157,8 @@ pack checkpoint_reader::read_rows(std::string const& name, pack const& theta, sh
         std::int64_t const begin = std::max(stored.begin, wanted.begin), end = std::min(stored.begin + stored.size, wanted.begin + wanted.size);
         if (stored.tensor != wanted.tensor || begin >= end) continue;
         at::Tensor const t = view_of(source, file, parameters_[stored.tensor]);
-        if (t.dim() == 0 || t.size(0) != stored.size || t.sizes().slice(1) != theta[stored.tensor].sizes().slice(1))
-          throw error(file.string() + ": tensor " + parameters_[stored.tensor].name + " is of another shape; the checkpoint belongs to another model");
+        if (t.scalar_type() != type || t.dim() == 0 || t.size(0) != stored.size || t.sizes().slice(1) != theta[stored.tensor].sizes().slice(1))
+          throw error(file.string() + ": tensor " + parameters_[stored.tensor].name + " is of another shape or type; the checkpoint belongs to another model");
         values[i].narrow(0, begin - wanted.begin, end - begin).copy_(t.narrow(0, begin - stored.begin, end - begin));
       }
   }
@@ -173,6 +185,26 @@ void require_same_settings(checkpoint_reader const& checkpoint, json const& now)
                   ", this run has " + value.dump() + "; resume with the same settings");
 }
 
+namespace {
+
+// All numbers of a pack of fp32 in a row, and back.
+std::vector<double> joined(pack const& values) {
+  std::vector<double> all;
+  for (at::Tensor const& t : values) {
+    at::Tensor const host = t.to(at::kCPU, at::kDouble).contiguous();
+    all.insert(all.end(), host.const_data_ptr<double>(), host.const_data_ptr<double>() + host.numel());
+  }
+  return all;
+}
+
+void split(std::vector<double> const& all, pack& into) {
+  std::int64_t first = 0;
+  at::Tensor const row = at::tensor(at::ArrayRef<double>(all), at::kDouble);
+  for (at::Tensor& t : into) t.copy_(row.narrow(0, std::exchange(first, first + t.numel()), t.numel()).view_as(t));
+}
+
+}  // namespace
+
 void save(checkpoint_writer& to, epoch_solver const& solver, pack const& theta) {
   to.state["solver_seconds"] = solver.seconds;
   if (!solver.inside) return;
@@ -180,6 +212,9 @@ void save(checkpoint_writer& to, epoch_solver const& solver, pack const& theta) 
   to.state["optimizer_steps"] = solver.inside->optimizer.steps;
   to.add_rows("first-moment", solver.inside->optimizer.first, solver.owned(theta));
   to.add_rows("second-moment", solver.inside->optimizer.second, solver.owned(theta));
+  if (solver.inside->optimizer.first_scale.empty()) return;
+  to.add("first-scale", joined(solver.inside->optimizer.first_scale));
+  to.add("second-scale", joined(solver.inside->optimizer.second_scale));
 }
 
 void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& theta) {
@@ -188,8 +223,12 @@ void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& th
   epoch_solver::progress& inside = solver.inside.emplace(solver.start(theta));
   inside.step = from.state["step"].get<std::size_t>();
   inside.optimizer.steps = from.state.at("optimizer_steps").get<std::int64_t>();
-  inside.optimizer.first = from.read_rows("first-moment", theta, solver.owned(theta));
-  inside.optimizer.second = from.read_rows("second-moment", theta, solver.owned(theta));
+  at::ScalarType const type = inside.optimizer.first.front().scalar_type();
+  inside.optimizer.first = from.read_rows("first-moment", theta, solver.owned(theta), type);
+  inside.optimizer.second = from.read_rows("second-moment", theta, solver.owned(theta), type);
+  if (inside.optimizer.first_scale.empty()) return;
+  split(from.read_vector("first-scale"), inside.optimizer.first_scale);
+  split(from.read_vector("second-scale"), inside.optimizer.second_scale);
 }
 
 fs::path find_checkpoint(fs::path const& output_dir, std::string const& which) {

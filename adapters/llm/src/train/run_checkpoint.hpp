@@ -50,8 +50,8 @@ class checkpoint_reader {
   checkpoint_reader(std::filesystem::path folder, std::vector<parameter> const& parameters);
 
   [[nodiscard]] pack read_pack(std::string const& name, at::Device device) const;
-  /// Some rows of a pack of theta's shapes, whatever number of processes wrote it.
-  [[nodiscard]] pack read_rows(std::string const& name, pack const& theta, shard const& rows) const;
+  /// Some rows of a pack of theta's shapes and of a type, whatever number of processes wrote it.
+  [[nodiscard]] pack read_rows(std::string const& name, pack const& theta, shard const& rows, at::ScalarType type) const;
   [[nodiscard]] std::vector<double> read_vector(std::string const& name) const;
   [[nodiscard]] std::filesystem::path const& path() const { return folder_; }
   nlohmann::ordered_json state;
