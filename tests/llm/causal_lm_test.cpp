@@ -13,6 +13,7 @@
 #include <kedge/llm/model/memory_plan.hpp>
 #include <kedge/losses.hpp>
 
+#include "../adapters/llm/src/model/varlen_attention.hpp"
 #include "support/catch.hpp"
 
 using namespace kedge::llm;
@@ -228,6 +229,31 @@ TEST_CASE("gradient checkpointing begins where a batch would keep more than ther
   CHECK(activation_budget(config, 4, states) == 0);
 }
 
+TEST_CASE("attention of the sequences that a GPU kernel is given is attention over shared prompts", "[lm]") {
+  auto const pairs = plain::random_pairs(4, 50, 3);
+  ragged_batch const batch = pack_pairs(pairs, all_of(pairs));
+  ops::varlen_sequences const all = ops::varlen_of(batch.prompts);
+  auto const T = static_cast<std::int64_t>(batch.size());
+  at::manual_seed(4);
+  at::Tensor const q = at::randn({T, 4, 8}, at::kDouble), k = at::randn({T, 2, 8}, at::kDouble), v = at::randn({T, 2, 8}, at::kDouble);
+  at::Tensor const keys = at::tensor(all.keys, at::kLong);
+  at::Tensor output = at::empty_like(q);
+  REQUIRE(all.query_ends.back() == T);
+  REQUIRE(all.key_ends.back() == keys.numel());
+  for (std::size_t s = 0; s + 1 < all.query_ends.size(); ++s) {
+    std::int64_t const queries = all.query_ends[s + 1] - all.query_ends[s], seen = all.key_ends[s + 1] - all.key_ends[s];
+    CHECK(queries <= all.most_queries);
+    CHECK(seen <= all.most_keys);
+    at::Tensor const which = keys.narrow(0, all.key_ends[s], seen), hidden = at::ones({queries, seen}, at::kBool).triu(seen - queries + 1);
+    auto const heads = [&](at::Tensor const& x) { return x.index_select(0, which).transpose(0, 1).repeat_interleave(2, 0); };
+    at::Tensor const scores = q.narrow(0, all.query_ends[s], queries).transpose(0, 1).matmul(heads(k).transpose(-1, -2)).mul(0.3);
+    output.narrow(0, all.query_ends[s], queries).copy_(scores.masked_fill(hidden, -INFINITY).softmax(-1).matmul(heads(v)).transpose(0, 1));
+  }
+  ops::shared_prompt_attention attention(batch.prompts, {.scale = 0.3});
+  CHECK((attention.forward(q, k, v) - output).abs().max().item<double>() < 1e-12);
+  CHECK_FALSE(ops::takes_varlen(q, {}));
+}
+
 TEST_CASE("scoring gives the same bits as the forward pass of training", "[lm]") {
   transformer_config const config = plain::tiny_config(false);
   pack const theta = plain::random_parameters(config, at::kFloat, 5);
@@ -254,6 +280,25 @@ TEST_CASE("bf16 computes the fp32 result to bf16 precision", "[lm]") {
   measured.pullback(cotangent, h);
   for (std::size_t i = 0; i < g.size(); ++i)
     CHECK((g[i] - h[i]).norm().item<double>() < 0.1 * g[i].norm().item<double>());
+}
+
+TEST_CASE("in bf16 with fp32 weights log-probabilities are those of fp32 and what is kept is half", "[lm]") {
+  if (!fast_fp32_products()) return;
+  transformer_config const config = plain::tiny_config(true);
+  pack const theta = plain::random_parameters(config, at::kFloat, 7);
+  auto const pairs = plain::random_pairs(6, config.vocabulary, 8);
+  causal_lm const exact(config, {}), mixed(config, {.type = at::kBFloat16, .fp32_weights = true});
+  ragged_batch const batch = pack_pairs(pairs, all_of(pairs));
+  pack const weights = mixed.weights_for(theta);
+  CHECK(weights.front().is_same(theta.front()));
+  auto expected = exact.forward(theta, batch);
+  auto measured = mixed.forward(weights, batch);
+  CHECK(measured.logp == expected.logp);
+  pack g = plain::zeros_like(theta, at::kFloat), h = plain::zeros_like(theta, at::kFloat);
+  std::vector<double> cotangent(expected.logp.size(), 0.5);
+  expected.pullback(cotangent, g);
+  measured.pullback(cotangent, h);
+  for (std::size_t i = 0; i < g.size(); ++i) CHECK((g[i] - h[i]).norm().item<double>() < 0.02 * g[i].norm().item<double>());
 }
 
 namespace {

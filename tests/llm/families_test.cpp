@@ -281,7 +281,7 @@ TEST_CASE("the models of the papers have the parameters they are known to have",
 TEST_CASE("LoRA trains as many numbers as its two factors of every map have", "[config]") {
   transformer_config const c = read_config(read_json(fs::path(KEDGE_TESTS_DIR) / "golden" / "papers" / "llama-2-7b.json"), "Llama 2");
   // peft.LoraConfig(r=16, target_modules="all-linear") on this model prints 39,976,960 trainable parameters.
-  CHECK(plan_memory(c, 16).trained == 39'976'960);
+  CHECK(plan_memory(c, {.lora_rank = 16}).trained == 39'976'960);
 }
 
 TEST_CASE("every family read from the file that llama.cpp's converter made of it is the one read from its folder", "[gguf]") {

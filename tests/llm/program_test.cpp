@@ -3,11 +3,14 @@
 // The program from the outside: exit codes, one clear line for each thing that is wrong, and what an interrupt leaves.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
+
+#include <nlohmann/json.hpp>
 
 #include "support/catch.hpp"
 #include "support/program.hpp"
@@ -133,6 +136,43 @@ TEST_CASE("fine-tuning and reward models run from the command line", "[program]"
   check_one_line(kedge_program("reward" + tied + demonstrations + " --output_dir " + quoted(folder / "out")), 1, "demonstrations.jsonl':1");
   check_one_line(kedge_program("sft --model_name_or_path " + quoted(folder / "reward") + demonstrations + " --output_dir " + quoted(folder / "out")), 1, "language model");
   CHECK_FALSE(fs::exists(folder / "out"));
+}
+
+TEST_CASE("a step smaller than bf16 resolves draws one warning", "[program]") {
+  scratch_folder const folder;
+  outcome const result = kedge_program("dpo --model_name_or_path " + quoted(tiny / "tied") + " --dataset " + quoted(tiny / "pairs.jsonl") + " --output_dir " +
+                                       quoted(folder / "out") + " --dtype bfloat16 --weights_dtype bfloat16 --learning_rate 1e-9 --max_steps 4 --threads 1");
+  INFO(result.text);
+  CHECK(result.code == 0);
+  std::string const warning = "warning: rounding to bf16";
+  std::size_t const at = result.text.find(warning);
+  REQUIRE(at != std::string::npos);
+  CHECK(result.text.find(warning, at + 1) == std::string::npos);
+  CHECK_THAT(result.text, kedge::testing::contains("rounding to bf16 moves margins by"));
+}
+
+TEST_CASE("a run takes the memory that its plan says within a tenth", "[program][model]") {
+  scratch_folder const folder;
+  char const* const model = std::getenv("KEDGE_TEST_MODEL");
+  REQUIRE(model);
+  auto const last_line = [](std::string const& text) {
+    std::size_t const end = text.find_last_not_of('\n'), begin = text.rfind('\n', end);
+    return nlohmann::ordered_json::parse(text.substr(begin == std::string::npos ? 0 : begin + 1));
+  };
+  fs::path const data = fs::path(KEDGE_PROJECT_DIR) / "examples/data/sentiment-train.jsonl";
+  for (std::string const optim : {"adamw_torch_fused", "adamw_8bit"})
+    for (std::string const dtype : {"float32", "bfloat16"}) {
+      if (optim == "adamw_8bit" && dtype == "float32") continue;
+      INFO(optim << " " << dtype);
+      auto const plan = last_line(kedge_program("inspect --json --optim " + optim + " " + quoted(model)).text).at("memory");
+      auto const run = last_line(kedge_program("dpo --model_name_or_path " + quoted(model) + " --dataset " + quoted(data) + " --output_dir " +
+                                               quoted(folder / (optim + dtype)) + " --max_train_samples 8 --max_steps 2 --quiet --json --optim " + optim +
+                                               " --dtype " + dtype)
+                                     .text);
+      double const planned = plan.at("host, " + dtype + ", 512 tokens at once"), measured = run.at("peak_memory_bytes");
+      INFO("planned " << planned / 1e9 << " GB, measured " << measured / 1e9);
+      CHECK(std::abs(measured / planned - 1) < 0.1);
+    }
 }
 
 TEST_CASE("inspect tells what a data set is wherever it comes from", "[program]") {

@@ -143,11 +143,12 @@ TEST_CASE("accumulation 1 times 8 is 8 times 1", "[training]") {
 TEST_CASE("a run that stopped after any step goes on to the same bits", "[training]") {
   scratch_folder const folder;
   for (std::string const extrapolate : {"weights", "log-probs"})
-    for (std::string const dtype : {"float32", "bfloat16"}) {
+    for (std::string const dtype : {"float32", "bfloat16", "bfloat16 copies"}) {
       INFO(extrapolate << " " << dtype);
       round_settings const rounds{.method = "apo", .chunks = 3, .momentum = "constant", .alpha = {0.5}, .extrapolate = extrapolate};
       training_settings s = settings_for(folder / (extrapolate + dtype));
-      s.compute.dtype = dtype;
+      s.compute.dtype = dtype.substr(0, dtype.find(' '));
+      s.compute.weights_dtype = dtype == "bfloat16 copies" ? "bfloat16" : "auto";
       s.max_steps = 2;
       s.shuffle = true;
       s.save_steps = 1;
@@ -162,6 +163,52 @@ TEST_CASE("a run that stopped after any step goes on to the same bits", "[traini
         CHECK(kedge::testing::read_file(s.output_dir / "metrics.jsonl") == metrics);
       }
     }
+}
+
+TEST_CASE("a run with short moments stops and goes on to the same bits", "[training]") {
+  scratch_folder const folder;
+  for (std::string const optim : {"adamw_bf16", "adamw_8bit"}) {
+    training_settings s = settings_for(folder / optim);
+    s.optim = optim;
+    s.save_steps = 2;
+    std::string const expected = trained(s);
+    s.resume_from_checkpoint = (s.output_dir / "checkpoints/step-2").string();
+    CHECK(trained(s) == expected);
+    s.optim = "adamw_torch_fused";
+    CHECK_THROWS_WITH(train_preferences(s, {}), kedge::testing::contains("optim = \"" + optim));
+    s.resume_from_checkpoint.clear();
+    s.output_dir = folder / (optim + "fp32");
+    CHECK(trained(s) != expected);
+  }
+}
+
+TEST_CASE("a run in bf16 measures what rounding does to margins and warns in a line where it exceeds them", "[training]") {
+  scratch_folder const folder;
+  training_settings s = settings_for(folder / "small");
+  CHECK_FALSE(train_preferences(s, {}).noise);  // fp32
+  s = settings_for(folder / "bf16");
+  s.compute.dtype = s.compute.weights_dtype = "bfloat16";
+  s.learning_rate = 1e-2;
+  s.max_steps = 20;
+  margin_noise const large = train_preferences(s, {}).noise.value();
+  CHECK(large.pairs == 2);
+  CHECK(large.median > 0);
+  CHECK(large.maximum >= large.median);
+  CHECK(large.median < 0.2 * large.margin);
+  auto const measured = [](fs::path const& run) {
+    std::size_t count = 0;
+    for (json const& line : lines(run / "metrics.jsonl")) count += line.contains("bf16_noise/median") ? 1 : 0;
+    return count;
+  };
+  CHECK(measured(s.output_dir) == 1);
+  s.output_dir = folder / "rounds";
+  s.max_steps = 2;
+  train_preferences(s, {.method = "apo", .chunks = 3, .momentum = "constant", .alpha = {0.5}, .extrapolate = "log-probs"});
+  CHECK(measured(s.output_dir) == 3);
+  s = settings_for(folder / "none");
+  s.compute.dtype = s.compute.weights_dtype = "bfloat16";
+  s.precision_pairs = 0;
+  CHECK_FALSE(train_preferences(s, {}).noise);
 }
 
 TEST_CASE("a resume with other settings is refused and names the setting", "[training]") {

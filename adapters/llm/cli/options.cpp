@@ -15,6 +15,8 @@ void add_compute_options(CLI::App& app, llm::device_settings& c) {
 namespace {
 
 void add_memory_options(CLI::App& app, llm::device_settings& c) {
+  app.add_option("--weights_dtype", c.weights_dtype, "with --dtype bfloat16: auto multiplies by the float32 master weights themselves where the processor does that as fast; bfloat16: by a copy")
+      ->check(CLI::IsMember({"auto", "bfloat16"}))->capture_default_str()->group("Computation");
   app.add_option("--gradient_checkpointing", c.gradient_checkpointing,
                  "auto, on or off: keep layers' inputs alone and compute layers again on the way back; auto where memory would not suffice")
       ->capture_default_str()
@@ -36,6 +38,7 @@ void add_pair_options(CLI::App& app, llm::training_settings& s) {
   app.add_option("--eval_dataset", s.eval_dataset, "held-out pairs, evaluated before, between and after rounds");
   app.add_option("--min_score_gap", s.min_score_gap, "keep training pairs whose scores differ at least so much; 0: all")->capture_default_str();
   app.add_option("--eval_min_score_gap", s.eval_min_score_gap, "the same for held-out pairs")->capture_default_str();
+  app.add_option("--precision_pairs", s.precision_pairs, "in bfloat16: measure on so many pairs at most what rounding does to margins; 0: don't")->capture_default_str();
 }
 
 void add_optimizer_options(CLI::App& app, llm::run_settings& s) {
@@ -54,7 +57,8 @@ void add_optimizer_options(CLI::App& app, llm::run_settings& s) {
   app.add_option("--adam_beta1", s.adam_beta1)->capture_default_str()->group(group);
   app.add_option("--adam_beta2", s.adam_beta2)->capture_default_str()->group(group);
   app.add_option("--adam_epsilon", s.adam_epsilon)->capture_default_str()->group(group);
-  app.add_option("--optim", "adamw_torch_fused, the one there is")->check(CLI::IsMember({"adamw_torch_fused", "adamw_torch"}))->group(group);
+  app.add_option("--optim", s.optim, "AdamW with moments in fp32 (adamw_torch_fused), bf16 (adamw_bf16) or 8 bits (adamw_8bit)")
+      ->check(CLI::IsMember({"adamw_torch_fused", "adamw_torch", "adamw_bf16", "adamw_8bit", "adamw_bnb_8bit", "adamw_torch_8bit"}))->capture_default_str()->group(group);
   app.add_option("--seed", s.seed, "of every shuffle")->capture_default_str()->group(group);
   app.add_flag("--no_shuffle{false}", s.shuffle, "train on the examples in file order")->group(group);
 }

@@ -15,10 +15,13 @@ nlohmann::ordered_json summary(llm::training_settings const& settings, llm::trai
   for (auto const& e : r.evaluations)
     evaluations.push_back({{"round", e.round}, {"eval_loss", e.loss}, {"eval_rewards/accuracies", e.accuracy}, {"eval_rewards/margins", e.margin},
                            {"eval_kl", e.kl}, {"pairs", e.pairs}});
+  nlohmann::ordered_json noise;
+  if (r.noise) noise = {{"pairs", r.noise->pairs}, {"median", r.noise->median}, {"maximum", r.noise->maximum}, {"margin", r.noise->margin}};
   return {{"output_dir", settings.output_dir.string()},
           {"interrupted", r.interrupted},
           {"steps", r.steps},
           {"final_loss", r.final_loss},
+          {"bf16_noise", noise},
           {"train_runtime", r.train_seconds},
           {"reference_runtime", r.reference_seconds},
           {"train_pairs", r.examples},
@@ -74,6 +77,9 @@ int train(llm::training_settings const& settings, llm::round_settings const& rou
                 settings.output_dir.string().c_str(), result.steps, result.examples, result.train_seconds,
                 static_cast<double>(result.examples) / result.train_seconds, result.reference_seconds,
                 static_cast<double>(result.peak_memory_bytes) / 1e9);
+  if (!json && !result.interrupted && result.noise)
+    std::printf("rounding to bf16 moves margins by %.3g nats, %.3g at most; they are %.3g (%zu pairs)\n", result.noise->median, result.noise->maximum,
+                result.noise->margin, result.noise->pairs);
   return result.interrupted ? exit_interrupted : exit_done;
 }
 

@@ -5,18 +5,22 @@
 #include <algorithm>
 #include <utility>
 
+#include "fused.hpp"
 #include "head.hpp"
 #include "model_tensors.hpp"
+#include "on_device.hpp"
 #include "rope.hpp"
 
 namespace kedge::llm {
 namespace {
 
 at::Tensor indices(std::vector<std::int64_t> const& values, at::Device device) {
-  return at::tensor(at::ArrayRef<std::int64_t>(values), at::kLong).to(device);
+  return on_device(at::tensor(at::ArrayRef<std::int64_t>(values), at::kLong), device);
 }
 
 }  // namespace
+
+bool fast_fp32_products() { return fused::multiplies(at::empty({0}, at::kBFloat16)) && fused::takes(at::empty({0}, at::kFloat)); }
 
 struct causal_lm::tape {
   std::vector<shared_prompt> prompts;
@@ -40,6 +44,7 @@ causal_lm::causal_lm(transformer_config config, compute_settings settings) : con
 
 causal_lm::causal_lm(transformer_config config, compute_settings settings, lora_settings const& lora, pack const& base)
     : causal_lm(std::move(config), settings) {
+  settings_.fp32_weights = false;  // the base has no masters
   adapted_ = std::make_shared<adapted_base const>(adapted_base{adapter_layout(config_, lora), weights_for(base)});
 }
 
@@ -48,9 +53,10 @@ std::vector<parameter> causal_lm::parameters() const { return adapted_ ? adapted
 bool causal_lm::shares_prefixes() const { return !ops::rotates_by_length(config_.rope) && !ops::rotates_by_length(config_.local_rope); }
 
 pack causal_lm::weights_for(pack const& theta) const {
+  at::ScalarType const type = settings_.fp32_weights && settings_.type == at::kBFloat16 ? at::kFloat : settings_.type;
   pack weights;
   weights.reserve(theta.size());
-  for (at::Tensor const& t : theta) weights.push_back(t.to(settings_.device, settings_.type));
+  for (at::Tensor const& t : theta) weights.push_back(t.to(settings_.device, type));
   return weights;
 }
 

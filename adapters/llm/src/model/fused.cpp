@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fused.hpp"
 
-#include <ATen/Parallel.h>
-#include <ATen/TensorIterator.h>
-
 #include <algorithm>
 
 #include "cpu_attention.hpp"
 #include "cpu_product.hpp"
 #include "cpu_step.hpp"
+#include "in_parallel.hpp"
 #include "matrix_units.hpp"
 
 namespace kedge::llm::fused {
@@ -18,23 +16,6 @@ std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 float const* numbers(at::Tensor const& x) { return x.const_data_ptr<float>(); }
 float* written(at::Tensor const& x) { return x.mutable_data_ptr<float>(); }
-
-// f(begin, end) over parts of 0 … n − 1, each of at least `grain`, on LibTorch's threads. at::parallel_for would run serially here: it
-// is a template, and these sources aren't compiled with OpenMP. The loop below is compiled within LibTorch.
-template <class F>
-void in_parallel(std::size_t n, std::size_t grain, F const& f) {
-  if (n == 0) return;
-  if (n <= grain || at::get_num_threads() == 1 || at::in_parallel_region()) return f(std::size_t{0}, n);
-  at::Tensor const places = at::empty({static_cast<std::int64_t>(n)}, at::kByte);  // their addresses count, not what is in them
-  auto const* const base = static_cast<char const*>(places.const_data_ptr());
-  at::TensorIterator iterator = at::TensorIterator::borrowing_nullary_op(places);
-  iterator.for_each(
-      [&](char** data, std::int64_t const*, std::int64_t count) {
-        std::size_t const begin = static_cast<std::size_t>(data[0] - base);
-        f(begin, begin + as_size(count));
-      },
-      static_cast<std::int64_t>(grain));
-}
 
 // Rows that are worth a thread: some ten thousand numbers.
 std::size_t row_grain(std::size_t n) { return std::max<std::size_t>(1, 16384 / std::max<std::size_t>(n, 1)); }

@@ -8,7 +8,6 @@
 namespace kedge::llm {
 namespace {
 
-constexpr std::int64_t word = 2;  // bf16
 constexpr std::int64_t device_bytes = 80'000'000'000, usable_bytes = device_bytes / 10 * 9;
 
 std::int64_t adapter_parameters(transformer_config const& c, std::int64_t rank) {
@@ -37,20 +36,30 @@ std::int64_t activation_budget(transformer_config const& c, std::int64_t bytes, 
   return std::max<std::int64_t>(available / 5 * 4 - held, 0);
 }
 
-memory_plan plan_memory(transformer_config const& config, std::int64_t lora_rank) {
+memory_plan plan_memory(transformer_config const& config, plan_settings const& s) {
   memory_plan plan;
   plan.parameters = parameter_count(config);
-  plan.trained = lora_rank > 0 ? adapter_parameters(config, lora_rank) : plan.parameters;
-  plan.weights = word * (plan.parameters + (lora_rank > 0 ? plan.trained : 0));
+  plan.trained = s.lora_rank > 0 ? adapter_parameters(config, s.lora_rank) : plan.parameters;
+  std::int64_t const frozen = s.lora_rank > 0 ? plan.parameters : 0, copied = s.word < 4 ? plan.trained : 0;
+  plan.weights = s.word * (frozen + copied);
   plan.masters = plan.gradients = 4 * plan.trained;
-  plan.moments = 8 * plan.trained;
-  plan.activations = activation_bytes_per_token(config, word);
+  plan.moments = moment_bytes(s.moments, plan.trained);
+  plan.activations = activation_bytes_per_token(config, s.word);
   return plan;
 }
 
-nlohmann::ordered_json describe_memory(transformer_config const& config) {
+std::int64_t resident_bytes(memory_plan const& plan, std::int64_t tokens, std::int64_t kept_logits) {
+  constexpr std::int64_t program = 200'000'000;
+  return plan.states() + tokens * plan.activations + kept_logits + program;
+}
+
+nlohmann::ordered_json describe_memory(transformer_config const& config, moment_type moments) {
   constexpr std::int64_t devices = 8;
-  memory_plan const full = plan_memory(config), lora = plan_memory(config, 16);
+  constexpr std::int64_t tokens = 512, kept_logits = 96 << 20;
+  memory_plan const full = plan_memory(config, {.moments = moments}), lora = plan_memory(config, {.lora_rank = 16, .moments = moments}),
+                    wide = plan_memory(config, {.moments = moments, .word = 4});
+  memory_plan on_host = full;
+  on_host.weights = 0;  // products read the masters
   std::int64_t const shared_optimiser = full.weights + full.gradients + (full.masters + full.moments) / devices;
   std::int64_t const shared_states = full.weights + (full.gradients + full.masters + full.moments) / devices;
   return {{"weights", full.weights},
@@ -61,7 +70,9 @@ nlohmann::ordered_json describe_memory(transformer_config const& config) {
           {"1 x 80 GB", on_one_device(full.states(), full)},
           {"1 x 80 GB, LoRA of rank 16", on_one_device(lora.states(), lora)},
           {"8 x 80 GB, each, optimiser shared", on_one_device(shared_optimiser, full)},
-          {"8 x 80 GB, each, optimiser and gradients shared", on_one_device(shared_states, full)}};
+          {"8 x 80 GB, each, optimiser and gradients shared", on_one_device(shared_states, full)},
+          {"host, bfloat16, 512 tokens at once", resident_bytes(on_host, tokens, kept_logits)},
+          {"host, float32, 512 tokens at once", resident_bytes(wide, tokens, kept_logits)}};
 }
 
 }  // namespace kedge::llm

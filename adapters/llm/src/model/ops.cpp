@@ -8,6 +8,7 @@
 
 #include "fused.hpp"
 #include "profile.hpp"
+#include "varlen_attention.hpp"
 
 namespace kedge::llm::ops {
 
@@ -290,6 +291,7 @@ at::Tensor shared_prompt_attention::forward(at::Tensor const& q, at::Tensor cons
   scope.count(4 * visible_pairs(*prompts_) * static_cast<double>(q.size(1) * q.size(2)));
   log_sums_.clear();
   if (goes_fast(q)) return fused::attention(*prompts_, settings_.scale, q, k, v, log_sums_.emplace_back());
+  if (takes_varlen(q, settings_)) return varlen_attention(*prompts_, settings_, q, k, v, log_sums_);
   at::Tensor output = at::empty_like(q);
   for (shared_prompt const& group : *prompts_)
     each_run(group, [&](attention_run const& run) {
@@ -310,6 +312,7 @@ shared_prompt_attention::gradients shared_prompt_attention::backward(at::Tensor 
     fused::attention_backward(*prompts_, settings_.scale, g, q, k, v, output, log_sums_.front(), total.q, total.k, total.v);
     return total;
   }
+  if (takes_varlen(q, settings_)) return varlen_attention_backward(*prompts_, settings_, g, q, k, v, output, log_sums_);
   total = {at::empty_like(q), at::zeros_like(k), at::zeros_like(v)};
   std::size_t next = 0;
   for (shared_prompt const& group : *prompts_)

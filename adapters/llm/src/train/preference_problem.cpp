@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "../model/profile.hpp"
+#include "margin_probe.hpp"
 #include "stop_watch.hpp"
 
 namespace kedge::llm {
@@ -55,6 +56,10 @@ std::vector<preference_pair> const& preference_problem::source(training_state co
   if (state.round != round_) {
     pairs_ = ask_(state);
     round_ = state.round;
+    std::vector<double> weights;
+    for (auto const& term : state.anchor) weights.push_back(term.weight);
+    if (weights.empty()) weights.push_back(1);
+    if (probe) probe->begin(pairs_.size(), solver.steps(pairs_.size()) * settings_.batch(), std::move(weights));
   }
   return pairs_;
 }
@@ -70,6 +75,7 @@ std::vector<std::size_t> preference_problem::own_share(std::vector<preference_pa
 }
 
 pair_log_probs preference_problem::score(pack const& theta, std::vector<preference_pair> const& pairs) {
+  if (probe) probe->add(theta, pairs);
   stop_watch const watch;
   timed const scope(phase::other);
   pack const weights = model_.weights_for(theta);
@@ -149,9 +155,12 @@ loss_and_cotangent preference_problem::compare_all(loss_input const& own, pair_l
 
 kedge::status preference_problem::solve(pack& theta, std::vector<preference_pair> const& pairs, pair_log_probs const& reference,
                                         std::size_t round) {
-  return solver.solve(model_, theta, pairs.size(), round, [&](pack const& weights, std::span<std::size_t const> which, step_gradient& gradient) {
-    return train_step(weights, pairs, which, reference, gradient);
-  });
+  kedge::status const ended =
+      solver.solve(model_, theta, pairs.size(), round, [&](pack const& weights, std::span<std::size_t const> which, step_gradient& gradient) {
+        return train_step(weights, pairs, which, reference, gradient);
+      });
+  if (probe && ended == kedge::status::done) noise = probe->measure(theta, pairs, reference);
+  return ended;
 }
 
 }  // namespace kedge::llm

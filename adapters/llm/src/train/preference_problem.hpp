@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,6 +20,8 @@ namespace kedge::llm {
 struct loss_input;
 
 using training_state = kedge::state<pack, pair_log_probs>;
+
+class margin_probe;
 
 /// What kedge::run asks of a language model: the round's pairs, their log-probabilities under a point, and the solver of a
 /// round, AdamW epochs over the pairs. The rounds themselves are the core's.
@@ -38,6 +41,8 @@ class preference_problem {
 
   epoch_solver solver;
   double score_seconds = 0;
+  margin_probe* probe = nullptr;              ///< looks on, where there is one
+  std::optional<margin_noise> noise;          ///< of the last round that ended
 
  private:
   [[nodiscard]] std::vector<std::span<std::size_t const>> micro_batches(std::vector<preference_pair> const& pairs,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
 #include <optional>
+#include <utility>
 
 #include <kedge/loop.hpp>
 
@@ -9,6 +10,7 @@
 #include <kedge/llm/train/settings.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
+#include "margin_probe.hpp"
 #include "online_pairs.hpp"
 #include "preference_problem.hpp"
 #include "rounds.hpp"
@@ -103,7 +105,9 @@ class preference_run {
         model_(session_.trained_model(settings_)),
         host_(settings_, session_.compute, model_.parameters(), group_),
         state_(session_.trained_start(model_, settings.seed)),
-        problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }, group_) {
+        problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }, group_),
+        probe_(model_, settings_.profile ? 0 : settings_.precision_pairs, settings_.compute.micro_batch_tokens) {
+    problem_.probe = &probe_;
     if (!settings.eval_dataset.empty()) held_out_ = read(settings.eval_dataset, settings.eval_min_score_gap, settings.max_eval_samples);
     if (rounds.online())
       open_prompts();
@@ -140,9 +144,21 @@ class preference_run {
     if (round_count() > 1)
       host_.log().say("round " + std::to_string(state.round + 1) + " of " + std::to_string(round_count()) + ": " + std::to_string(pairs.size()) + " pairs");
   }
-  void on_round_end(training_state const&) { evaluate(); }
+  void on_round_end(training_state const& state) {
+    if (problem_.noise) tell_noise(state.round, *problem_.noise);
+    evaluate();
+  }
 
  private:
+  void tell_noise(std::size_t round, margin_noise const& n) {
+    host_.log().record({{"step", host_.log().global_step()}, {"round", round}, {"bf16_noise/median", n.median}, {"bf16_noise/maximum", n.maximum},
+                        {"bf16_noise/margins", n.margin}, {"bf16_noise/pairs", n.pairs}});
+    if (n.median > n.margin && !std::exchange(warned_, true))
+      host_.log().say("warning: rounding to bf16 moves the margins of policy over reference by " + short_number(n.median) + " nats, and the round made them " +
+                      short_number(n.margin) + " (medians of " + std::to_string(n.pairs) +
+                      " pairs): losses and rewards say little; use --dtype float32, or a larger --learning_rate or more steps");
+  }
+
   void open_prompts() {
     on_policy_settings const& sampling = round_settings_.sampling;
     judge_ = make_scorer(sampling, session_, settings_.compute);
@@ -237,6 +253,7 @@ class preference_run {
     llm::save(to, state_);
     llm::save(to, problem_.solver, state_.theta);
     save_logp(to, "evaluation", held_out_reference_);
+    to.add("precise_reference", probe_.reference);
     json evaluations = json::array();
     for (evaluation const& e : evaluations_)
       evaluations.push_back({{"round", e.round}, {"loss", e.loss}, {"accuracy", e.accuracy}, {"margin", e.margin}, {"kl", e.kl}, {"pairs", e.pairs}});
@@ -250,6 +267,7 @@ class preference_run {
     llm::restore(from, state_);
     llm::restore(from, problem_.solver, state_.theta);
     restore_logp(from, "evaluation", held_out_reference_);
+    probe_.reference = from.read_vector("precise_reference");
     problem_.score_seconds = from.state.at("score_seconds").get<double>();
     policy_evaluations_ = evaluations_from(from.state.at("policy_evaluations"));
     if (evaluator_) evaluator_->start_scores = from.read_vector("start_scores");
@@ -296,7 +314,7 @@ class preference_run {
   }
 
   training_result summary() const {
-    training_result result{host_.result(), problem_.score_seconds, effective_beta(), evaluations_, policy_evaluations_, 0, 0};
+    training_result result{host_.result(), problem_.score_seconds, effective_beta(), evaluations_, policy_evaluations_, 0, 0, problem_.noise};
     if (prompts_) {
       result.sample_seconds = prompts_->sample_seconds;
       result.judge_seconds = prompts_->judge_seconds;
@@ -320,6 +338,8 @@ class preference_run {
   std::optional<online_pairs> online_;
   std::optional<policy_evaluator> evaluator_;
   preference_problem problem_;
+  margin_probe probe_;
+  bool warned_ = false;
   std::vector<preference_pair> held_out_;
   pair_log_probs held_out_reference_;
   std::vector<evaluation> evaluations_;

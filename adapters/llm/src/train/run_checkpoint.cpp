@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/files/safetensors.hpp>
 
@@ -43,6 +42,14 @@ std::vector<std::pair<long, fs::path>> checkpoints_of(fs::path const& output_dir
   return all;
 }
 
+// Moments of an optimiser are stored in their own short type, everything else as fp32 or fp64.
+at::ScalarType kept_as(at::ScalarType type) { return type == at::kDouble || type == at::kBFloat16 || type == at::kByte ? type : at::kFloat; }
+dtype stored_type(at::ScalarType type) {
+  if (type == at::kBFloat16) return dtype::bf16;
+  if (type == at::kByte) return dtype::u8;
+  return type == at::kDouble ? dtype::f64 : dtype::f32;
+}
+
 bool fits(std::vector<std::int64_t> shape, parameter const& p) {
   if (shape.size() == p.shape.size() && p.growing >= 0) shape[static_cast<std::size_t>(p.growing)] = p.shape[static_cast<std::size_t>(p.growing)];
   return shape == p.shape;
@@ -59,10 +66,14 @@ std::string file_name(std::string const& name, int rank, int size) {
 // A tensor's bytes as a tensor, which holds for as long as the file is open.
 at::Tensor view_of(safetensors_file const& source, fs::path const& file, parameter const& p) {
   auto const found = std::find_if(source.tensors().begin(), source.tensors().end(), [&](auto const& t) { return t.name == p.name; });
-  if (found == source.tensors().end() || (found->type != dtype::f32 && found->type != dtype::f64))
+  auto const readable = {at::kFloat, at::kDouble, at::kBFloat16, at::kByte};
+  auto const type = found == source.tensors().end()
+                        ? readable.end()
+                        : std::find_if(readable.begin(), readable.end(), [&](at::ScalarType t) { return stored_type(t) == found->type; });
+  if (type == readable.end())
     throw error(file.string() + ": tensor " + p.name + " is missing or of another type; the checkpoint belongs to another model");
   // from_blob wants bytes that may be written; nobody does.
-  return at::from_blob(const_cast<std::byte*>(found->bytes.data()), found->shape, found->type == dtype::f32 ? at::kFloat : at::kDouble);
+  return at::from_blob(const_cast<std::byte*>(found->bytes.data()), found->shape, *type);
 }
 
 }  // namespace
@@ -80,11 +91,11 @@ checkpoint_writer::checkpoint_writer(fs::path const& folder, std::vector<paramet
 void checkpoint_writer::write(fs::path const& file, pack const& values, shard const& rows) const {
   std::vector<tensor_plan> plan;
   for (std::size_t i = 0; i < values.size(); ++i)
-    plan.push_back({parameters_[rows[i].tensor].name, values[i].scalar_type() == at::kDouble ? dtype::f64 : dtype::f32, values[i].sizes().vec()});
+    plan.push_back({parameters_[rows[i].tensor].name, stored_type(values[i].scalar_type()), values[i].sizes().vec()});
   at::Tensor host;
   write_safetensors(file, plan,
                     [&](std::size_t i) {
-                      host = values[i].to(at::kCPU, plan[i].type == dtype::f64 ? at::kDouble : at::kFloat).contiguous();
+                      host = values[i].to(at::kCPU, kept_as(values[i].scalar_type())).contiguous();
                       return std::span<std::byte const>(bytes_of(host));
                     },
                     {});
@@ -133,8 +144,9 @@ pack checkpoint_reader::read_pack(std::string const& name, at::Device device) co
   return theta;
 }
 
-pack checkpoint_reader::read_rows(std::string const& name, pack const& theta, shard const& rows) const {
-  pack values = zeros_like(rows_of(theta, rows));
+pack checkpoint_reader::read_rows(std::string const& name, pack const& theta, shard const& rows, at::ScalarType type) const {
+  pack values;
+  for (at::Tensor const& t : rows_of(theta, rows)) values.push_back(at::zeros(t.sizes(), t.options().dtype(type)));
   int const processes = state.value("processes", 1);
   for (int rank = 0; rank < processes; ++rank) {
     fs::path const file = folder_ / file_name(name, rank, processes);
@@ -150,6 +162,18 @@ pack checkpoint_reader::read_rows(std::string const& name, pack const& theta, sh
         values[i].narrow(0, begin - wanted.begin, end - begin).copy_(t.narrow(0, begin - stored.begin, end - begin));
       }
   }
+  return values;
+}
+
+pack checkpoint_reader::read_own(std::string const& name, pack const& theta, shard const& rows, process_group const& group) const {
+  int const processes = state.value("processes", 1);
+  if (processes != group.size())
+    throw error(folder_.string() + ": moments of 8 bits share scales within what a process holds, and " + std::to_string(processes) +
+                " wrote them; go on with as many");
+  fs::path const file = folder_ / file_name(name, group.rank(), group.size());
+  safetensors_file const source(file);
+  pack values;
+  for (row_range const& range : rows) values.push_back(view_of(source, file, parameters_[range.tensor]).to(theta.front().device(), at::kFloat, false, /*copy=*/true));
   return values;
 }
 
@@ -180,6 +204,9 @@ void save(checkpoint_writer& to, epoch_solver const& solver, pack const& theta) 
   to.state["optimizer_steps"] = solver.inside->optimizer.steps;
   to.add_rows("first-moment", solver.inside->optimizer.first, solver.owned(theta));
   to.add_rows("second-moment", solver.inside->optimizer.second, solver.owned(theta));
+  if (solver.inside->optimizer.first_scale.empty()) return;
+  to.add_rows("first-scale", solver.inside->optimizer.first_scale, solver.owned(theta));
+  to.add_rows("second-scale", solver.inside->optimizer.second_scale, solver.owned(theta));
 }
 
 void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& theta) {
@@ -188,8 +215,12 @@ void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& th
   epoch_solver::progress& inside = solver.inside.emplace(solver.start(theta));
   inside.step = from.state["step"].get<std::size_t>();
   inside.optimizer.steps = from.state.at("optimizer_steps").get<std::int64_t>();
-  inside.optimizer.first = from.read_rows("first-moment", theta, solver.owned(theta));
-  inside.optimizer.second = from.read_rows("second-moment", theta, solver.owned(theta));
+  at::ScalarType const type = inside.optimizer.first.front().scalar_type();
+  inside.optimizer.first = from.read_rows("first-moment", theta, solver.owned(theta), type);
+  inside.optimizer.second = from.read_rows("second-moment", theta, solver.owned(theta), type);
+  if (inside.optimizer.first_scale.empty()) return;
+  inside.optimizer.first_scale = from.read_own("first-scale", theta, solver.owned(theta), solver.group());
+  inside.optimizer.second_scale = from.read_own("second-scale", theta, solver.owned(theta), solver.group());
 }
 
 fs::path find_checkpoint(fs::path const& output_dir, std::string const& which) {

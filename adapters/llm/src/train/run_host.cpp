@@ -24,7 +24,8 @@ nlohmann::ordered_json common_settings(run_settings const& s) {
   nlohmann::ordered_json all{{"learning_rate", s.learning_rate}, {"lr_scheduler_type", s.lr_scheduler_type}, {"warmup_ratio", s.warmup_ratio},
           {"warmup_steps", s.warmup_steps},   {"batch", s.batch()},                       {"num_train_epochs", s.num_train_epochs},
           {"max_length", s.max_length},       {"max_grad_norm", s.max_grad_norm},         {"weight_decay", s.weight_decay},
-          {"seed", s.seed},                   {"shuffle", s.shuffle}};
+          {"seed", s.seed},                   {"shuffle", s.shuffle},                     {"optim", s.optim},
+          {"weights_dtype", s.compute.weights_dtype}};
   if (s.use_peft)
     all["lora"] = {{"r", s.lora.rank}, {"lora_alpha", s.lora.alpha}, {"target_modules", s.lora.target_modules}, {"use_rslora", s.lora.rslora}};
   return all;

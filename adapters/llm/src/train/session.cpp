@@ -141,7 +141,11 @@ pack session::load() const {
 }
 
 causal_lm session::trained_model(run_settings const& settings) const {
-  if (!settings.use_peft) return {config, compute};
+  std::string const& weights = settings.compute.weights_dtype;
+  if (weights != "auto" && weights != "bfloat16") throw error("--weights_dtype " + weights + " is not known; use auto or bfloat16");
+  compute_settings own = compute;  // a run has fp32 masters at hand, other uses of a model have not
+  own.fp32_weights = weights == "auto" && compute.type == at::kBFloat16 && compute.device.is_cpu() && fast_fp32_products();
+  if (!settings.use_peft) return {config, own};
   refuse_adapter();
   return {config, compute, settings.lora, load()};
 }

@@ -33,8 +33,13 @@ struct compute_settings {
   std::int64_t kept_logits = 96 << 20;    ///< bytes of head probabilities kept for the backward pass; the rest is computed again
   std::int64_t activation_bytes = std::numeric_limits<std::int64_t>::max();  ///< what layers may keep for the backward pass; a batch that
                                           ///< needs more keeps each layer's input alone, and layers are computed again
+  bool fp32_weights = false;              ///< in bf16 on the host: products read the fp32 masters, and only what is kept for the backward
+                                          ///< pass is bf16. For processors whose products of fp32 are as fast (fast_fp32_products)
   double temperature = 1;                 ///< logits are divided by it: the policy that was sampled at this temperature
 };
+
+/// Whether this processor multiplies fp32 activations by fp32 weights as fast as by bf16 ones.
+[[nodiscard]] bool fast_fp32_products();
 
 /// What a model says at every row of a batch that is read.
 struct row_outputs {
@@ -95,7 +100,7 @@ class causal_lm {
   /// Null without an adapter.
   [[nodiscard]] adapted_base const* adapted() const { return adapted_.get(); }
 
-  /// The parameters in the type and on the device of the computation: the same tensors where nothing changes.
+  /// The parameters in the type and on the device of the computation: the same tensors where nothing changes, as with fp32_weights.
   [[nodiscard]] pack weights_for(pack const& theta) const;
 
   /// Log-probabilities and their pullback. `weights` must outlive the pullback, unchanged.

@@ -6,15 +6,17 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/files/checkpoint.hpp>
+#include <kedge/llm/model/moments.hpp>
 
 namespace kedge::llm {
 
 /// What a checkpoint is: path, family, shapes, parameters, the memory that training would take, stored types, tokenizer, chat
 /// template, and a list "problems" of sentences, empty if kedge can train it. Reads headers only, no weights.
-[[nodiscard]] nlohmann::ordered_json describe(checkpoint const& source);
+/// moments: what training would keep
+[[nodiscard]] nlohmann::ordered_json describe(checkpoint const& source, moment_type moments = moment_type::same);
 
 /// As much of it as a config.json alone says.
 /// throws  error if the file is no JSON
-[[nodiscard]] nlohmann::ordered_json describe_config(std::filesystem::path const& file);
+[[nodiscard]] nlohmann::ordered_json describe_config(std::filesystem::path const& file, moment_type moments = moment_type::same);
 
 }  // namespace kedge::llm

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ namespace kedge::llm {
 /// Where and how the model computes.
 struct device_settings {
   std::string dtype = "auto";       ///< auto | float32 | bfloat16 | float64
+  std::string weights_dtype = "auto";  ///< auto | bfloat16: what a training run in bfloat16 multiplies by; auto: its fp32 masters where they are as fast
   std::string device = "cpu";       ///< cpu | cuda | cuda:N
   int threads = 0;                  ///< 0: all cores
   std::size_t micro_batch_tokens = 512;   ///< tokens computed at once; a memory setting that changes no result
@@ -46,6 +48,7 @@ struct run_settings {
   std::size_t max_eval_samples = 0;
   double max_grad_norm = 1.0;
   double weight_decay = 0;
+  std::string optim = "adamw_torch_fused";       ///< adamw_torch_fused | adamw_bf16 | adamw_8bit: AdamW, its moments as named
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
   std::uint64_t seed = 42;
   bool shuffle = true;
@@ -74,6 +77,7 @@ struct training_settings : run_settings {
   loss_settings loss;
   double min_score_gap = 0;                      ///< keep training pairs with score_chosen − score_rejected at least this; 0: all
   double eval_min_score_gap = 0;                 ///< the same for held-out pairs
+  std::size_t precision_pairs = 50;              ///< on so many at most a run in bf16 measures what rounding does to margins; 0: none
 };
 
 /// What makes the rounds of a run.
@@ -107,6 +111,13 @@ struct evaluation {
   std::size_t pairs = 0;
 };
 
+/// What bf16 does to the margins of policy over reference that a round's loss sees, on some of its pairs, nats: |bf16 − fp32|.
+struct margin_noise {
+  std::size_t pairs = 0;
+  double median = 0, maximum = 0;
+  double margin = 0;                             ///< median size of the margins themselves, in fp32
+};
+
 /// How a run ended, whatever it trained on.
 struct run_result {
   bool interrupted = false;
@@ -131,6 +142,7 @@ struct training_result : run_result {
   std::vector<evaluation> evaluations;
   std::vector<policy_evaluation> policy_evaluations;  ///< on held-out prompts, under the judge
   double sample_seconds = 0, judge_seconds = 0;  ///< of online rounds
+  std::optional<margin_noise> noise{};           ///< of the last round, where it was measured
 };
 
 /// β of the plain iterative run that ends at the same policy as these rounds, under exact Bradley–Terry dynamics.

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ops.hpp"
+
+namespace kedge::llm::ops {
+
+/// The segments of a batch as kernels for sequences of unequal lengths want them: sequence s has the queries query_ends[s] … query_ends[s + 1] − 1,
+/// tokens of the batch, and the keys of the same range of key_ends, in which its queries are the last ones. A sequence is an attention_run: its
+/// keys are those of prefix, prompt and its own.
+struct varlen_sequences {
+  std::vector<std::int64_t> keys;                             ///< [K] token of each key
+  std::vector<std::int32_t> query_ends{0}, key_ends{0};       ///< [sequences + 1]
+  std::int64_t most_queries = 0, most_keys = 0;               ///< of a sequence
+};
+[[nodiscard]] varlen_sequences varlen_of(std::vector<shared_prompt> const& prompts);
+
+/// Whether one call of the CUDA kernel can take such numbers: bf16 or fp16 on a GPU, without a cap on scores.
+[[nodiscard]] bool takes_varlen(at::Tensor const& q, attention_settings const& settings);
+
+/// Attention over shared prompts in one call, and its backward step; `kept` is filled by the one for the other. Their twin on the host, of the same
+/// result up to rounding, is shared_prompt_attention's plain way.
+[[nodiscard]] at::Tensor varlen_attention(std::vector<shared_prompt> const& prompts, attention_settings const& settings, at::Tensor const& q,
+                                          at::Tensor const& k, at::Tensor const& v, std::vector<at::Tensor>& kept);
+[[nodiscard]] shared_prompt_attention::gradients varlen_attention_backward(std::vector<shared_prompt> const& prompts, attention_settings const& settings,
+                                                                           at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
+                                                                           at::Tensor const& v, at::Tensor const& output,
+                                                                           std::vector<at::Tensor> const& kept);
+
+}  // namespace kedge::llm::ops

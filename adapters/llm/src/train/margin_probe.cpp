@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "margin_probe.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace kedge::llm {
+namespace {
+
+compute_settings in_fp32(compute_settings settings) {
+  settings.type = at::kFloat;
+  return settings;
+}
+
+double median(std::vector<double> values) {
+  auto const middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+}  // namespace
+
+margin_probe::margin_probe(causal_lm const& model, std::size_t most, std::size_t micro_batch_tokens)
+    : model_(model),
+      precise_(model.config(), in_fp32(model.settings())),
+      most_(model.settings().type == at::kBFloat16 && !model.settings().fp32_weights && !model.adapted() ? most : 0),
+      micro_batch_tokens_(micro_batch_tokens) {}
+
+void margin_probe::begin(std::size_t pairs, std::size_t trained, std::vector<double> weights) {
+  std::size_t const count = std::min({most_, pairs, std::max<std::size_t>(2, trained / 32)});
+  which_.clear();
+  for (std::size_t i = 0; i < count; ++i) which_.push_back(i * pairs / count);
+  weights_ = std::move(weights);
+  points_ = 0;
+}
+
+void margin_probe::add(pack const& theta, std::vector<preference_pair> const& pairs) {
+  if (which_.empty()) return;
+  if (points_ == 0) reference.assign(which_.size(), 0);
+  std::vector<double> const part = margins(precise_, theta, pairs);
+  double const weight = weights_.at(points_++);
+  for (std::size_t i = 0; i < part.size(); ++i) reference[i] += weight * part[i];
+}
+
+std::vector<double> margin_probe::margins(causal_lm const& model, pack const& theta, std::vector<preference_pair> const& pairs) const {
+  pack const weights = model.weights_for(theta);
+  std::vector<double> all;
+  for (auto const part : cut_micro_batches(pairs, which_, micro_batch_tokens_)) {
+    pair_log_probs const logp = pair_scores(model, weights, pairs, part);
+    for (std::size_t i = 0; i < logp.chosen.size(); ++i) all.push_back(logp.chosen[i] - logp.rejected[i]);
+  }
+  return all;
+}
+
+std::optional<margin_noise> margin_probe::measure(pack const& theta, std::vector<preference_pair> const& pairs, pair_log_probs const& rounded) const {
+  if (which_.empty()) return {};
+  std::vector<double> const policy = margins(model_, theta, pairs), precise = margins(precise_, theta, pairs);
+  std::vector<double> noise, size;
+  for (std::size_t i = 0; i < which_.size(); ++i) {
+    double const exact = precise[i] - reference[i], seen = policy[i] - (rounded.chosen[which_[i]] - rounded.rejected[which_[i]]);
+    noise.push_back(std::abs(seen - exact));
+    size.push_back(std::abs(exact));
+  }
+  return margin_noise{which_.size(), median(noise), *std::max_element(noise.begin(), noise.end()), median(size)};
+}
+
+}  // namespace kedge::llm

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include <kedge/llm/train/settings.hpp>
+
+#include "preference_problem.hpp"
+
+namespace kedge::llm {
+
+/// Measures on some pairs of a round what bf16 does to the margins that its loss sees, (log π − log ρ)(chosen) − (log π − log ρ)(rejected):
+/// the same masters are computed in fp32 as well. Policy and reference are rounded alike before the first step, so what counts is the
+/// difference after the last one. Off where the forward pass isn't in bf16, with an adapter, whose base is held in bf16 alone, and for 0 pairs.
+/// cost    a pass over the pairs for each point of the reference, and two at the end, without gradients
+class margin_probe {
+ public:
+  margin_probe(causal_lm const& model, std::size_t most, std::size_t micro_batch_tokens);
+
+  /// A round begins: of its pairs, at most a 32nd of those `trained` are looked at, but two. weights: of the reference's points
+  void begin(std::size_t pairs, std::size_t trained, std::vector<double> weights);
+  /// The next point of the reference.
+  void add(pack const& theta, std::vector<preference_pair> const& pairs);
+  /// The round is over. returns  nothing where it is off
+  [[nodiscard]] std::optional<margin_noise> measure(pack const& theta, std::vector<preference_pair> const& pairs, pair_log_probs const& reference) const;
+
+  std::vector<double> reference;  ///< fp32 margins of the reference: what a resume needs
+
+ private:
+  [[nodiscard]] std::vector<double> margins(causal_lm const& model, pack const& theta, std::vector<preference_pair> const& pairs) const;
+
+  causal_lm const& model_;
+  causal_lm precise_;
+  std::size_t most_, micro_batch_tokens_;
+  std::vector<std::size_t> which_;
+  std::vector<double> weights_;
+  std::size_t points_ = 0;
+};
+
+}  // namespace kedge::llm
