@@ -153,7 +153,7 @@ class preference_run {
   void tell_noise(std::size_t round, margin_noise const& n) {
     host_.log().record({{"step", host_.log().global_step()}, {"round", round}, {"bf16_noise/median", n.median}, {"bf16_noise/maximum", n.maximum},
                         {"bf16_noise/margins", n.margin}, {"bf16_noise/pairs", n.pairs}});
-    if (n.median > n.margin && !std::exchange(warned_, true))
+    if (n.median > 0 && n.median >= n.margin && !std::exchange(warned_, true))
       host_.log().say("warning: rounding to bf16 moves the margins of policy over reference by " + short_number(n.median) + " nats, and the round made them " +
                       short_number(n.margin) + " (medians of " + std::to_string(n.pairs) +
                       " pairs): losses and rewards say little; use --dtype float32, or a larger --learning_rate or more steps");
