@@ -79,7 +79,7 @@ std::vector<std::size_t> epoch_solver::order(std::size_t round, std::size_t epoc
 
 epoch_solver::progress epoch_solver::start(pack const& theta) const {
   return {adamw(rows_of(theta, owned(theta)), {settings_.adam_beta1, settings_.adam_beta2, settings_.adam_epsilon, settings_.weight_decay,
-                                              moments_of(settings_.optim)}), 0};
+                                               moments_of(settings_.optim)}), 0};
 }
 
 kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size_t examples, std::size_t round, step_function const& step) {
@@ -87,11 +87,10 @@ kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size
   share_start(group_, theta);
   if (!inside) inside.emplace(start(theta));
   pack const weights = model.weights_for(theta);
-  pack const copies = weights.front().is_same(theta.front()) ? pack() : weights;
+  bool const copies = !weights.front().is_same(theta.front()), alone = group_.alone();
   step_gradient gradient(group_, model.parameters(), model.config().layers, theta);
   pack own = rows_of(theta, owned(theta)), own_gradient = rows_of(gradient.sum(), owned(theta));
-  // Of a group each process steps its own rows alone: what belongs to all waits until they are exchanged.
-  auto const more = [&](double scale) { return adamw::extras{.scale = scale, .zero_gradient = group_.alone(), .copies = group_.alone() ? copies : pack()}; };
+  adamw::extras more{.zero_gradient = alone, .copies = copies && alone ? rows_of(weights, owned(theta)) : pack()};
   std::size_t const batch = settings_.batch(), per_epoch = (examples + batch - 1) / batch, total = steps(examples);
   lr_schedule const schedule = schedule_of(settings_, run_steps_.value_or(total));
   while (inside->step < total) {
@@ -99,18 +98,19 @@ kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size
     std::optional<timed> scope(phase::other);
     std::vector<std::size_t> const places = order(round, inside->step / per_epoch, examples);
     std::size_t const first = inside->step % per_epoch * batch;
+    if (!alone) gradient.zero();  // the optimiser leaves zeros where it owns all
     step_report report = step(weights, std::span(places).subspan(first, std::min(batch, examples - first)), gradient);
     gradient.finish();
     report = over_all(group_, std::move(report));
     report.grad_norm = norm_of(gradient.sum());
     if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) return kedge::status::diverged;
     report.learning_rate = schedule.at(run_steps_ ? static_cast<std::size_t>(inside->optimizer.steps) : inside->step);
-    inside->optimizer.step(own, own_gradient, report.learning_rate, more(clip_scale(report.grad_norm, settings_.max_grad_norm)));
-    if (!group_.alone()) {
-      timed const exchanging(phase::optimizer);
-      gradient.zero();
-      exchange_shards(group_, theta);
-      if (!copies.empty()) at::_foreach_copy_(copies, theta);
+    more.scale = clip_scale(report.grad_norm, settings_.max_grad_norm);
+    inside->optimizer.step(own, own_gradient, report.learning_rate, more);
+    exchange_shards(group_, theta);
+    if (copies && !alone) {
+      timed const copying(phase::optimizer);
+      at::_foreach_copy_(weights, theta);
     }
     report.round = round + 1;
     report.step = ++inside->step;

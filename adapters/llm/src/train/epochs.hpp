@@ -48,6 +48,8 @@ class epoch_solver {
   /// The rows of a pack like theta whose moments this process keeps.
   [[nodiscard]] shard owned(pack const& theta) const { return shard_of(theta, group_.rank(), group_.size()); }
 
+  [[nodiscard]] process_group const& group() const { return group_; }
+
   /// What a resume needs beside theta; absent before the first step.
   struct progress {
     adamw optimizer;       ///< of the owned rows

@@ -155,8 +155,6 @@ process_group join_run(run_settings& settings) {
   launch const here = launch::of_environment();
   settings.processes = static_cast<std::size_t>(here.size);
   if (here.alone()) return {};
-  if (settings.optim == "adamw_8bit")  // its blocks would have to be cut anew for another number of processes
-    throw error("--optim adamw_8bit works in one process alone; use adamw_bf16, of which each process keeps a share");
   std::string& device = settings.compute.device;
   bool const on_gpu = device.rfind("cuda", 0) == 0;
   if (device == "cuda") device += ":" + std::to_string(here.local_rank);

@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <utility>
 
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/files/safetensors.hpp>
@@ -44,12 +43,12 @@ std::vector<std::pair<long, fs::path>> checkpoints_of(fs::path const& output_dir
   return all;
 }
 
-// Parameters and moments are stored in their own type.
-constexpr std::array<std::pair<at::ScalarType, dtype>, 4> stored_types{
-    {{at::kFloat, dtype::f32}, {at::kDouble, dtype::f64}, {at::kBFloat16, dtype::bf16}, {at::kByte, dtype::u8}}};
-
+// Moments of an optimiser are stored in their own short type, everything else as fp32 or fp64.
+at::ScalarType kept_as(at::ScalarType type) { return type == at::kDouble || type == at::kBFloat16 || type == at::kByte ? type : at::kFloat; }
 dtype stored_type(at::ScalarType type) {
-  return std::find_if(stored_types.begin(), stored_types.end(), [&](auto const& pair) { return pair.first == type; })->second;
+  if (type == at::kBFloat16) return dtype::bf16;
+  if (type == at::kByte) return dtype::u8;
+  return type == at::kDouble ? dtype::f64 : dtype::f32;
 }
 
 bool fits(std::vector<std::int64_t> shape, parameter const& p) {
@@ -68,12 +67,14 @@ std::string file_name(std::string const& name, int rank, int size) {
 // A tensor's bytes as a tensor, which holds for as long as the file is open.
 at::Tensor view_of(safetensors_file const& source, fs::path const& file, parameter const& p) {
   auto const found = std::find_if(source.tensors().begin(), source.tensors().end(), [&](auto const& t) { return t.name == p.name; });
+  auto const readable = {at::kFloat, at::kDouble, at::kBFloat16, at::kByte};
   auto const type = found == source.tensors().end()
-                        ? stored_types.end()
-                        : std::find_if(stored_types.begin(), stored_types.end(), [&](auto const& pair) { return pair.second == found->type; });
-  if (type == stored_types.end()) throw error(file.string() + ": tensor " + p.name + " is missing or of another type; the checkpoint belongs to another model");
+                        ? readable.end()
+                        : std::find_if(readable.begin(), readable.end(), [&](at::ScalarType t) { return stored_type(t) == found->type; });
+  if (type == readable.end())
+    throw error(file.string() + ": tensor " + p.name + " is missing or of another type; the checkpoint belongs to another model");
   // from_blob wants bytes that may be written; nobody does.
-  return at::from_blob(const_cast<std::byte*>(found->bytes.data()), found->shape, type->first);
+  return at::from_blob(const_cast<std::byte*>(found->bytes.data()), found->shape, *type);
 }
 
 }  // namespace
@@ -95,7 +96,7 @@ void checkpoint_writer::write(fs::path const& file, pack const& values, shard co
   at::Tensor host;
   write_safetensors(file, plan,
                     [&](std::size_t i) {
-                      host = values[i].to(at::kCPU).contiguous();
+                      host = values[i].to(at::kCPU, kept_as(values[i].scalar_type())).contiguous();
                       return std::span<std::byte const>(bytes_of(host));
                     },
                     {});
@@ -165,6 +166,18 @@ pack checkpoint_reader::read_rows(std::string const& name, pack const& theta, sh
   return values;
 }
 
+pack checkpoint_reader::read_own(std::string const& name, pack const& theta, shard const& rows, process_group const& group) const {
+  int const processes = state.value("processes", 1);
+  if (processes != group.size())
+    throw error(folder_.string() + ": moments of 8 bits share scales within what a process holds, and " + std::to_string(processes) +
+                " wrote them; go on with as many");
+  fs::path const file = folder_ / file_name(name, group.rank(), group.size());
+  safetensors_file const source(file);
+  pack values;
+  for (row_range const& range : rows) values.push_back(view_of(source, file, parameters_[range.tensor]).to(theta.front().device(), at::kFloat, false, /*copy=*/true));
+  return values;
+}
+
 std::vector<double> checkpoint_reader::read_vector(std::string const& name) const {
   fs::path const file = folder_ / "numbers.safetensors";
   safetensors_file const source(file);
@@ -185,26 +198,6 @@ void require_same_settings(checkpoint_reader const& checkpoint, json const& now)
                   ", this run has " + value.dump() + "; resume with the same settings");
 }
 
-namespace {
-
-// All numbers of a pack of fp32 in a row, and back.
-std::vector<double> joined(pack const& values) {
-  std::vector<double> all;
-  for (at::Tensor const& t : values) {
-    at::Tensor const host = t.to(at::kCPU, at::kDouble).contiguous();
-    all.insert(all.end(), host.const_data_ptr<double>(), host.const_data_ptr<double>() + host.numel());
-  }
-  return all;
-}
-
-void split(std::vector<double> const& all, pack& into) {
-  std::int64_t first = 0;
-  at::Tensor const row = at::tensor(at::ArrayRef<double>(all), at::kDouble);
-  for (at::Tensor& t : into) t.copy_(row.narrow(0, std::exchange(first, first + t.numel()), t.numel()).view_as(t));
-}
-
-}  // namespace
-
 void save(checkpoint_writer& to, epoch_solver const& solver, pack const& theta) {
   to.state["solver_seconds"] = solver.seconds;
   if (!solver.inside) return;
@@ -213,8 +206,8 @@ void save(checkpoint_writer& to, epoch_solver const& solver, pack const& theta) 
   to.add_rows("first-moment", solver.inside->optimizer.first, solver.owned(theta));
   to.add_rows("second-moment", solver.inside->optimizer.second, solver.owned(theta));
   if (solver.inside->optimizer.first_scale.empty()) return;
-  to.add("first-scale", joined(solver.inside->optimizer.first_scale));
-  to.add("second-scale", joined(solver.inside->optimizer.second_scale));
+  to.add_rows("first-scale", solver.inside->optimizer.first_scale, solver.owned(theta));
+  to.add_rows("second-scale", solver.inside->optimizer.second_scale, solver.owned(theta));
 }
 
 void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& theta) {
@@ -227,8 +220,8 @@ void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& th
   inside.optimizer.first = from.read_rows("first-moment", theta, solver.owned(theta), type);
   inside.optimizer.second = from.read_rows("second-moment", theta, solver.owned(theta), type);
   if (inside.optimizer.first_scale.empty()) return;
-  split(from.read_vector("first-scale"), inside.optimizer.first_scale);
-  split(from.read_vector("second-scale"), inside.optimizer.second_scale);
+  inside.optimizer.first_scale = from.read_own("first-scale", theta, solver.owned(theta), solver.group());
+  inside.optimizer.second_scale = from.read_own("second-scale", theta, solver.owned(theta), solver.group());
 }
 
 fs::path find_checkpoint(fs::path const& output_dir, std::string const& which) {
