@@ -157,6 +157,7 @@ def main():
     options.add_argument("names", nargs="*")
     names = options.parse_args().names
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     print(f"| family | {' | '.join(BOUNDS)} |\n|---|{'---|' * len(BOUNDS)}")
