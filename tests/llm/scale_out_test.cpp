@@ -205,6 +205,21 @@ TEST_CASE("a checkpoint of two processes goes on with one and then with four", "
   CHECK(largest_difference(weights_of(folder / "whole", 6), weights_of(folder / "four", 6)) < 1e-10);
 }
 
+TEST_CASE("short moments go on with other processes where they stand alone and with as many where they share scales", "[scale]") {
+  scratch_folder const folder;
+  auto const arguments = [&](std::string const& name, std::string const& optim, int processes, std::string const& more) {
+    return run(on_tiny("dpo"), folder / name, processes, 4, "--dtype float32 --save_steps 2 --max_steps 4 --optim " + optim + " " + more);
+  };
+  auto const from = [&](std::string const& name) { return "--resume_from_checkpoint " + quoted(folder / name / "checkpoints" / "step-2"); };
+  finish(2, arguments("bf16", "adamw_bf16", 2, ""));
+  finish(1, arguments("bf16-1", "adamw_bf16", 1, from("bf16")));
+  CHECK(largest_difference(weights_of(folder / "bf16", 4), weights_of(folder / "bf16-1", 4)) < 1e-4);
+  finish(2, arguments("8", "adamw_8bit", 2, ""));
+  finish(2, arguments("8-2", "adamw_8bit", 2, from("8")));
+  CHECK(largest_difference(weights_of(folder / "8", 4), weights_of(folder / "8-2", 4)) == 0);
+  check_one_line(shell(quoted(KEDGE_PROGRAM) + " " + arguments("8-1", "adamw_8bit", 1, from("8"))), 1, "2 wrote them; go on with as many");
+}
+
 TEST_CASE("when a process is killed the others leave with one line and what is saved is whole", "[scale]") {
   scratch_folder const folder;
   fs::path const output = folder / "out";
