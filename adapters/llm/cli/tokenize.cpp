@@ -2,6 +2,7 @@
 #include <fstream>
 #include <iostream>
 
+#include <kedge/llm/data/parallel.hpp>
 #include <kedge/llm/files/atomic.hpp>
 #include <kedge/llm/files/checkpoint.hpp>
 #include <kedge/llm/files/error.hpp>
@@ -64,15 +65,23 @@ class line_tokenizer {
   std::optional<llm::chat_template> chat_;
 };
 
+// Lines of a file are converted on all cores, a block at a time; those of standard input one by one, as they come.
 void tokenize(tokenize_settings const& settings, std::istream& in, std::ostream& out) {
   line_tokenizer const convert(settings);
-  std::string line;
-  for (std::size_t number = 1; std::getline(in, line); ++number) {
-    try {
-      out << convert(line) << '\n';
-    } catch (llm::error const& e) {
-      throw llm::error((settings.input == "-" ? "standard input" : settings.input) + ":" + std::to_string(number) + ": " + e.what());
-    }
+  bool const piped = settings.input == "-";
+  std::size_t const block = piped ? 1 : 4096;
+  std::size_t before = 0, skipped = 0;
+  for (std::vector<std::string> lines; in; before += lines.size()) {
+    lines.clear();
+    for (std::string line; lines.size() < block && std::getline(in, line);) lines.push_back(std::move(line));
+    auto const rows = llm::parallel_map(lines.size(), 0, /*skip=*/false, skipped, [&](std::size_t i) {
+      try {
+        return convert(lines[i]);
+      } catch (llm::error const& e) {
+        throw llm::error((piped ? "standard input" : settings.input) + ":" + std::to_string(before + i + 1) + ": " + e.what());
+      }
+    });
+    for (std::string const& row : rows) out << row << '\n';
   }
 }
 

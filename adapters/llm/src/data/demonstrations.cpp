@@ -3,11 +3,11 @@
 
 #include <kedge/llm/data/demonstrations.hpp>
 #include <kedge/llm/data/jsonl.hpp>
+#include <kedge/llm/data/parallel.hpp>
 #include <kedge/llm/files/error.hpp>
 
 #include "examples.hpp"
 #include "fields.hpp"
-#include "parallel.hpp"
 
 namespace kedge::llm {
 

@@ -4,12 +4,12 @@
 #include <utility>    // move
 
 #include <kedge/llm/data/jsonl.hpp>
+#include <kedge/llm/data/parallel.hpp>
 #include <kedge/llm/data/preferences.hpp>
 #include <kedge/llm/files/error.hpp>
 
 #include "examples.hpp"
 #include "fields.hpp"
-#include "parallel.hpp"
 
 namespace kedge::llm {
 namespace {

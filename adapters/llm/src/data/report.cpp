@@ -9,11 +9,11 @@
 #include <variant>        // variant, visit
 
 #include <kedge/llm/data/jsonl.hpp>
+#include <kedge/llm/data/parallel.hpp>
 #include <kedge/llm/data/report.hpp>
 #include <kedge/llm/files/error.hpp>
 
 #include "examples.hpp"
-#include "parallel.hpp"
 
 namespace kedge::llm {
 namespace {
