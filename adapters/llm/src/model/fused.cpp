@@ -176,7 +176,7 @@ void attention_backward(std::vector<shared_prompt> const& prompts, double scale,
   float const *const out_gradient = numbers(g), *const result = numbers(out), *const sums = numbers(log_sums);
   float *const to_q = written(gq), *const to_k = written(gk), *const to_v = written(gv);
   // Groups run side by side, so that each has a place of its own for the keys it shares with others; added in order afterwards.
-  std::int64_t longest = 0;
+  std::int64_t longest = 1;  // so that there is something to point to
   for (shared_prompt const& group : prompts) longest = std::max(longest, group.prefix.size);
   std::size_t const row = all.kv_heads * all.d, step = as_size(longest) * row;
   at::Tensor const prefix_k = at::zeros({static_cast<std::int64_t>(prompts.size()), longest, k.size(1), k.size(2)}, k.options()), prefix_v = at::zeros_like(prefix_k);
