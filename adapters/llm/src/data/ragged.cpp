@@ -12,9 +12,8 @@ token_range prefix_of(ragged_batch const& batch, std::span<std::int32_t const> p
   constexpr std::int64_t least = 8;
   if (!batch.shares_prefixes || batch.prompts.empty()) return {};
   shared_prompt const& first = batch.prompts.front();
-  std::int64_t common = 0;
-  auto const most = std::min(first.prompt, static_cast<std::int64_t>(prompt.size()));
-  while (common < most && batch.tokens[static_cast<std::size_t>(first.begin + common)] == prompt[static_cast<std::size_t>(common)]) ++common;
+  auto const begin = batch.tokens.begin() + first.begin;
+  std::int64_t const common = std::mismatch(begin, begin + first.prompt, prompt.begin(), prompt.end()).first - begin;
   return common < least ? token_range{} : token_range{first.begin, common};
 }
 

@@ -70,8 +70,8 @@ std::vector<std::span<std::size_t const>> preference_problem::micro_batches(std:
   return cut_micro_batches(pairs, step, settings_.compute.micro_batch_tokens);
 }
 
-std::vector<std::size_t> preference_problem::own_share(std::vector<preference_pair> const& pairs, std::span<std::size_t const> step) const {
-  return balanced_share(step, group_.rank(), group_.size(), [&](std::size_t i) { return shared_tokens(pairs[i]); });
+std::vector<std::size_t> own_share(process_group const& group, std::span<preference_pair const> pairs, std::span<std::size_t const> step) {
+  return balanced_share(step, group.rank(), group.size(), [&](std::size_t i) { return shared_tokens(pairs[i]); });
 }
 
 pair_log_probs preference_problem::score(pack const& theta, std::vector<preference_pair> const& pairs) {
@@ -83,7 +83,7 @@ pair_log_probs preference_problem::score(pack const& theta, std::vector<preferen
   std::size_t const batch = settings_.batch();
   pair_log_probs result{std::vector<double>(pairs.size()), std::vector<double>(pairs.size())};
   for (std::size_t first = 0; first < order.size(); first += batch) {
-    std::vector<std::size_t> const mine = own_share(pairs, std::span(order).subspan(first, std::min(batch, order.size() - first)));
+    std::vector<std::size_t> const mine = own_share(group_, pairs, std::span(order).subspan(first, std::min(batch, order.size() - first)));
     for (auto const which : micro_batches(pairs, mine)) {
       if (which.empty()) continue;
       put(pair_scores(model_, weights, pairs, which), which, result);
@@ -99,7 +99,7 @@ step_report preference_problem::train_step(pack const& weights, std::vector<pref
                                            std::span<std::size_t const> which, pair_log_probs const& reference,
                                            step_gradient& gradient) const {
   step_report report;
-  std::vector<std::size_t> const mine = own_share(pairs, which);
+  std::vector<std::size_t> const mine = own_share(group_, pairs, which);
   report.examples = mine.size();
   auto const share = 1 / static_cast<double>(which.size());
   auto const cuts = micro_batches(pairs, mine);

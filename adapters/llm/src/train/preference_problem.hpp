@@ -50,8 +50,6 @@ class preference_problem {
   [[nodiscard]] loss_choice const& loss() const { return losses_[std::min(round_, losses_.size() - 1)]; }
   step_report train_step(pack const& weights, std::vector<preference_pair> const& pairs, std::span<std::size_t const> which,
                          pair_log_probs const& reference, step_gradient& gradient) const;
-  // The examples of a step that this process computes.
-  [[nodiscard]] std::vector<std::size_t> own_share(std::vector<preference_pair> const& pairs, std::span<std::size_t const> step) const;
   // A loss that compares pairs, of a step whose log-probabilities several processes have: value once, cotangents of the own pairs.
   [[nodiscard]] loss_and_cotangent compare_all(loss_input const& own, pair_log_probs const& reference, std::vector<preference_pair> const& pairs,
                                                std::span<std::size_t const> step, std::span<std::size_t const> mine) const;
@@ -75,6 +73,9 @@ class preference_problem {
 
 /// Puts the log-probabilities of the pairs `which` at their places among those of all.
 void put(pair_log_probs const& part, std::span<std::size_t const> which, pair_log_probs& all);
+
+/// The pairs of a step that this process computes.
+[[nodiscard]] std::vector<std::size_t> own_share(process_group const& group, std::span<preference_pair const> pairs, std::span<std::size_t const> step);
 
 /// Chosen and rejected from log-probabilities in a batch's order.
 [[nodiscard]] pair_log_probs split_pairs(std::vector<double> const& logp);

@@ -114,13 +114,9 @@ class reward_run {
     return pairs;
   }
 
-  [[nodiscard]] std::vector<std::size_t> own_share(std::vector<preference_pair> const& pairs, std::span<std::size_t const> which) const {
-    return balanced_share(which, group_.rank(), group_.size(), [&](std::size_t i) { return shared_tokens(pairs[i]); });
-  }
-
   step_report train_step(pack const& weights, std::span<std::size_t const> which, step_gradient& gradient) const {
     step_report report;
-    std::vector<std::size_t> const mine = own_share(pairs_, which);
+    std::vector<std::size_t> const mine = own_share(group_, pairs_, which);
     report.examples = mine.size();
     reward_figures figures{.center = settings_.center_rewards_coefficient};
     auto const n = static_cast<double>(which.size());
@@ -153,7 +149,7 @@ class reward_run {
     std::iota(all.begin(), all.end(), std::size_t{0});
     reward_figures figures{.center = settings_.center_rewards_coefficient};
     pair_log_probs rewards{std::vector<double>(all.size()), std::vector<double>(all.size())};
-    std::vector<std::size_t> const mine = own_share(held_out_, all);
+    std::vector<std::size_t> const mine = own_share(group_, held_out_, all);
     for (auto const micro : cut_micro_batches(held_out_, mine, settings_.compute.micro_batch_tokens))
       put(split_pairs(model_.rows(weights, packed_pairs(model_, held_out_, micro, read_at::end)).value), micro, rewards);
     group_.sum(rewards.chosen);
