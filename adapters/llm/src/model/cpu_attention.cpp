@@ -74,23 +74,22 @@ class stacked_heads {
   // scores = x yᵀ over all keys a block sees: x stacked rows, y rows of keys or values
   void scores(run const& r, query_block const& b, float const* x, float const* y, float* to) const {
     each_part(r, b, [&](stretch keys, std::size_t before) {
-      product_({{x, d_, 1, false}, {y + keys.begin * kv_row_, 1, kv_row_, false}, to + before, b.stride, share_ * b.rows, keys.size, d_, false});
+      product_({{x, d_, 1, false}, {y + keys.begin * kv_row_, 1, kv_row_, false}, nullptr, to + before, b.stride, share_ * b.rows, keys.size, d_});
     });
   }
   // p y, stacked: one row of y a key
   [[nodiscard]] float const* weigh(run const& r, query_block const& b, float const* p, float const* y) const {
     float* const out = scratch(of_results, share_ * b.rows * d_);
     each_part(r, b, [&](stretch keys, std::size_t before) {
-      product_({{p + before, b.stride, 1, false}, {y + keys.begin * kv_row_, kv_row_, 1, false}, out, d_, share_ * b.rows, d_, keys.size, before > 0});
+      product_({{p + before, b.stride, 1, false}, {y + keys.begin * kv_row_, kv_row_, 1, false}, before > 0 ? out : nullptr, out, d_, share_ * b.rows, d_, keys.size});
     });
     return out;
   }
-  // out += pᵀ x: a row of out a key; those of the prefix, which other prompts have too, are counted from 0 in a place of their own
-  void spread(run const& r, query_block const& b, float const* p, float const* x, float* out, float* of_prefix) const {
+  // pᵀ x is added, a row a key: for the run's own keys to out, for those that other runs see too to of_shared
+  void spread(run const& r, query_block const& b, float const* p, float const* x, float* out, float* of_shared) const {
     each_part(r, b, [&](stretch keys, std::size_t before) {
-      bool const prefix = before < r.prefix.size;
-      product_({{p + before, 1, b.stride, false}, {x, d_, 1, false}, prefix ? of_prefix : out + keys.begin * kv_row_, kv_row_, keys.size, d_,
-                share_ * b.rows, true});
+      float* const to = before < r.prefix.size + r.prompt.size ? of_shared + before * kv_row_ : out + keys.begin * kv_row_;
+      product_({{p + before, 1, b.stride, false}, {x, d_, 1, false}, to, to, kv_row_, keys.size, d_, share_ * b.rows});
     });
   }
 
@@ -111,43 +110,39 @@ class stacked_heads {
 
 }  // namespace
 
-void prompt_attention::forward(shared_prompt const& group, std::size_t kv_head, float* out, float* log_sums) const {
+void prompt_attention::forward(attention_run const& tokens_of, std::size_t kv_head, float* out, float* log_sums) const {
   stacked_heads const stack(*this, kv_head);
-  each_run(group, [&](attention_run const& tokens_of) {
-    run const r(tokens_of);
-    each_block(r, stack.share(), [&](query_block const& b) {
-      float* const p = scratch(of_scores, stack.share() * b.rows * b.stride);
-      stack.scores(r, b, stack.gather(b, q, of_queries), k + kv_head * d, p);
-      for (std::size_t h = 0; h < stack.share(); ++h)
-        step.causal_softmax(p + h * b.rows * b.stride, b.rows, b.stride, b.keys, b.keys - b.rows + 1, scale,
-                            log_sums + (kv_head * stack.share() + h) * tokens + b.first);
-      stack.scatter(b, stack.weigh(r, b, p, v + kv_head * d), out);
-    });
+  run const r(tokens_of);
+  each_block(r, stack.share(), [&](query_block const& b) {
+    float* const p = scratch(of_scores, stack.share() * b.rows * b.stride);
+    stack.scores(r, b, stack.gather(b, q, of_queries), k + kv_head * d, p);
+    for (std::size_t h = 0; h < stack.share(); ++h)
+      step.causal_softmax(p + h * b.rows * b.stride, b.rows, b.stride, b.keys, b.keys - b.rows + 1, scale,
+                          log_sums + (kv_head * stack.share() + h) * tokens + b.first);
+    stack.scatter(b, stack.weigh(r, b, p, v + kv_head * d), out);
   });
 }
 
-void prompt_attention::backward(shared_prompt const& group, std::size_t kv_head, float const* g, float const* out, float const* log_sums,
-                                float* gq, float* gk, float* gv, float* gk_prefix, float* gv_prefix) const {
+void prompt_attention::backward(attention_run const& tokens_of, std::size_t kv_head, float const* g, float const* out, float const* log_sums, float* gq,
+                                float* gk, float* gv, float* gk_shared, float* gv_shared) const {
   stacked_heads const stack(*this, kv_head);
-  each_run(group, [&](attention_run const& tokens_of) {
-    run const r(tokens_of);
-    each_block(r, stack.share(), [&](query_block const& b) {
-      std::size_t const rows = stack.share() * b.rows;
-      float *const p = scratch(of_scores, rows * b.stride), *const gp = scratch(of_score_gradients, rows * b.stride);
-      float const *const queries = stack.gather(b, q, of_queries), *const gradients = stack.gather(b, g, of_gradients);
-      stack.scores(r, b, queries, k + kv_head * d, p);
-      stack.scores(r, b, gradients, v + kv_head * d, gp);
-      float* const inner = scratch(of_results, rows);
-      stack.each_row(b, [&](std::size_t at, std::size_t row) { inner[row] = step.dot(g + at, out + at, d); });
-      for (std::size_t h = 0; h < stack.share(); ++h) {
-        std::size_t const first = h * b.rows;
-        step.causal_softmax_backward(p + first * b.stride, gp + first * b.stride, b.rows, b.stride, b.keys, b.keys - b.rows + 1, scale,
-                                     log_sums + (kv_head * stack.share() + h) * tokens + b.first, inner + first);
-      }
-      stack.scatter(b, stack.weigh(r, b, gp, k + kv_head * d), gq);
-      stack.spread(r, b, gp, queries, gk + kv_head * d, gk_prefix + kv_head * d);
-      stack.spread(r, b, p, gradients, gv + kv_head * d, gv_prefix + kv_head * d);
-    });
+  run const r(tokens_of);
+  each_block(r, stack.share(), [&](query_block const& b) {
+    std::size_t const rows = stack.share() * b.rows;
+    float *const p = scratch(of_scores, rows * b.stride), *const gp = scratch(of_score_gradients, rows * b.stride);
+    float const *const queries = stack.gather(b, q, of_queries), *const gradients = stack.gather(b, g, of_gradients);
+    stack.scores(r, b, queries, k + kv_head * d, p);
+    stack.scores(r, b, gradients, v + kv_head * d, gp);
+    float* const inner = scratch(of_results, rows);
+    stack.each_row(b, [&](std::size_t at, std::size_t row) { inner[row] = step.dot(g + at, out + at, d); });
+    for (std::size_t h = 0; h < stack.share(); ++h) {
+      std::size_t const first = h * b.rows;
+      step.causal_softmax_backward(p + first * b.stride, gp + first * b.stride, b.rows, b.stride, b.keys, b.keys - b.rows + 1, scale,
+                                   log_sums + (kv_head * stack.share() + h) * tokens + b.first, inner + first);
+    }
+    stack.scatter(b, stack.weigh(r, b, gp, k + kv_head * d), gq);
+    stack.spread(r, b, gp, queries, gk + kv_head * d, gk_shared + kv_head * d);
+    stack.spread(r, b, p, gradients, gv + kv_head * d, gv_shared + kv_head * d);
   });
 }
 

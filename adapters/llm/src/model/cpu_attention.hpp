@@ -10,7 +10,7 @@
 
 namespace kedge::llm {
 
-/// Causal attention within one prompt and its completions, for the query heads that share a key-value head: one thread's share.
+/// Causal attention of the queries of a run, for the heads that share a key-value head: one thread's share.
 /// All tensors are fp32 and contiguous.   q: [T, heads, d], k and v: [T, kv_heads, d], log_sums: [heads, T]
 struct prompt_attention {
   product_kernel product;
@@ -20,12 +20,12 @@ struct prompt_attention {
   float scale;  ///< of scores
 
   /// out: [T, heads, d]
-  void forward(shared_prompt const& group, std::size_t kv_head, float* out, float* log_sums) const;
+  void forward(attention_run const& run, std::size_t kv_head, float* out, float* log_sums) const;
 
   /// Gradients with respect to q, k and v of the same shapes, given that of out. gk and gv have to be zero before. What belongs to the
-  /// keys and values of the group's prefix, which other groups add to as well, goes to gk_prefix and gv_prefix, [prefix, kv_heads, d].
-  void backward(shared_prompt const& group, std::size_t kv_head, float const* g, float const* out, float const* log_sums, float* gq,
-                float* gk, float* gv, float* gk_prefix, float* gv_prefix) const;
+  /// keys and values of prefix and prompt, which other runs add to as well, goes to gk_shared and gv_shared, [prefix + prompt, kv_heads, d].
+  void backward(attention_run const& run, std::size_t kv_head, float const* g, float const* out, float const* log_sums, float* gq, float* gk, float* gv,
+                float* gk_shared, float* gv_shared) const;
 };
 
 }  // namespace kedge::llm

@@ -10,8 +10,11 @@
 namespace kedge::llm {
 namespace {
 
-// What lies in the second-level cache while it is read again and again: rows × depth of A, and a panel of B.
-constexpr std::size_t most_rows = 512, most_depth = 768;
+// What lies in the second-level cache while it is read again and again: a panel of B, and rows of A.
+constexpr std::size_t most_depth = 768, near_numbers = 512 * most_depth;
+
+// Of the depth, after which more of the next panel is asked for.
+constexpr std::size_t fetch_every = 16;
 
 constexpr std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
@@ -34,10 +37,34 @@ struct panel_mask {
   __mmask16 some[Vectors];
 };
 
+// Asks for the numbers of the next panel of B while this one is multiplied: to wait for memory while packing would take longer than packing.
+class upcoming_panel {
+ public:
+  // `lines` stretches of `bytes`, `stride` apart, to be fetched in `calls`
+  upcoming_panel(char const* at, std::size_t lines, std::size_t stride, std::size_t bytes, std::size_t calls)
+      : at_(at), left_(lines), each_(bytes / cache_line + 1), next_(each_), jump_(stride - each_ * cache_line), share_((lines * each_ + calls - 1) / calls) {}
+
+  void fetch() {
+    for (std::size_t i = 0; i < share_ && left_ > 0; ++i) {
+      __builtin_prefetch(at_, 0, 2);
+      at_ += cache_line;
+      if (--next_ > 0) continue;
+      next_ = each_;
+      at_ += jump_;
+      --left_;
+    }
+  }
+
+ private:
+  static constexpr std::size_t cache_line = 64;
+  char const* at_;
+  std::size_t left_, each_, next_, jump_, share_;
+};
+
 // Rows × Vectors · 16 outputs. a: element (r, k) at r · row + k · step; b: a panel [depth][Vectors · 16].
 template <std::size_t Vectors, std::size_t Rows>
-void tile(float const* a, std::size_t row, std::size_t step, float const* b, std::size_t depth, float* c, std::size_t c_row,
-          panel_mask<Vectors> const& mask, bool add) {
+void tile(float const* a, std::size_t row, std::size_t step, float const* b, std::size_t depth, float const* onto, float* c,
+          std::size_t c_row, panel_mask<Vectors> const& mask, upcoming_panel& upcoming) {
   __m512 sum[Rows][Vectors];
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < Rows; ++r)
@@ -45,38 +72,44 @@ void tile(float const* a, std::size_t row, std::size_t step, float const* b, std
     for (std::size_t v = 0; v < Vectors; ++v) sum[r][v] = _mm512_setzero_ps();
   for (std::size_t r = 0; r < Rows; ++r)  // what the sums will be written to comes from memory in the meantime
     for (std::size_t v = 0; v < Vectors; ++v) __builtin_prefetch(c + r * c_row + v * lanes, 1);
+  if (onto && onto != c)
+    for (std::size_t r = 0; r < Rows; ++r)
+      for (std::size_t v = 0; v < Vectors; ++v) __builtin_prefetch(onto + r * c_row + v * lanes);
   constexpr std::size_t bases = (Rows + 2) / 3;  // rows are reached from every third one, which leaves registers for addresses
   float const* base[bases];
   for (std::size_t i = 0; i < bases; ++i) base[i] = a + 3 * i * row;
-  for (std::size_t k = 0; k < depth; ++k) {
-    __m512 y[Vectors];
+  for (std::size_t end = smaller(depth, fetch_every), k = 0; k < depth; end = smaller(depth, end + fetch_every)) {
+    upcoming.fetch();
+    for (; k < end; ++k) {
+      __m512 y[Vectors];
 #pragma GCC unroll 3
-    for (std::size_t v = 0; v < Vectors; ++v) y[v] = _mm512_loadu_ps(b + v * lanes);
-    b += Vectors * lanes;
+      for (std::size_t v = 0; v < Vectors; ++v) y[v] = _mm512_loadu_ps(b + v * lanes);
+      b += Vectors * lanes;
 #pragma GCC unroll 8
-    for (std::size_t r = 0; r < Rows; ++r) {
-      __m512 const x = _mm512_set1_ps(base[r / 3][(r % 3) * row]);
+      for (std::size_t r = 0; r < Rows; ++r) {
+        __m512 const x = _mm512_set1_ps(base[r / 3][(r % 3) * row]);
 #pragma GCC unroll 3
-      for (std::size_t v = 0; v < Vectors; ++v) sum[r][v] = _mm512_fmadd_ps(x, y[v], sum[r][v]);
+        for (std::size_t v = 0; v < Vectors; ++v) sum[r][v] = _mm512_fmadd_ps(x, y[v], sum[r][v]);
+      }
+#pragma GCC unroll 3
+      for (std::size_t i = 0; i < bases; ++i) base[i] += step;
     }
-#pragma GCC unroll 3
-    for (std::size_t i = 0; i < bases; ++i) base[i] += step;
   }
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < Rows; ++r)
 #pragma GCC unroll 3
     for (std::size_t v = 0; v < Vectors; ++v) {
       __mmask16 const some = mask.some[v];
-      float* const to = c + r * c_row + v * lanes;
-      _mm512_mask_storeu_ps(to, some, add ? _mm512_add_ps(_mm512_maskz_loadu_ps(some, to), sum[r][v]) : sum[r][v]);
+      std::size_t const at = r * c_row + v * lanes;
+      _mm512_mask_storeu_ps(c + at, some, onto ? _mm512_add_ps(_mm512_maskz_loadu_ps(some, onto + at), sum[r][v]) : sum[r][v]);
     }
 }
 
 template <std::size_t Vectors, std::size_t Rows>
-void tile_up_to(std::size_t rows, float const* a, std::size_t row, std::size_t step, float const* b, std::size_t depth, float* c,
-                std::size_t c_row, panel_mask<Vectors> const& mask, bool add) {
-  if (rows == Rows) return tile<Vectors, Rows>(a, row, step, b, depth, c, c_row, mask, add);
-  if constexpr (Rows > 1) tile_up_to<Vectors, Rows - 1>(rows, a, row, step, b, depth, c, c_row, mask, add);
+void tile_up_to(std::size_t rows, float const* a, std::size_t row, std::size_t step, float const* b, std::size_t depth,
+                float const* onto, float* c, std::size_t c_row, panel_mask<Vectors> const& mask, upcoming_panel& upcoming) {
+  if (rows == Rows) return tile<Vectors, Rows>(a, row, step, b, depth, onto, c, c_row, mask, upcoming);
+  if constexpr (Rows > 1) tile_up_to<Vectors, Rows - 1>(rows, a, row, step, b, depth, onto, c, c_row, mask, upcoming);
 }
 
 // 16 rows of 16 numbers become columns.
@@ -158,7 +191,7 @@ void pack_rows(Element const* from, std::size_t row, std::size_t column, std::si
 // A thread's memory for packed rows and a packed panel.
 float* scratch() {
   struct memory {
-    float* at = static_cast<float*>(std::aligned_alloc(4096, ((most_rows + tile_rows) + tile_columns) * most_depth * sizeof(float)));
+    float* at = static_cast<float*>(std::aligned_alloc(4096, (near_numbers + tile_columns * most_depth) * sizeof(float)));
     ~memory() { std::free(at); }
   };
   thread_local memory const own;
@@ -170,29 +203,42 @@ Element const* element(matrix_view const& x, std::size_t i, std::size_t j) {
   return static_cast<Element const*>(x.data) + i * x.row + j * x.column;
 }
 
+// The columns of B from n0 on.
+template <class B>
+upcoming_panel fetch_of(matrix_view const& b, std::size_t k0, std::size_t depth, std::size_t n0, std::size_t columns, std::size_t tiles) {
+  std::size_t const calls = tiles * ((depth + fetch_every - 1) / fetch_every);
+  bool const across = b.column != 1;
+  return {reinterpret_cast<char const*>(element<B>(b, k0, n0)), across ? columns : depth, (across ? b.column : b.row) * sizeof(B),
+          (across ? depth : columns) * sizeof(B), calls};
+}
+
 template <std::size_t Vectors, class A, class B>
 void multiply_by_panels(matrix_product const& p) {
   constexpr std::size_t width = Vectors * lanes;
-  std::size_t const depths = (p.k + most_depth - 1) / most_depth, blocks = (p.m + most_rows - 1) / most_rows;
+  bool const pack_a = sizeof(A) == 2 || p.a.column != 1, strips = p.a.column != 1;
+  std::size_t const depths = (p.k + most_depth - 1) / most_depth, most_rows = near_numbers / ((p.k + depths - 1) / depths) / tile_rows * tile_rows;
+  std::size_t const blocks = (p.m + most_rows - 1) / most_rows;
   std::size_t const block = ((p.m + blocks - 1) / blocks + tile_rows - 1) / tile_rows * tile_rows;
   float* const rows_at = scratch();
-  float* const panel = rows_at + (most_rows + tile_rows) * most_depth;
-  bool const pack_a = sizeof(A) == 2 || p.a.column != 1;
+  float* const panel = rows_at + near_numbers;
   for (std::size_t d = 0; d < depths; ++d) {
     std::size_t const k0 = p.k * d / depths, depth = p.k * (d + 1) / depths - k0;
+    float const* const onto = d > 0 ? p.c : p.onto;
     for (std::size_t m0 = 0; m0 < p.m; m0 += block) {
-      std::size_t const rows = smaller(block, p.m - m0);
+      std::size_t const rows = smaller(block, p.m - m0), tiles = (rows + tile_rows - 1) / tile_rows;
       if (pack_a) pack_rows(element<A>(p.a, m0, k0), p.a.row, p.a.column, rows, depth, rows_at);
       float const* const a = pack_a ? rows_at : static_cast<float const*>(p.a.data) + m0 * p.a.row + k0;
-      bool const strips = p.a.column != 1;
       std::size_t const a_row = strips ? 1 : pack_a ? depth : p.a.row, a_step = strips ? tile_rows : 1, next = strips ? depth * tile_rows : a_row * tile_rows;
       for (std::size_t n0 = 0; n0 < p.n; n0 += width) {
-        std::size_t const columns = smaller(width, p.n - n0);
+        std::size_t const columns = smaller(width, p.n - n0), after = n0 + columns;
         panel_mask<Vectors> const mask(columns);
         pack_panel<Vectors>(element<B>(p.b, k0, n0), p.b.row, p.b.column, depth, columns, panel);
-        for (std::size_t r = 0; r < rows; r += tile_rows)
-          tile_up_to<Vectors, tile_rows>(smaller(tile_rows, rows - r), a + r / tile_rows * next, a_row, a_step, panel, depth, p.c + (m0 + r) * p.c_row + n0,
-                                p.c_row, mask, p.add || d > 0);
+        upcoming_panel upcoming = fetch_of<B>(p.b, k0, depth, after, smaller(width, p.n - after), tiles);
+        for (std::size_t r = 0; r < rows; r += tile_rows) {
+          std::size_t const at = (m0 + r) * p.c_row + n0;
+          tile_up_to<Vectors, tile_rows>(smaller(tile_rows, rows - r), a + r / tile_rows * next, a_row, a_step, panel, depth, onto ? onto + at : nullptr,
+                                         p.c + at, p.c_row, mask, upcoming);
+        }
       }
     }
   }

@@ -12,13 +12,13 @@ struct matrix_view {
   bool bf16;
 };
 
-/// C = A B, or C += A B, summed in fp32 whatever A and B are.   A: [m, k], B: [k, n], C: [m, n], rows c_row apart
+/// C = A B, or C = onto + A B, summed in fp32 whatever A and B are.   A: [m, k], B: [k, n], C and onto: [m, n], rows c_row apart
 struct matrix_product {
   matrix_view a, b;
+  float const* onto;  ///< may be c; null for a plain product
   float* c;
   std::size_t c_row;
   std::size_t m, n, k;
-  bool add;
 };
 
 /// Outputs that are computed together: a product is best cut at multiples of these.

@@ -38,10 +38,15 @@ bool multiplies(at::Tensor const& weight) {
   return weight.is_cpu() && type && fast_step() && fast_product();
 }
 
-void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, bool add) {
+void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, at::Tensor const& onto) {
+  if (a.size(1) == 0) {
+    onto.defined() ? c.copy_(onto) : c.zero_();
+    return;
+  }
   product_kernel const product = fast_product();
-  matrix_product const whole{view_of(a), view_of(b), written(c), as_size(c.stride(0)), as_size(c.size(0)), as_size(c.size(1)), as_size(a.size(1)), add};
-  if (whole.m == 0 || whole.n == 0 || (whole.k == 0 && add)) return;
+  matrix_product const whole{view_of(a),            view_of(b),          onto.defined() ? numbers(onto) : nullptr, written(c),
+                             as_size(c.stride(0)), as_size(c.size(0)), as_size(c.size(1)), as_size(a.size(1))};
+  if (whole.m == 0 || whole.n == 0) return;
   // Each thread takes rows or columns of c, whichever there are more of; packing the other side is done by each.
   bool const by_rows = whole.m > whole.n;
   std::size_t const tile = by_rows ? tile_rows : tile_columns, length = by_rows ? whole.m : whole.n, all = tiles(length, tile);
@@ -52,13 +57,14 @@ void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, boo
     matrix_product part = whole;
     if (by_rows) {
       part.a.data = moved(whole.a, first * whole.a.row);
-      part.c += first * whole.c_row;
       part.m = size;
     } else {
       part.b.data = moved(whole.b, first * whole.b.column);
-      part.c += first;
       part.n = size;
     }
+    std::size_t const place = by_rows ? first * whole.c_row : first;
+    part.c += place;
+    if (part.onto) part.onto += place;
     product(part);
   });
 }
@@ -156,14 +162,26 @@ prompt_attention attention_of(double scale, at::Tensor const& q, at::Tensor cons
 
 }  // namespace
 
+namespace {
+
+// All runs, those with most to do in front; equal ones in their order.
+std::vector<attention_run> runs_by_cost(std::vector<shared_prompt> const& prompts) {
+  std::vector<attention_run> runs;
+  for (shared_prompt const& group : prompts) each_run(group, [&](attention_run const& run) { runs.push_back(run); });
+  auto const cost = [](attention_run const& r) { return r.own.size * (2 * (r.prefix.size + r.prompt.size) + r.own.size); };
+  std::stable_sort(runs.begin(), runs.end(), [&](attention_run const& a, attention_run const& b) { return cost(a) > cost(b); });
+  return runs;
+}
+
+}  // namespace
+
 at::Tensor attention(std::vector<shared_prompt> const& prompts, double scale, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v, at::Tensor& log_sums) {
   prompt_attention const all = attention_of(scale, q, k, v);
+  std::vector<attention_run> const runs = runs_by_cost(prompts);
   at::Tensor result = at::empty_like(q);
   log_sums = at::empty({q.size(1), q.size(0)}, q.options());
   float *const out = written(result), *const sums = written(log_sums);
-  in_parallel(prompts.size() * all.kv_heads, 1, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) all.forward(prompts[i / all.kv_heads], i % all.kv_heads, out, sums);
-  });
+  in_turn(runs.size() * all.kv_heads, [&](std::size_t i) { all.forward(runs[i / all.kv_heads], i % all.kv_heads, out, sums); });
   return result;
 }
 
@@ -175,25 +193,29 @@ void attention_backward(std::vector<shared_prompt> const& prompts, double scale,
   gv = at::zeros_like(v);
   float const *const out_gradient = numbers(g), *const result = numbers(out), *const sums = numbers(log_sums);
   float *const to_q = written(gq), *const to_k = written(gk), *const to_v = written(gv);
-  // Groups run side by side, so that each has a place of its own for the keys it shares with others; added in order afterwards.
-  std::int64_t longest = 1;  // so that there is something to point to
-  for (shared_prompt const& group : prompts) longest = std::max(longest, group.prefix.size);
-  std::size_t const row = all.kv_heads * all.d, step = as_size(longest) * row;
-  at::Tensor const prefix_k = at::zeros({static_cast<std::int64_t>(prompts.size()), longest, k.size(1), k.size(2)}, k.options()), prefix_v = at::zeros_like(prefix_k);
-  float *const to_prefix_k = written(prefix_k), *const to_prefix_v = written(prefix_v);
-  in_parallel(prompts.size() * all.kv_heads, 1, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i)
-      all.backward(prompts[i / all.kv_heads], i % all.kv_heads, out_gradient, result, sums, to_q, to_k, to_v,
-                   to_prefix_k + i / all.kv_heads * step, to_prefix_v + i / all.kv_heads * step);
+  // Runs are computed side by side, so that each has a place of its own for the keys it shares with others; added in order afterwards.
+  std::vector<attention_run> const runs = runs_by_cost(prompts);
+  std::vector<std::int64_t> places;
+  std::int64_t shared = 0;
+  for (attention_run const& run : runs) {
+    places.push_back(shared);
+    shared += run.prefix.size + run.prompt.size;
+  }
+  at::Tensor const shared_k = at::zeros({shared, k.size(1), k.size(2)}, k.options()), shared_v = at::zeros_like(shared_k);
+  float *const to_shared_k = written(shared_k), *const to_shared_v = written(shared_v);
+  in_turn(runs.size() * all.kv_heads, [&](std::size_t i) {
+    std::size_t const run = i / all.kv_heads, place = as_size(places[run]) * all.kv_heads * all.d;
+    all.backward(runs[run], i % all.kv_heads, out_gradient, result, sums, to_q, to_k, to_v, to_shared_k + place, to_shared_v + place);
   });
-  for (std::size_t i = 0; i < prompts.size(); ++i) {
-    token_range const prefix = prompts[i].prefix;
-    if (prefix.size == 0) continue;
-    auto const add = [&](at::Tensor const& onto, at::Tensor const& from) {
-      onto.narrow(0, prefix.begin, prefix.size).add_(from[static_cast<std::int64_t>(i)].narrow(0, 0, prefix.size));
-    };
-    add(gk, prefix_k);
-    add(gv, prefix_v);
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    std::int64_t place = places[i];
+    for (token_range const& keys : {runs[i].prefix, runs[i].prompt}) {
+      if (keys.size > 0) {
+        gk.narrow(0, keys.begin, keys.size).add_(shared_k.narrow(0, place, keys.size));
+        gv.narrow(0, keys.begin, keys.size).add_(shared_v.narrow(0, place, keys.size));
+      }
+      place += keys.size;
+    }
   }
 }
 

@@ -17,8 +17,9 @@ namespace kedge::llm::fused {
 /// Whether products of such a matrix with fp32 numbers are as fast as any: then activations need not be narrower than fp32.
 [[nodiscard]] bool multiplies(at::Tensor const& weight);
 
-/// c = a b, or c += a b, summed in fp32.   a: [m, k], b: [k, n], each fp32 or bf16, one of its strides 1; c: [m, n], fp32, rows contiguous
-void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, bool add);
+/// c = a b, or c = onto + a b, summed in fp32.   a: [m, k], b: [k, n], each fp32 or bf16, one of its strides 1; c and onto: [m, n], fp32, with
+/// the same strides, rows contiguous; onto may be c
+void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, at::Tensor const& onto = {});
 
 /// 1/√(mean x² + eps).   x: [T, H] -> [T, 1]
 [[nodiscard]] at::Tensor inverse_rms(at::Tensor const& x, double eps);

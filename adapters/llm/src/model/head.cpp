@@ -35,6 +35,7 @@ completion_head::output completion_head::forward(at::Tensor const& weight, std::
   std::int64_t const total = hidden_.size(0);
   std::vector<at::Tensor> log_sums, logp, entropy;
   chunks_.clear();
+  rows = total / std::max<std::int64_t>(1, (total + rows - 1) / rows) + 1;  // as equal as can be
   for (std::int64_t begin = 0; begin < total; begin += rows) {
     chunk& part = chunks_.emplace_back(chunk{begin, std::min(rows, total - begin), {}});
     at::Tensor scores = logits(part, weight);

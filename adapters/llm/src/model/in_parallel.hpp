@@ -4,6 +4,8 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
 
 namespace kedge::llm {
@@ -23,6 +25,15 @@ void in_parallel(std::size_t n, std::size_t grain, F const& f) {
         f(begin, begin + static_cast<std::size_t>(count));
       },
       static_cast<std::int64_t>(grain));
+}
+
+/// f(i) for each of 0 … n − 1 as a thread becomes free, the first ones first: for pieces of unequal size, the largest in front.
+template <class F>
+void in_turn(std::size_t n, F const& f) {
+  std::atomic<std::size_t> next = 0;
+  in_parallel(std::min(n, static_cast<std::size_t>(at::get_num_threads())), 1, [&](std::size_t, std::size_t) {
+    for (std::size_t i = next++; i < n; i = next++) f(i);
+  });
 }
 
 }  // namespace kedge::llm

@@ -34,15 +34,15 @@ at::Tensor linear(at::Tensor const& x, at::Tensor const& weight) {
   timed_product const scope(x, weight);
   if (!goes_fast(x, weight)) return at::mm(x, weight.t());
   at::Tensor out = at::empty({x.size(0), weight.size(0)}, x.options());
-  fused::multiply(out, x, weight.t(), false);
+  fused::multiply(out, x, weight.t());
   return out;
 }
 
 at::Tensor linear_onto(at::Tensor const& residual, at::Tensor const& x, at::Tensor const& weight) {
   timed_product const scope(x, weight);
   if (goes_fast(x, weight) && fused::takes(residual)) {
-    at::Tensor out = residual.clone();
-    fused::multiply(out, x, weight.t(), true);
+    at::Tensor out = at::empty_like(residual);
+    fused::multiply(out, x, weight.t(), residual);
     return out;
   }
   if (residual.scalar_type() == x.scalar_type()) return at::addmm(residual, x, weight.t());
@@ -53,14 +53,14 @@ at::Tensor input_gradient(at::Tensor const& g, at::Tensor const& weight) {
   timed_product const scope(g, weight);
   if (!goes_fast(g, weight)) return at::mm(g, weight);
   at::Tensor out = at::empty({g.size(0), weight.size(1)}, g.options());
-  fused::multiply(out, g, weight, false);
+  fused::multiply(out, g, weight);
   return out;
 }
 
 void add_input_gradient(at::Tensor& onto, at::Tensor const& g, at::Tensor const& weight) {
   timed_product const scope(g, weight);
   if (goes_fast(g, weight) && fused::takes(onto))
-    fused::multiply(onto, g, weight, true);
+    fused::multiply(onto, g, weight, onto);
   else
     onto.addmm_(g, weight);
 }
@@ -68,7 +68,7 @@ void add_input_gradient(at::Tensor& onto, at::Tensor const& g, at::Tensor const&
 void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tensor const& x) {
   timed_product const scope(g, accumulator);
   if (goes_fast(g, x) && fused::takes(accumulator))
-    fused::multiply(accumulator, g.t(), x, true);
+    fused::multiply(accumulator, g.t(), x, accumulator);
   else if (accumulator.scalar_type() == x.scalar_type())
     accumulator.addmm_(g.t(), x);
   else
