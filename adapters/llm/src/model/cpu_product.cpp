@@ -181,11 +181,18 @@ void pack_rows(Element const* from, std::size_t row, std::size_t column, std::si
       }
     return;
   }
-  for (std::size_t r = 0; r < rows; r += tile_rows) {
-    __mmask16 const some = first_lanes(smaller(tile_rows, rows - r));
-    constexpr __mmask16 strip = 0xff;
-    for (std::size_t k = 0; k < depth; ++k) _mm512_mask_storeu_ps(to + r * depth + k * tile_rows, strip, load(from + k * column + r, some));
-  }
+  constexpr std::size_t together = 8;  // columns of A at a time: few pages are read, and whole lines written
+  for (std::size_t k0 = 0; k0 < depth; k0 += together)
+    for (std::size_t r = 0; r < rows; r += lanes) {  // two strips
+      __mmask16 const some = first_lanes(rows - r);
+      float* const strip = to + r * depth;
+      bool const both = rows - r > tile_rows;
+      for (std::size_t k = k0; k < smaller(depth, k0 + together); ++k) {
+        __m512 const x = load(from + k * column + r, some);
+        _mm256_storeu_ps(strip + k * tile_rows, _mm512_castps512_ps256(x));
+        if (both) _mm256_storeu_ps(strip + (depth + k) * tile_rows, _mm512_extractf32x8_ps(x, 1));
+      }
+    }
 }
 
 // A thread's memory for packed rows and a packed panel.

@@ -47,8 +47,8 @@ void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, at:
   matrix_product const whole{view_of(a),            view_of(b),          onto.defined() ? numbers(onto) : nullptr, written(c),
                              as_size(c.stride(0)), as_size(c.size(0)), as_size(c.size(1)), as_size(a.size(1))};
   if (whole.m == 0 || whole.n == 0) return;
-  // Each thread takes rows or columns of c, whichever there are more of; packing the other side is done by each.
-  bool const by_rows = whole.m > whole.n;
+  // Each thread takes rows or columns of c, whichever there are more of; packing the other side is done by each. Rows that have to be packed count twice.
+  bool const packs_rows = whole.a.column != 1 || whole.a.bf16, by_rows = (packs_rows ? 2 : 1) * whole.m > whole.n;
   std::size_t const tile = by_rows ? tile_rows : tile_columns, length = by_rows ? whole.m : whole.n, all = tiles(length, tile);
   constexpr std::size_t worth_a_thread = 1'000'000;  // multiply-adds
   std::size_t const grain = std::max<std::size_t>(1, worth_a_thread / std::max<std::size_t>(1, whole.m * whole.n * whole.k / all));
