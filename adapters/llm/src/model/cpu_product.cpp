@@ -66,7 +66,7 @@ template <std::size_t Vectors, std::size_t Rows>
 void tile(float const* a, std::size_t row, std::size_t step, float const* b, std::size_t depth, float const* onto, float* c,
           std::size_t c_row, panel_mask<Vectors> const& mask, upcoming_panel& upcoming) {
   __m512 sum[Rows][Vectors];
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (std::size_t r = 0; r < Rows; ++r)
 #pragma GCC unroll 3
     for (std::size_t v = 0; v < Vectors; ++v) sum[r][v] = _mm512_setzero_ps();
@@ -85,17 +85,17 @@ void tile(float const* a, std::size_t row, std::size_t step, float const* b, std
 #pragma GCC unroll 3
       for (std::size_t v = 0; v < Vectors; ++v) y[v] = _mm512_loadu_ps(b + v * lanes);
       b += Vectors * lanes;
-#pragma GCC unroll 8
+#pragma GCC unroll 12
       for (std::size_t r = 0; r < Rows; ++r) {
         __m512 const x = _mm512_set1_ps(base[r / 3][(r % 3) * row]);
 #pragma GCC unroll 3
         for (std::size_t v = 0; v < Vectors; ++v) sum[r][v] = _mm512_fmadd_ps(x, y[v], sum[r][v]);
       }
-#pragma GCC unroll 3
+#pragma GCC unroll 4
       for (std::size_t i = 0; i < bases; ++i) base[i] += step;
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (std::size_t r = 0; r < Rows; ++r)
 #pragma GCC unroll 3
     for (std::size_t v = 0; v < Vectors; ++v) {
@@ -170,8 +170,8 @@ void pack_panel(Element const* from, std::size_t row, std::size_t column, std::s
     for (std::size_t v = 0; v < Vectors; ++v) _mm512_storeu_ps(to + (k * Vectors + v) * lanes, load(from + k * row + v * lanes, mask.some[v]));
 }
 
-// Rows of A as fp32: [rows][depth] where a row's numbers lie together, else strips [rows / 8][depth][8].
-template <class Element>
+// Rows of A as fp32: [rows][depth] where a row's numbers lie together, else strips [rows / Strip][depth][Strip].
+template <std::size_t Strip, class Element>
 void pack_rows(Element const* from, std::size_t row, std::size_t column, std::size_t rows, std::size_t depth, float* to) {
   if (column == 1) {
     for (std::size_t r = 0; r < rows; ++r)
@@ -183,15 +183,10 @@ void pack_rows(Element const* from, std::size_t row, std::size_t column, std::si
   }
   constexpr std::size_t together = 8;  // columns of A at a time: few pages are read, and whole lines written
   for (std::size_t k0 = 0; k0 < depth; k0 += together)
-    for (std::size_t r = 0; r < rows; r += lanes) {  // two strips
-      __mmask16 const some = first_lanes(rows - r);
-      float* const strip = to + r * depth;
-      bool const both = rows - r > tile_rows;
-      for (std::size_t k = k0; k < smaller(depth, k0 + together); ++k) {
-        __m512 const x = load(from + k * column + r, some);
-        _mm256_storeu_ps(strip + k * tile_rows, _mm512_castps512_ps256(x));
-        if (both) _mm256_storeu_ps(strip + (depth + k) * tile_rows, _mm512_extractf32x8_ps(x, 1));
-      }
+    for (std::size_t r = 0; r < rows; r += Strip) {
+      __mmask16 const some = first_lanes(smaller(Strip, rows - r));
+      for (std::size_t k = k0; k < smaller(depth, k0 + together); ++k)
+        _mm512_mask_storeu_ps(to + r * depth + k * Strip, first_lanes(Strip), load(from + k * column + r, some));
     }
 }
 
@@ -221,29 +216,29 @@ upcoming_panel fetch_of(matrix_view const& b, std::size_t k0, std::size_t depth,
 
 template <std::size_t Vectors, class A, class B>
 void multiply_by_panels(matrix_product const& p) {
-  constexpr std::size_t width = Vectors * lanes;
+  constexpr std::size_t width = Vectors * lanes, together = 24 / Vectors;  // columns and rows of a tile: its sums fill 24 of 32 registers
   bool const pack_a = sizeof(A) == 2 || p.a.column != 1, strips = p.a.column != 1;
-  std::size_t const depths = (p.k + most_depth - 1) / most_depth, most_rows = near_numbers / ((p.k + depths - 1) / depths) / tile_rows * tile_rows;
+  std::size_t const depths = (p.k + most_depth - 1) / most_depth, most_rows = near_numbers / ((p.k + depths - 1) / depths) / together * together;
   std::size_t const blocks = (p.m + most_rows - 1) / most_rows;
-  std::size_t const block = ((p.m + blocks - 1) / blocks + tile_rows - 1) / tile_rows * tile_rows;
+  std::size_t const block = ((p.m + blocks - 1) / blocks + together - 1) / together * together;
   float* const rows_at = scratch();
   float* const panel = rows_at + near_numbers;
   for (std::size_t d = 0; d < depths; ++d) {
     std::size_t const k0 = p.k * d / depths, depth = p.k * (d + 1) / depths - k0;
     float const* const onto = d > 0 ? p.c : p.onto;
     for (std::size_t m0 = 0; m0 < p.m; m0 += block) {
-      std::size_t const rows = smaller(block, p.m - m0), tiles = (rows + tile_rows - 1) / tile_rows;
-      if (pack_a) pack_rows(element<A>(p.a, m0, k0), p.a.row, p.a.column, rows, depth, rows_at);
+      std::size_t const rows = smaller(block, p.m - m0), tiles = (rows + together - 1) / together;
+      if (pack_a) pack_rows<together>(element<A>(p.a, m0, k0), p.a.row, p.a.column, rows, depth, rows_at);
       float const* const a = pack_a ? rows_at : static_cast<float const*>(p.a.data) + m0 * p.a.row + k0;
-      std::size_t const a_row = strips ? 1 : pack_a ? depth : p.a.row, a_step = strips ? tile_rows : 1, next = strips ? depth * tile_rows : a_row * tile_rows;
+      std::size_t const a_row = strips ? 1 : pack_a ? depth : p.a.row, a_step = strips ? together : 1, next = strips ? depth * together : a_row * together;
       for (std::size_t n0 = 0; n0 < p.n; n0 += width) {
         std::size_t const columns = smaller(width, p.n - n0), after = n0 + columns;
         panel_mask<Vectors> const mask(columns);
         pack_panel<Vectors>(element<B>(p.b, k0, n0), p.b.row, p.b.column, depth, columns, panel);
         upcoming_panel upcoming = fetch_of<B>(p.b, k0, depth, after, smaller(width, p.n - after), tiles);
-        for (std::size_t r = 0; r < rows; r += tile_rows) {
+        for (std::size_t r = 0; r < rows; r += together) {
           std::size_t const at = (m0 + r) * p.c_row + n0;
-          tile_up_to<Vectors, tile_rows>(smaller(tile_rows, rows - r), a + r / tile_rows * next, a_row, a_step, panel, depth, onto ? onto + at : nullptr,
+          tile_up_to<Vectors, together>(smaller(together, rows - r), a + r / together * next, a_row, a_step, panel, depth, onto ? onto + at : nullptr,
                                          p.c + at, p.c_row, mask, upcoming);
         }
       }

@@ -22,7 +22,7 @@ struct matrix_product {
 };
 
 /// Outputs that are computed together: a product is best cut at multiples of these.
-inline constexpr std::size_t tile_rows = 8, tile_columns = 48;
+inline constexpr std::size_t tile_rows = 24, tile_columns = 48;
 
 /// One thread's share of a product. Every output is summed in an order that depends on k alone, not on m, n, or where they are cut.
 using product_kernel = void (*)(matrix_product const&);
