@@ -205,9 +205,10 @@ Element const* element(matrix_view const& x, std::size_t i, std::size_t j) {
   return static_cast<Element const*>(x.data) + i * x.row + j * x.column;
 }
 
-// The columns of B from n0 on.
+// Columns of B from n0 on; none behind the last one.
 template <class B>
 upcoming_panel fetch_of(matrix_view const& b, std::size_t k0, std::size_t depth, std::size_t n0, std::size_t columns, std::size_t tiles) {
+  if (columns == 0) return {nullptr, 0, 0, 0, 1};
   std::size_t const calls = tiles * ((depth + fetch_every - 1) / fetch_every);
   bool const across = b.column != 1;
   return {reinterpret_cast<char const*>(element<B>(b, k0, n0)), across ? columns : depth, (across ? b.column : b.row) * sizeof(B),

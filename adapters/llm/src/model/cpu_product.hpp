@@ -21,7 +21,7 @@ struct matrix_product {
   std::size_t m, n, k;
 };
 
-/// Outputs that are computed together: a product is best cut at multiples of these.
+/// Where a product is best cut: tiles have 8 rows and 48 columns, or 12 and 32.
 inline constexpr std::size_t tile_rows = 24, tile_columns = 48;
 
 /// One thread's share of a product. Every output is summed in an order that depends on k alone, not on m, n, or where they are cut.
