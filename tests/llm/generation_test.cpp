@@ -131,13 +131,6 @@ std::vector<double> truncated(std::vector<double> p, sampling_settings const& s)
   return p;
 }
 
-std::size_t resident_bytes() {
-  std::ifstream in("/proc/self/statm");
-  std::size_t pages = 0, resident = 0;
-  in >> pages >> resident;
-  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-}
-
 void check_same(std::vector<sampled_completion> const& a, std::vector<sampled_completion> const& b, double tolerance) {
   REQUIRE(a.size() == b.size());
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -410,6 +403,17 @@ TEST_CASE("pages are shared and copied and used again", "[generation]") {
 }
 
 #if !defined(__SANITIZE_ADDRESS__)  // which keeps what is freed for a while
+namespace {
+
+std::size_t resident_bytes() {
+  std::ifstream in("/proc/self/statm");
+  std::size_t pages = 0, resident = 0;
+  in >> pages >> resident;
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
 TEST_CASE("memory is flat over steps", "[generation]") {
   for (auto const type : {at::kFloat, at::kDouble}) {
     setup const with(odd_config(), type);
