@@ -17,10 +17,12 @@
 
 #include "../adapters/llm/src/train/online_pairs.hpp"
 #include "support/catch.hpp"
+#include "support/json_lines.hpp"
 #include "support/scratch_folder.hpp"
 
 using namespace kedge::llm;
 using kedge::testing::contains;
+using kedge::testing::lines;
 using kedge::testing::scratch_folder;
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
@@ -274,6 +276,35 @@ TEST_CASE("an update is logged under TRL's names and held-out prompts are measur
   CHECK(first.at("episode") == 8.0);
   CHECK(std::abs(first.at("objective/kl").get<double>()) < 1e-4);
   CHECK(fs::exists(s.output_dir / "samples" / "round-3.jsonl"));
+}
+
+TEST_CASE("ppo in bf16 samples and rewards and sees its first step by the numbers of fp32 where products read the masters", "[ppo]") {
+  if (!fast_fp32_products()) return;
+  scratch_folder const folder;
+  auto first_update = [&](std::string const& values, std::string const& dtype, std::string const& weights) {
+    ppo_settings s = small_run(folder.path(), values + dtype + weights);
+    s.value_model = values;
+    s.compute.dtype = dtype;
+    s.compute.weights_dtype = weights;
+    s.total_episodes = 4;
+    s.num_mini_batches = 1;
+    s.num_train_epochs = 1;
+    s.logging_steps = 1;
+    train_ppo(s);
+    return lines(s.output_dir / "metrics.jsonl").front();
+  };
+  for (std::string const values : {"shared", "separate"}) {
+    INFO(values);
+    json const exact = first_update(values, "float32", "auto"), mixed = first_update(values, "bfloat16", "auto"), copied = first_update(values, "bfloat16", "bfloat16");
+    for (char const* name : {"objective/kl", "objective/entropy", "objective/scores", "val/ratio", "loss", "loss/value_avg"}) {
+      INFO(name);
+      CHECK(mixed.at(name) == exact.at(name));
+    }
+    CHECK(copied.at("objective/entropy") != exact.at("objective/entropy"));
+    double const ratio = mixed.at("grad_norm").get<double>() / exact.at("grad_norm").get<double>();
+    CHECK(std::abs(ratio - 1) < 0.02);
+    CHECK(ratio != 1);  // what is kept for the backward pass is bf16
+  }
 }
 
 TEST_CASE("ppo resumed from any update ends with the same bits", "[ppo]") {

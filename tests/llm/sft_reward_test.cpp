@@ -14,6 +14,7 @@
 #include <kedge/llm/files/checkpoint.hpp>
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/files/safetensors.hpp>
+#include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/train/reward.hpp>
 #include <kedge/llm/train/reward_model.hpp>
 #include <kedge/llm/train/sft.hpp>
@@ -220,6 +221,31 @@ TEST_CASE("a reward model is written as transformers wants it", "[reward]") {
   CHECK(written.entry("score.weight").shape == std::vector<std::int64_t>{1, 32});
   CHECK_FALSE(written.contains("lm_head.weight"));
   CHECK(written.generation_config.is_null());
+}
+
+TEST_CASE("a reward run in bf16 sees its first step by the numbers of fp32 where products read the masters", "[reward]") {
+  if (!fast_fp32_products()) return;
+  scratch_folder const folder;
+  auto first_step = [&](std::string const& dtype, std::string const& weights) {
+    auto s = settings_for<reward_settings>(folder / (dtype + weights));
+    s.dataset = s.eval_dataset = tiny / "pairs.jsonl";
+    s.compute.dtype = dtype;
+    s.compute.weights_dtype = weights;
+    s.max_steps = 1;
+    json const held_out = train_reward(s).evaluations.front();
+    for (json const& line : lines(s.output_dir / "metrics.jsonl"))
+      if (line.contains("loss")) return std::pair{line, held_out};
+    return std::pair{json(), held_out};
+  };
+  auto const [exact, exact_held_out] = first_step("float32", "auto");
+  auto const [mixed, mixed_held_out] = first_step("bfloat16", "auto");
+  auto const [copied, copied_held_out] = first_step("bfloat16", "bfloat16");
+  CHECK(mixed_held_out == exact_held_out);
+  CHECK(copied_held_out != exact_held_out);
+  for (char const* name : {"loss", "margin", "mean_reward"}) CHECK(mixed.at(name) == exact.at(name));
+  double const ratio = mixed.at("grad_norm").get<double>() / exact.at("grad_norm").get<double>();
+  CHECK(std::abs(ratio - 1) < 0.02);
+  CHECK(ratio != 1);  // what is kept for the backward pass is bf16
 }
 
 TEST_CASE("rewards do not depend on company", "[reward]") {

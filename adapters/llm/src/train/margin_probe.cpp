@@ -4,13 +4,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "session.hpp"
+
 namespace kedge::llm {
 namespace {
-
-compute_settings in_fp32(compute_settings settings) {
-  settings.type = at::kFloat;
-  return settings;
-}
 
 double median(std::vector<double> values) {
   auto const middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);

@@ -31,6 +31,7 @@ pack part_of(pack const& theta, std::size_t first, std::size_t count) {
 actor_critic::actor_critic(transformer_config const& config, compute_settings compute, std::string const& advantage,
                            std::string const& value_model, std::optional<frozen_bases> const& bases)
     : policy(on_base(config, compute, bases ? &bases->lora : nullptr, bases ? &bases->policy : nullptr)),
+      sampler(policy.settings().fp32_weights ? causal_lm(config, in_fp32(compute)) : policy),
       policy_size(policy.parameters().size()) {
   if (advantage != "gae") return;
   lora_settings const* const lora = bases ? &bases->lora : nullptr;

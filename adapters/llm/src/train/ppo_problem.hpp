@@ -36,7 +36,9 @@ struct actor_critic {
   actor_critic(transformer_config const& policy, compute_settings compute, std::string const& advantage, std::string const& value_model,
                std::optional<frozen_bases> const& bases = {});
 
-  causal_lm policy;                 ///< samples, and scores references
+  causal_lm policy;                 ///< is trained, and scores references
+  causal_lm sampler;                ///< the policy as it generates, from the policy's weights: in fp32 where these are the fp32 masters, so that
+                                    ///< what is sampled is what is trained
   std::optional<causal_lm> shared;  ///< policy and values in one forward pass
   std::optional<causal_lm> critic;  ///< values alone
   std::size_t policy_size;          ///< tensors of the policy

@@ -50,21 +50,23 @@ class ppo_run {
   explicit ppo_run(ppo_settings const& settings)
       : settings_(settings),
         session_(settings.model, settings.compute),
-        models_(session_.config, with_temperature(session_.compute, settings.sampling.temperature), settings.advantage, settings.value_model,
+        models_(session_.config, with_temperature(session_.training_compute(settings), settings.sampling.temperature), settings.advantage, settings.value_model,
                 bases()),
         judge_(make_scorer(settings.sampling, session_, settings.compute)),
-        prompts_(session_, models_.policy, settings.sampling,
+        prompts_(session_, models_.sampler, settings.sampling,
                  session_.read_prompts(settings.sampling.prompts, settings.max_train_samples, settings.skip_bad_lines), judge_, settings.seed),
         host_(settings, session_.compute, models_.parameters()),
         state_(start()),
         problem_(models_, settings_, prompts_) {
     state_.anchor = make_anchor(settings.reference, session_, part_of(state_.theta, 0, models_.policy_size));
     if (settings.sampling.eval_prompts.empty()) return;
-    rollout_source held_out(session_, models_.policy, settings.sampling,
+    rollout_source held_out(session_, models_.sampler, settings.sampling,
                             session_.read_prompts(settings.sampling.eval_prompts, settings.max_eval_samples, settings.skip_bad_lines), judge_,
                             settings.seed + 1);
-    evaluator_.emplace(std::move(held_out), models_.policy, models_.policy.weights_for(kedge::deep_copy(part_of(state_.theta, 0, models_.policy_size))),
-                       settings.sampling.eval_samples, settings.compute.micro_batch_tokens);
+    bool const from_start = settings.reference.what == reference_choice::kind::start;  // which the anchor holds, unchanged
+    pack const at_start = from_start ? state_.anchor.front().point : kedge::deep_copy(part_of(state_.theta, 0, models_.policy_size));
+    evaluator_.emplace(std::move(held_out), models_.policy, models_.policy.weights_for(at_start), settings.sampling.eval_samples,
+                       settings.compute.micro_batch_tokens);
   }
 
   ppo_result run() {

@@ -72,9 +72,10 @@ class reward_run {
     opened_.source.config = reward_config(opened_.source.config, opened_.source.path().string());
     opened_.source.config["pad_token_id"] = padding_;
     opened_.source.generation_config = nullptr;
-    if (!settings_.use_peft) return {opened_.config, opened_.compute};
+    compute_settings const compute = opened_.training_compute(settings_);
+    if (!settings_.use_peft) return {opened_.config, compute};
     opened_.refuse_adapter();
-    return {opened_.config, opened_.compute, settings_.lora, body()};
+    return {opened_.config, compute, settings_.lora, body()};
   }
 
   // All parameters but the score.

@@ -140,14 +140,18 @@ pack session::load() const {
   return master_weights(adapter ? load_merged(source, config, *adapter) : load_parameters(source, config), compute);
 }
 
-causal_lm session::trained_model(run_settings const& settings) const {
+compute_settings session::training_compute(run_settings const& settings) const {
   std::string const& weights = settings.compute.weights_dtype;
   if (weights != "auto" && weights != "bfloat16") throw error("--weights_dtype " + weights + " is not known; use auto or bfloat16");
-  compute_settings own = compute;  // a run has fp32 masters at hand, other uses of a model have not
-  own.fp32_weights = weights == "auto" && compute.type == at::kBFloat16 && compute.device.is_cpu() && fast_fp32_products();
-  if (!settings.use_peft) return {config, own};
+  compute_settings own = compute;
+  own.fp32_weights = weights == "auto" && !settings.use_peft && compute.type == at::kBFloat16 && compute.device.is_cpu() && fast_fp32_products();
+  return own;
+}
+
+causal_lm session::trained_model(run_settings const& settings) const {
+  if (!settings.use_peft) return {config, training_compute(settings)};
   refuse_adapter();
-  return {config, compute, settings.lora, load()};
+  return {config, training_compute(settings), settings.lora, load()};
 }
 
 void session::refuse_adapter() const {
@@ -164,6 +168,11 @@ void session::write_trained(causal_lm const& model, pack const& theta, run_setti
     write_adapter(settings.output_dir, source, model, theta, type);
   else
     write_model(settings.output_dir, source, config, theta, type);
+}
+
+compute_settings in_fp32(compute_settings compute) {
+  compute.type = at::kFloat;
+  return compute;
 }
 
 pack master_weights(pack theta, compute_settings const& compute) {

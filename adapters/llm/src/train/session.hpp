@@ -58,6 +58,10 @@ class session {
   /// throws  error if it is an adapter, on which no second one is trained
   void refuse_adapter() const;
 
+  /// How the models that a run trains compute: a run has fp32 masters at hand, which other uses of a model have not.
+  /// throws  error if --weights_dtype is not known
+  [[nodiscard]] compute_settings training_compute(run_settings const& settings) const;
+
   /// What a run trains: the model, or an adapter on it; from where; and how it is written.
   [[nodiscard]] causal_lm trained_model(run_settings const& settings) const;
   [[nodiscard]] pack trained_start(causal_lm const& model, std::uint64_t seed) const;
@@ -73,6 +77,9 @@ class session {
  private:
   session(std::filesystem::path const& path, std::optional<adapter_files> files, device_settings const& device);
 };
+
+/// The same computation in fp32.
+[[nodiscard]] compute_settings in_fp32(compute_settings compute);
 
 /// Parameters as masters of a computation: on its device, fp32, or fp64 where it computes in that.
 [[nodiscard]] pack master_weights(pack theta, compute_settings const& compute);
