@@ -224,9 +224,16 @@ TEST_CASE("layers keep as many bytes a token as the plan says", "[lm]") {
 
 TEST_CASE("gradient checkpointing begins where a batch would keep more than there is room for", "[lm]") {
   transformer_config const config = plain::tiny_config(true);
-  std::int64_t const states = parameter_count(config) * 24;
-  CHECK(activation_budget(config, 4, 5 * states) == 3 * states);
-  CHECK(activation_budget(config, 4, states) == 0);
+  std::int64_t const n = parameter_count(config), available = 100 * n;
+  CHECK(activation_budget(config, {.word = 4}, available) == 80 * n - 16 * n);
+  CHECK(activation_budget(config, {.word = 4}, 20 * n) == 0);
+  CHECK(activation_budget(config, {.word = 8}, available) == 80 * n - 32 * n);
+  CHECK(activation_budget(config, {.word = 2}, available) == 80 * n - 18 * n);
+  CHECK(activation_budget(config, {.word = 2, .reads_masters = true}, available) == 80 * n - 16 * n);
+  CHECK(activation_budget(config, {.moments = moment_type::bf16, .word = 4}, available) == 80 * n - 12 * n);
+  CHECK(activation_budget(config, {.word = 4, .processes = 8}, available) == 80 * n - 9 * n);
+  CHECK(activation_budget(config, {.word = 4, .points = 2}, available) == 80 * n - 24 * n);
+  CHECK(activation_budget(config, {.word = 4, .models = 2}, available) == (80 * n - 32 * n) / 2);
 }
 
 TEST_CASE("attention of the sequences that a GPU kernel is given is attention over shared prompts", "[lm]") {

@@ -266,7 +266,8 @@ TEST_CASE("the models of the papers have the parameters they are known to have",
       {"llama-2-7b", 6'738'415'616}, {"mistral-7b", 7'241'732'096}, {"gemma-2b", 2'506'172'416}, {"solar-10.7b", 10'731'524'096}};
   for (auto const& [name, parameters] : known) {
     INFO(name);
-    json const about = describe_config(fs::path(KEDGE_TESTS_DIR) / "golden" / "papers" / (name + ".json"));
+    fs::path const file = fs::path(KEDGE_TESTS_DIR) / "golden" / "papers" / (name + ".json");
+    json const about = describe_config(file);
     CHECK(about.at("problems").empty());
     CHECK(about.at("parameters") == parameters);
     json const& memory = about.at("memory");
@@ -274,14 +275,19 @@ TEST_CASE("the models of the papers have the parameters they are known to have",
     CHECK(memory.at("1 x 80 GB").at("bytes") == 18 * parameters);
     CHECK(memory.at("1 x 80 GB").at("fits") == (name == "gemma-2b"));
     CHECK(memory.at("1 x 80 GB, LoRA of rank 16").at("fits") == true);
-    CHECK(memory.at("8 x 80 GB, each, optimiser and gradients shared").at("bytes") == 4 * parameters);
+    CHECK(memory.at("8 x 80 GB, each, moments shared").at("bytes") == 11 * parameters);
+    json const shared = describe_config(file, {.moments = moment_type::bf16, .processes = 4}).at("memory");
+    CHECK(shared.at("moments") == parameters);
+    CHECK(shared.at("4 x 80 GB, each, moments shared").at("bytes") == 11 * parameters);
+    char const* const host = "host, bfloat16, 512 tokens at once";
+    CHECK(memory.at(host).get<std::int64_t>() - shared.at(host).get<std::int64_t>() == 7 * parameters);
   }
 }
 
 TEST_CASE("LoRA trains as many numbers as its two factors of every map have", "[config]") {
   transformer_config const c = read_config(read_json(fs::path(KEDGE_TESTS_DIR) / "golden" / "papers" / "llama-2-7b.json"), "Llama 2");
   // peft.LoraConfig(r=16, target_modules="all-linear") on this model prints 39,976,960 trainable parameters.
-  CHECK(plan_memory(c, {.lora_rank = 16}).trained == 39'976'960);
+  CHECK(plan_memory(c, {.lora = lora_settings{.rank = 16, .target_modules = {"all-linear"}}}).trained == 39'976'960);
 }
 
 TEST_CASE("every family read from the file that llama.cpp's converter made of it is the one read from its folder", "[gguf]") {

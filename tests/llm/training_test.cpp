@@ -14,6 +14,7 @@
 #include <kedge/llm/train/scoring.hpp>
 #include <kedge/llm/train/settings.hpp>
 
+#include "../adapters/llm/src/train/session.hpp"
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
 #include "support/scratch_folder.hpp"
@@ -209,6 +210,24 @@ TEST_CASE("a run in bf16 measures what rounding does to margins and warns in a l
   s.compute.dtype = s.compute.weights_dtype = "bfloat16";
   s.precision_pairs = 0;
   CHECK_FALSE(train_preferences(s, {}).noise);
+}
+
+TEST_CASE("the plan of a run's memory is made of its own settings", "[training]") {
+  run_settings s;
+  s.optim = "adamw_8bit";
+  s.processes = 3;
+  compute_settings compute{.type = at::kBFloat16, .fp32_weights = true};
+  plan_settings const plan = plan_of(s, compute, {.points = 2, .models = 2});
+  CHECK(plan.moments == moment_type::bits8);
+  CHECK(plan.word == 2);
+  CHECK(plan.reads_masters);
+  CHECK(plan.processes == 3);
+  CHECK(plan.points == 2);
+  CHECK(plan.models == 2);
+  CHECK_FALSE(plan.lora);
+  s.use_peft = true;
+  s.lora.rank = 5;
+  CHECK(plan_of(s, compute).lora.value().rank == 5);
 }
 
 TEST_CASE("a resume with other settings is refused and names the setting", "[training]") {

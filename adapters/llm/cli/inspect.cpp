@@ -11,9 +11,9 @@
 namespace kedge::cli {
 namespace {
 
-nlohmann::ordered_json describe(std::filesystem::path const& path, llm::moment_type moments) {
-  if (std::filesystem::is_directory(path)) return llm::describe(llm::checkpoint::open_description(path), moments);
-  return path.extension() == ".json" ? llm::describe_config(path, moments) : llm::describe(llm::checkpoint::open(path), moments);
+nlohmann::ordered_json describe(std::filesystem::path const& path, llm::described_run const& run) {
+  if (std::filesystem::is_directory(path)) return llm::describe(llm::checkpoint::open_description(path), run);
+  return path.extension() == ".json" ? llm::describe_config(path, run) : llm::describe(llm::checkpoint::open(path), run);
 }
 
 // One line a fact; of facts with names of their own, one line each.
@@ -34,13 +34,16 @@ int run_inspect(arguments const& args) {
   if (std::any_of(args.begin(), args.end(), is_data)) return inspect_data(args);
   std::filesystem::path path;
   std::string optim = "adamw_torch_fused";
+  llm::described_run planned;
   bool json = false;
   CLI::App app("What a checkpoint is: family, shapes, stored types, parameters, memory, tokenizer, and problems. Reads no weights.", "kedge inspect");
   app.add_option("model,--model_name_or_path", path, "Hugging Face folder, GGUF file, or a config.json alone")->required();
   app.add_option("--optim", optim, "as the training subcommands have it: how the plan of memory counts moments")->capture_default_str();
+  app.add_option("--processes", planned.processes, "that share a run: the plan of memory is that of one of them")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_flag("--json", json, "print one JSON object");
   parse(app, args);
-  nlohmann::ordered_json const about = describe(path, llm::moments_of(optim));
+  planned.moments = llm::moments_of(optim);
+  nlohmann::ordered_json const about = describe(path, planned);
   if (json)
     std::printf("%s\n", about.dump().c_str());
   else

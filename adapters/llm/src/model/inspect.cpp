@@ -7,7 +7,6 @@
 
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/model/config.hpp>
-#include <kedge/llm/model/memory_plan.hpp>
 #include <kedge/llm/text/chat_template.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
 
@@ -38,7 +37,7 @@ json shapes_of(transformer_config const& c) {
   return shapes;
 }
 
-transformer_config describe_model(json const& config, std::string const& where, moment_type moments, json& about) {
+transformer_config describe_model(json const& config, std::string const& where, described_run const& run, json& about) {
   transformer_config const c = read_config(config, where);
   about["family"] = family_of(config, where).type;
   about["parameters"] = parameter_count(c);
@@ -57,7 +56,7 @@ transformer_config describe_model(json const& config, std::string const& where, 
   about["activation"] = name_of(c.act);
   about["tied_embeddings"] = c.tied_embeddings;
   about["shapes"] = shapes_of(c);
-  about["memory"] = describe_memory(c, moments);
+  about["memory"] = describe_memory(c, run);
   return c;
 }
 
@@ -88,21 +87,21 @@ void describe_tokenizer(checkpoint const& source, json& about, json& problems) {
 
 }  // namespace
 
-json describe_config(std::filesystem::path const& file, moment_type moments) {
+json describe_config(std::filesystem::path const& file, described_run const& run) {
   json about{{"path", file.string()}}, problems = json::array();
   std::ifstream in(file);
   json const config = json::parse(in, nullptr, /*allow_exceptions=*/false);
   if (config.is_discarded()) throw error(file.string() + " is no JSON; pass a config.json, a Hugging Face folder or a .gguf file");
-  probe(problems, [&] { describe_model(config, file.string(), moments, about); });
+  probe(problems, [&] { describe_model(config, file.string(), run, about); });
   about["problems"] = problems;
   return about;
 }
 
-json describe(checkpoint const& source, moment_type moments) {
+json describe(checkpoint const& source, described_run const& run) {
   json problems = json::array();
   json about{{"path", source.path().string()},
              {"architecture", source.config.value("/architectures/0"_json_pointer, source.config.value("model_type", std::string("unknown")))}};
-  probe(problems, [&] { compare_tensors(source, describe_model(source.config, source.path().string(), moments, about), problems); });
+  probe(problems, [&] { compare_tensors(source, describe_model(source.config, source.path().string(), run, about), problems); });
   std::map<std::string, std::size_t> types;
   for (tensor_entry const& entry : source.tensors()) ++types[entry.stored_type];
   about["tensors"] = source.tensors().size();

@@ -2,6 +2,7 @@
 #include <kedge/llm/model/memory_plan.hpp>
 
 #include <algorithm>
+#include <string>
 
 #include "adapter_layout.hpp"
 
@@ -10,15 +11,15 @@ namespace {
 
 constexpr std::int64_t device_bytes = 80'000'000'000, usable_bytes = device_bytes / 10 * 9;
 
-std::int64_t adapter_parameters(transformer_config const& c, std::int64_t rank) {
+std::int64_t adapter_parameters(transformer_config const& c, lora_settings const& lora) {
   std::int64_t count = 0;
-  for (parameter const& p : adapter_layout(c, {.rank = rank, .target_modules = {"all-linear"}}).parameters()) count += p.shape[0] * p.shape[1];
+  for (parameter const& p : adapter_layout(c, lora).parameters()) count += p.shape[0] * p.shape[1];
   return count;
 }
 
-nlohmann::ordered_json on_one_device(std::int64_t states, memory_plan const& plan) {
-  std::int64_t const left = std::max<std::int64_t>(usable_bytes - states, 0);
-  return {{"bytes", states}, {"fits", states < usable_bytes}, {"tokens_at_once", left / plan.activations}};
+nlohmann::ordered_json on_one_device(memory_plan const& plan) {
+  std::int64_t const left = std::max<std::int64_t>(usable_bytes - plan.states(), 0);
+  return {{"bytes", plan.states()}, {"fits", plan.states() < usable_bytes}, {"tokens_at_once", left / plan.activations}};
 }
 
 }  // namespace
@@ -31,21 +32,23 @@ std::int64_t activation_bytes_per_token(transformer_config const& c, std::int64_
   return c.layers * layer;
 }
 
-std::int64_t activation_budget(transformer_config const& c, std::int64_t bytes, std::int64_t available) {
-  std::int64_t const wide = std::max<std::int64_t>(bytes, 4), held = parameter_count(c) * (6 * wide + (bytes < wide ? bytes : 0));
-  return std::max<std::int64_t>(available / 5 * 4 - held, 0);
-}
-
 memory_plan plan_memory(transformer_config const& config, plan_settings const& s) {
+  std::int64_t const wide = std::max<std::int64_t>(s.word, 4);
   memory_plan plan;
   plan.parameters = parameter_count(config);
-  plan.trained = s.lora_rank > 0 ? adapter_parameters(config, s.lora_rank) : plan.parameters;
-  std::int64_t const frozen = s.lora_rank > 0 ? plan.parameters : 0, copied = s.word < 4 ? plan.trained : 0;
-  plan.weights = s.word * (frozen + copied);
-  plan.masters = plan.gradients = 4 * plan.trained;
-  plan.moments = moment_bytes(s.moments, plan.trained);
-  plan.activations = activation_bytes_per_token(config, s.word);
+  plan.trained = s.lora ? adapter_parameters(config, *s.lora) : plan.parameters;
+  std::int64_t const frozen = s.lora ? plan.parameters : 0, copied = s.word < wide && !s.reads_masters ? plan.trained : 0;
+  std::int64_t const moments = s.moments == moment_type::same ? 2 * wide * plan.trained : moment_bytes(s.moments, plan.trained);
+  plan.weights = s.models * s.word * (frozen + copied);
+  plan.masters = plan.gradients = s.models * wide * plan.trained;
+  plan.moments = (s.models * moments + s.processes - 1) / s.processes;
+  plan.points = s.points * wide * plan.trained;
+  plan.activations = s.models * activation_bytes_per_token(config, s.word);
   return plan;
+}
+
+std::int64_t activation_budget(transformer_config const& config, plan_settings const& s, std::int64_t available) {
+  return std::max<std::int64_t>(available / 5 * 4 - plan_memory(config, s).states(), 0) / s.models;
 }
 
 std::int64_t resident_bytes(memory_plan const& plan, std::int64_t tokens, std::int64_t kept_logits) {
@@ -53,26 +56,29 @@ std::int64_t resident_bytes(memory_plan const& plan, std::int64_t tokens, std::i
   return plan.states() + tokens * plan.activations + kept_logits + program;
 }
 
-nlohmann::ordered_json describe_memory(transformer_config const& config, moment_type moments) {
-  constexpr std::int64_t devices = 8;
+nlohmann::ordered_json describe_memory(transformer_config const& config, described_run const& run) {
   constexpr std::int64_t tokens = 512, kept_logits = 96 << 20;
-  memory_plan const full = plan_memory(config, {.moments = moments}), lora = plan_memory(config, {.lora_rank = 16, .moments = moments}),
-                    wide = plan_memory(config, {.moments = moments, .word = 4});
-  memory_plan on_host = full;
-  on_host.weights = 0;  // products read the masters
-  std::int64_t const shared_optimiser = full.weights + full.gradients + (full.masters + full.moments) / devices;
-  std::int64_t const shared_states = full.weights + (full.gradients + full.masters + full.moments) / devices;
-  return {{"weights", full.weights},
-          {"masters", full.masters},
-          {"gradients", full.gradients},
-          {"moments", full.moments},
-          {"activations_per_token", full.activations},
-          {"1 x 80 GB", on_one_device(full.states(), full)},
-          {"1 x 80 GB, LoRA of rank 16", on_one_device(lora.states(), lora)},
-          {"8 x 80 GB, each, optimiser shared", on_one_device(shared_optimiser, full)},
-          {"8 x 80 GB, each, optimiser and gradients shared", on_one_device(shared_states, full)},
-          {"host, bfloat16, 512 tokens at once", resident_bytes(on_host, tokens, kept_logits)},
-          {"host, float32, 512 tokens at once", resident_bytes(wide, tokens, kept_logits)}};
+  std::int64_t const devices = run.processes > 1 ? run.processes : 8;
+  auto const plan = [&](plan_settings settings) {
+    settings.moments = run.moments;
+    return plan_memory(config, settings);
+  };
+  memory_plan const own = plan({.processes = run.processes});
+  auto const on_host = [&](plan_settings settings) {
+    settings.processes = run.processes;
+    return resident_bytes(plan(settings), tokens, kept_logits);
+  };
+  return {{"processes", run.processes},
+          {"weights", own.weights},
+          {"masters", own.masters},
+          {"gradients", own.gradients},
+          {"moments", own.moments},
+          {"activations_per_token", own.activations},
+          {"1 x 80 GB", on_one_device(plan({}))},
+          {"1 x 80 GB, LoRA of rank 16", on_one_device(plan({.lora = lora_settings{.rank = 16, .target_modules = {"all-linear"}}}))},
+          {std::to_string(devices) + " x 80 GB, each, moments shared", on_one_device(plan({.processes = devices}))},
+          {"host, bfloat16, 512 tokens at once", on_host({.reads_masters = true})},
+          {"host, float32, 512 tokens at once", on_host({.word = 4})}};
 }
 
 }  // namespace kedge::llm

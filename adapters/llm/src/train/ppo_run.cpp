@@ -50,9 +50,9 @@ class ppo_run {
   explicit ppo_run(ppo_settings const& settings)
       : settings_(settings),
         session_(settings.model, settings.compute),
-        models_(session_.config, with_temperature(session_.training_compute(settings), settings.sampling.temperature), settings.advantage, settings.value_model,
-                bases()),
         judge_(make_scorer(settings.sampling, session_, settings.compute)),
+        models_{session_.config, with_temperature(session_.training_compute(settings, held(settings)), settings.sampling.temperature), settings.advantage,
+                settings.value_model, bases()},
         prompts_(session_, models_.sampler, settings.sampling,
                  session_.read_prompts(settings.sampling.prompts, settings.max_train_samples, settings.skip_bad_lines), judge_, settings.seed),
         host_(settings, session_.compute, models_.parameters()),
@@ -108,6 +108,13 @@ class ppo_run {
   static compute_settings with_temperature(compute_settings compute, double temperature) {
     compute.temperature = temperature;
     return compute;
+  }
+
+  // The reference's models, the start that evaluations compare with if it is none of them, and values of their own.
+  static held_besides held(ppo_settings const& s) {
+    bool const from_start = s.reference.what == reference_choice::kind::start, mkl = s.reference.what == reference_choice::kind::mkl;
+    std::int64_t const references = mkl ? static_cast<std::int64_t>(s.reference.models.size()) : 1;
+    return {.points = references + (from_start || s.sampling.eval_prompts.empty() ? 0 : 1), .models = s.advantage == "gae" && s.value_model != "shared" ? 2 : 1};
   }
 
   // With adapters: the policy's model, and what the values stand on.
@@ -224,8 +231,8 @@ class ppo_run {
 
   ppo_settings const& settings_;
   session session_;
-  actor_critic models_;
   scorer judge_;
+  actor_critic models_;
   rollout_source prompts_;
   run_host host_;
   ppo_state state_;

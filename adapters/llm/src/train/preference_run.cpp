@@ -87,6 +87,9 @@ std::vector<loss_choice> losses_of(training_settings const& settings, round_sett
   return losses;
 }
 
+// While a round trains: the last iterate, where the next round looks back, and the start, where policies are measured against it.
+std::int64_t kept_points(round_settings const& r) { return (r.momentum == "none" ? 0 : 1) + (r.sampling.eval_prompts.empty() ? 0 : 1); }
+
 std::size_t elements_of(pack const& theta) {
   std::size_t count = 0;
   for (at::Tensor const& t : theta) count += static_cast<std::size_t>(t.numel());
@@ -102,7 +105,7 @@ class preference_run {
         losses_(losses_of(settings, rounds)),
         loss_(losses_.front()),
         session_(settings_.model, settings_.compute),
-        model_(session_.trained_model(settings_)),
+        model_(session_.trained_model(settings_, {.points = kept_points(rounds)})),
         host_(settings_, session_.compute, model_.parameters(), group_),
         state_(session_.trained_start(model_, settings.seed)),
         problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }, group_),

@@ -9,7 +9,6 @@
 #include <numeric>
 
 #include <kedge/llm/files/error.hpp>
-#include <kedge/llm/model/memory_plan.hpp>
 #include <kedge/llm/model/weights.hpp>
 
 #include "../model/matrix_units.hpp"
@@ -40,11 +39,11 @@ compute_settings resolve(device_settings const& settings) {
 // How many processes of a run divide a memory: a processor's, not a GPU's.
 int shared_by(at::Device device) { return device.is_cuda() ? 1 : launch::of_environment().local_size; }
 
-std::int64_t activation_bytes(std::string const& choice, transformer_config const& config, compute_settings const& compute) {
+std::int64_t activation_bytes(std::string const& choice, transformer_config const& config, plan_settings const& plan, at::Device device) {
   if (choice == "on") return 0;
   if (choice == "off") return std::numeric_limits<std::int64_t>::max();
   if (choice != "auto") throw error("--gradient_checkpointing " + choice + " is not known; use auto, on or off");
-  return activation_budget(config, static_cast<std::int64_t>(at::elementSize(compute.type)), available_memory(compute.device) / shared_by(compute.device));
+  return activation_budget(config, plan, available_memory(device) / shared_by(device));
 }
 
 // Every process of a run skips the same lines; one says so.
@@ -73,7 +72,6 @@ session::session(checkpoint opened, device_settings const& device)
       config(read_config(source.config, source.path().string())),
       tokens(open_tokenizer(source)),
       compute(resolve(device)) {
-  compute.activation_bytes = activation_bytes(device.gradient_checkpointing, config, compute);
   constexpr std::int64_t logits_at_a_time = 64 << 20;  // bytes: each chunk walks through the head's gradient, so that few are better than many
   compute.head_rows = std::max<std::int64_t>(16, logits_at_a_time / (config.vocabulary * std::int64_t{sizeof(float)}));
   if (!source.chat_template.empty()) chat.emplace(source.chat_template);
@@ -140,18 +138,30 @@ pack session::load() const {
   return master_weights(adapter ? load_merged(source, config, *adapter) : load_parameters(source, config), compute);
 }
 
-compute_settings session::training_compute(run_settings const& settings) const {
+plan_settings plan_of(run_settings const& settings, compute_settings const& compute, held_besides const& held) {
+  return {.lora = settings.use_peft ? std::optional(settings.lora) : std::nullopt,
+          .moments = moments_of(settings.optim),
+          .word = static_cast<std::int64_t>(at::elementSize(compute.type)),
+          .reads_masters = compute.fp32_weights,
+          .processes = static_cast<std::int64_t>(settings.processes),
+          .points = held.points,
+          .models = held.models};
+}
+
+compute_settings session::training_compute(run_settings const& settings, held_besides const& held) const {
   std::string const& weights = settings.compute.weights_dtype;
   if (weights != "auto" && weights != "bfloat16") throw error("--weights_dtype " + weights + " is not known; use auto or bfloat16");
   compute_settings own = compute;
   own.fp32_weights = weights == "auto" && !settings.use_peft && compute.type == at::kBFloat16 && compute.device.is_cpu() && fast_fp32_products();
+  own.activation_bytes = activation_bytes(settings.compute.gradient_checkpointing, config, plan_of(settings, own, held), compute.device);
   return own;
 }
 
-causal_lm session::trained_model(run_settings const& settings) const {
-  if (!settings.use_peft) return {config, training_compute(settings)};
+causal_lm session::trained_model(run_settings const& settings, held_besides const& held) const {
+  compute_settings const own = training_compute(settings, held);  // before anything is loaded: it looks at the free memory
+  if (!settings.use_peft) return {config, own};
   refuse_adapter();
-  return {config, training_compute(settings), settings.lora, load()};
+  return {config, own, settings.lora, load()};
 }
 
 void session::refuse_adapter() const {

@@ -13,6 +13,7 @@
 #include <kedge/llm/files/checkpoint.hpp>
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/model/lora.hpp>
+#include <kedge/llm/model/memory_plan.hpp>
 #include <kedge/llm/text/chat_template.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
 #include <kedge/llm/train/settings.hpp>
@@ -25,6 +26,11 @@ namespace kedge::llm {
 struct encoded_prompts {
   std::vector<prompt_example> examples;
   std::vector<std::vector<std::int32_t>> ids;  ///< one list an example
+};
+
+/// What a run holds besides the one model that every run trains; see plan_settings.
+struct held_besides {
+  std::int64_t points = 0, models = 1;
 };
 
 /// A checkpoint opened for work: description, tokenizer and template; weights on request.
@@ -58,12 +64,13 @@ class session {
   /// throws  error if it is an adapter, on which no second one is trained
   void refuse_adapter() const;
 
-  /// How the models that a run trains compute: a run has fp32 masters at hand, which other uses of a model have not.
-  /// throws  error if --weights_dtype is not known
-  [[nodiscard]] compute_settings training_compute(run_settings const& settings) const;
+  /// How the models that a run trains compute: a run has fp32 masters at hand, which other uses of a model have not, and keeps
+  /// activations in what its states leave of the memory that is free now.
+  /// throws  error if --weights_dtype or --gradient_checkpointing are not known
+  [[nodiscard]] compute_settings training_compute(run_settings const& settings, held_besides const& held = {}) const;
 
   /// What a run trains: the model, or an adapter on it; from where; and how it is written.
-  [[nodiscard]] causal_lm trained_model(run_settings const& settings) const;
+  [[nodiscard]] causal_lm trained_model(run_settings const& settings, held_besides const& held = {}) const;
   [[nodiscard]] pack trained_start(causal_lm const& model, std::uint64_t seed) const;
   void write_trained(causal_lm const& model, pack const& theta, run_settings const& settings) const;
 
@@ -77,6 +84,9 @@ class session {
  private:
   session(std::filesystem::path const& path, std::optional<adapter_files> files, device_settings const& device);
 };
+
+/// The memory that a run needs: by its optimiser, adapter, type and processes.
+[[nodiscard]] plan_settings plan_of(run_settings const& settings, compute_settings const& compute, held_besides const& held = {});
 
 /// The same computation in fp32.
 [[nodiscard]] compute_settings in_fp32(compute_settings compute);

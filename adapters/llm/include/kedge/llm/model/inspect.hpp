@@ -6,17 +6,17 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/files/checkpoint.hpp>
-#include <kedge/llm/model/moments.hpp>
+#include <kedge/llm/model/memory_plan.hpp>
 
 namespace kedge::llm {
 
 /// What a checkpoint is: path, family, shapes, parameters, the memory that training would take, stored types, tokenizer, chat
 /// template, and a list "problems" of sentences, empty if kedge can train it. Reads headers only, no weights.
-/// moments: what training would keep
-[[nodiscard]] nlohmann::ordered_json describe(checkpoint const& source, moment_type moments = moment_type::same);
+/// run: the training whose memory is told
+[[nodiscard]] nlohmann::ordered_json describe(checkpoint const& source, described_run const& run = {});
 
 /// As much of it as a config.json alone says.
 /// throws  error if the file is no JSON
-[[nodiscard]] nlohmann::ordered_json describe_config(std::filesystem::path const& file, moment_type moments = moment_type::same);
+[[nodiscard]] nlohmann::ordered_json describe_config(std::filesystem::path const& file, described_run const& run = {});
 
 }  // namespace kedge::llm
