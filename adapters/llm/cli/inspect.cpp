@@ -39,7 +39,7 @@ int run_inspect(arguments const& args) {
   CLI::App app("What a checkpoint is: family, shapes, stored types, parameters, memory, tokenizer, and problems. Reads no weights.", "kedge inspect");
   app.add_option("model,--model_name_or_path", path, "Hugging Face folder, GGUF file, or a config.json alone")->required();
   app.add_option("--optim", optim, "as the training subcommands have it: how the plan of memory counts moments")->capture_default_str();
-  app.add_option("--processes", planned.processes, "that share a run: the plan of memory is that of one of them")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--processes", planned.processes, "that share a run: the plan of memory is that of one of them")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   app.add_flag("--json", json, "print one JSON object");
   parse(app, args);
   planned.moments = llm::moments_of(optim);
