@@ -41,11 +41,10 @@ void margin_probe::add(pack const& theta, std::vector<preference_pair> const& pa
 
 std::vector<double> margin_probe::margins(causal_lm const& model, pack const& theta, std::vector<preference_pair> const& pairs) const {
   pack const weights = model.weights_for(theta);
+  pair_log_probs logp{std::vector<double>(pairs.size()), std::vector<double>(pairs.size())};
+  score_each(model, weights, pairs, cut_micro_batches(pairs, which_, micro_batch_tokens_), logp);
   std::vector<double> all;
-  for (auto const part : cut_micro_batches(pairs, which_, micro_batch_tokens_)) {
-    pair_log_probs const logp = pair_scores(model, weights, pairs, part);
-    for (std::size_t i = 0; i < logp.chosen.size(); ++i) all.push_back(logp.chosen[i] - logp.rejected[i]);
-  }
+  for (std::size_t const i : which_) all.push_back(logp.chosen[i] - logp.rejected[i]);
   return all;
 }
 

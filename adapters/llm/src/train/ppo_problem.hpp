@@ -25,6 +25,7 @@ using ppo_state = kedge::state<pack, std::vector<double>>;
 struct frozen_bases {
   lora_settings lora;
   pack policy, critic;  ///< in the type of the computation; the critic's without its score
+  at::Tensor score;     ///< with which values on the critic's begin: fp32, trained
 };
 
 /// A model's description with these heads.

@@ -51,8 +51,9 @@ class ppo_run {
       : settings_(settings),
         session_(settings.model, settings.compute),
         judge_(make_scorer(settings.sampling, session_, settings.compute)),
-        models_{session_.config, with_temperature(session_.training_compute(settings, held(settings)), settings.sampling.temperature), settings.advantage,
-                settings.value_model, bases()},
+        compute_(session_.training_compute(settings, held(settings))),
+        bases_(bases()),
+        models_(session_.config, with_temperature(compute_, settings.sampling.temperature), settings.advantage, settings.value_model, bases_),
         prompts_(session_, models_.sampler, settings.sampling,
                  session_.read_prompts(settings.sampling.prompts, settings.max_train_samples, settings.skip_bad_lines), judge_, settings.seed),
         host_(settings, session_.compute, models_.parameters()),
@@ -110,12 +111,42 @@ class ppo_run {
     return compute;
   }
 
+  static bool has_critic(ppo_settings const& s) { return s.advantage == "gae" && s.value_model != "shared"; }
+
   // The reference's models, the start that evaluations compare with if it is none of them, and values of their own.
   static held_besides held(ppo_settings const& s) {
     bool const from_start = s.reference.what == reference_choice::kind::start, mkl = s.reference.what == reference_choice::kind::mkl;
     std::int64_t const references = mkl ? static_cast<std::int64_t>(s.reference.models.size()) : 1;
-    return {.points = references + (from_start || s.sampling.eval_prompts.empty() ? 0 : 1), .models = s.advantage == "gae" && s.value_model != "shared" ? 2 : 1};
+    return {.points = references + (from_start || s.sampling.eval_prompts.empty() ? 0 : 1), .models = has_critic(s) ? 2 : 1};
   }
+
+  // Where a value model of its own begins: all that is below its score, and the score.
+  struct value_start {
+    pack body;
+    at::Tensor score;
+  };
+
+  [[nodiscard]] value_start values_of_policy(pack const& policy) const {
+    return {part_of(policy, 0, parameters_of(with_heads(session_.config, false, false)).size()), zero_head()};
+  }
+
+  [[nodiscard]] value_start values_of_reward_model() const {
+    checkpoint const source = checkpoint::open(settings_.value_model);
+    if (!read_config(source.config, source.path().string()).scalar_head)
+      throw error(settings_.value_model + ": not a reward model; --value_model takes separate, shared, or the folder of one");
+    value_start values{master_weights(load_parameters(source, with_heads(session_.config, false, true)), session_.compute), {}};
+    values.score = values.body.back();
+    values.body.pop_back();
+    return values;
+  }
+
+  // policy: all of its parameters, which the values may share
+  [[nodiscard]] value_start own_values(pack const& policy) const {
+    return settings_.value_model == "separate" ? values_of_policy(policy) : values_of_reward_model();
+  }
+
+  // A head whose values are 0.
+  [[nodiscard]] at::Tensor zero_head() const { return master_weights({at::zeros({1, session_.config.hidden})}, session_.compute).front(); }
 
   // With adapters: the policy's model, and what the values stand on.
   [[nodiscard]] std::optional<frozen_bases> bases() const {
@@ -124,44 +155,22 @@ class ppo_run {
     if (settings_.reference.what != reference_choice::kind::start)
       throw error("--use_peft: the reference is the model with the adapter off; a --reference of its own needs full training");
     causal_lm const whole(session_.config, session_.compute);
-    frozen_bases frozen{settings_.lora, whole.weights_for(session_.load()), {}};
-    if (from_reward_model())
-      frozen.critic = whole.weights_for(reward_model_values());
-    else if (settings_.value_model == "separate")
-      frozen.critic = part_of(frozen.policy, 0, parameters_of(with_heads(session_.config, false, false)).size());
-    if (from_reward_model()) frozen.critic.pop_back();
+    frozen_bases frozen{settings_.lora, whole.weights_for(session_.load()), {}, {}};
+    if (!has_critic(settings_)) return frozen;
+    value_start const values = own_values(frozen.policy);
+    frozen.critic = whole.weights_for(values.body);
+    frozen.score = values.score;
     return frozen;
-  }
-
-  [[nodiscard]] bool from_reward_model() const {
-    return settings_.advantage == "gae" && settings_.value_model != "separate" && settings_.value_model != "shared";
-  }
-
-  [[nodiscard]] pack reward_model_values() const {
-    checkpoint const source = checkpoint::open(settings_.value_model);
-    if (!read_config(source.config, source.path().string()).scalar_head)
-      throw error(settings_.value_model + ": not a reward model; --value_model takes separate, shared, or the folder of one");
-    return master_weights(load_parameters(source, with_heads(session_.config, false, true)), session_.compute);
   }
 
   // The policy's weights, and values that start at 0, or where a reward model says.
   [[nodiscard]] pack start() const {
     pack theta = session_.trained_start(models_.policy, settings_.seed);
-    auto const zero_head = [&] { return at::zeros({1, session_.config.hidden}, theta.front().options()); };
     if (models_.shared) theta.push_back(zero_head());
     if (!models_.critic) return theta;
-    pack values;
-    if (from_reward_model())
-      values = reward_model_values();
-    else
-      values = kedge::deep_copy(part_of(theta, 0, models_.policy.adapted() ? 0 : parameters_of(models_.critic->config()).size() - 1));
-    if (!from_reward_model()) values.push_back(zero_head());
-    if (models_.critic->adapted()) {
-      at::Tensor const score = values.back();
-      values = session_.trained_start(*models_.critic, settings_.seed + 1);
-      values.push_back(score);
-    }
-    theta.insert(theta.end(), values.begin(), values.end());
+    value_start const values = bases_ ? value_start{session_.trained_start(*models_.critic, settings_.seed + 1), bases_->score} : own_values(theta);
+    for (at::Tensor const& t : kedge::deep_copy(values.body)) theta.push_back(t);
+    theta.push_back(values.score.clone());
     return theta;
   }
 
@@ -232,6 +241,8 @@ class ppo_run {
   ppo_settings const& settings_;
   session session_;
   scorer judge_;
+  compute_settings compute_;  // asked for before anything large is loaded: it looks at the free memory
+  std::optional<frozen_bases> bases_;
   actor_critic models_;
   rollout_source prompts_;
   run_host host_;

@@ -23,16 +23,17 @@ ragged_batch packed_pairs(causal_lm const& model, std::span<preference_pair cons
   return pack_pairs(pairs, which, where, model.shares_prefixes());
 }
 
-pair_log_probs pair_scores(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
-                           std::span<std::size_t const> which) {
-  return split_pairs(model.log_probs(weights, packed_pairs(model, pairs, which)));
-}
-
 void put(pair_log_probs const& part, std::span<std::size_t const> which, pair_log_probs& all) {
   for (std::size_t i = 0; i < which.size(); ++i) {
     all.chosen[which[i]] = part.chosen[i];
     all.rejected[which[i]] = part.rejected[i];
   }
+}
+
+void score_each(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
+                std::span<std::span<std::size_t const> const> micro_batches, pair_log_probs& all) {
+  for (auto const which : micro_batches)
+    if (!which.empty()) put(split_pairs(model.log_probs(weights, packed_pairs(model, pairs, which))), which, all);
 }
 
 loss_input::loss_input(pair_log_probs values, pair_log_probs const& reference, std::span<preference_pair const> pairs,
@@ -84,10 +85,7 @@ pair_log_probs preference_problem::score(pack const& theta, std::vector<preferen
   pair_log_probs result{std::vector<double>(pairs.size()), std::vector<double>(pairs.size())};
   for (std::size_t first = 0; first < order.size(); first += batch) {
     std::vector<std::size_t> const mine = own_share(group_, pairs, std::span(order).subspan(first, std::min(batch, order.size() - first)));
-    for (auto const which : micro_batches(pairs, mine)) {
-      if (which.empty()) continue;
-      put(pair_scores(model_, weights, pairs, which), which, result);
-    }
+    score_each(model_, weights, pairs, micro_batches(pairs, mine), result);
   }
   group_.sum(result.chosen);
   group_.sum(result.rejected);

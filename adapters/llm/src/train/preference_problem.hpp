@@ -67,12 +67,13 @@ class preference_problem {
 [[nodiscard]] ragged_batch packed_pairs(causal_lm const& model, std::span<preference_pair const> pairs, std::span<std::size_t const> which,
                                         read_at where = read_at::every_token);
 
-/// Log-probabilities of chosen and rejected of the pairs `which`, one forward pass, nothing kept.
-[[nodiscard]] pair_log_probs pair_scores(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
-                                         std::span<std::size_t const> which);
-
 /// Puts the log-probabilities of the pairs `which` at their places among those of all.
 void put(pair_log_probs const& part, std::span<std::size_t const> which, pair_log_probs& all);
+
+/// Puts the log-probabilities of chosen and rejected of the pairs in these micro-batches at their places among those of all: a forward
+/// pass each, nothing kept. Empty ones are passed over.
+void score_each(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
+                std::span<std::span<std::size_t const> const> micro_batches, pair_log_probs& all);
 
 /// The pairs of a step that this process computes.
 [[nodiscard]] std::vector<std::size_t> own_share(process_group const& group, std::span<preference_pair const> pairs, std::span<std::size_t const> step);

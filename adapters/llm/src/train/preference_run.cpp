@@ -90,12 +90,6 @@ std::vector<loss_choice> losses_of(training_settings const& settings, round_sett
 // While a round trains: the last iterate, where the next round looks back, and the start, where policies are measured against it.
 std::int64_t kept_points(round_settings const& r) { return (r.momentum == "none" ? 0 : 1) + (r.sampling.eval_prompts.empty() ? 0 : 1); }
 
-std::size_t elements_of(pack const& theta) {
-  std::size_t count = 0;
-  for (at::Tensor const& t : theta) count += static_cast<std::size_t>(t.numel());
-  return count;
-}
-
 class preference_run {
  public:
   preference_run(training_settings const& settings, round_settings const& rounds)

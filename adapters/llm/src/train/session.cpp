@@ -198,8 +198,7 @@ pair_log_probs score_in_order(causal_lm const& model, pack const& weights, std::
       balanced_share(std::span<std::size_t const>(order), group.rank(), group.size(), [&](std::size_t i) { return shared_tokens(pairs[i]); });
   pair_log_probs all{std::vector<double>(pairs.size()), std::vector<double>(pairs.size())};
   for (std::size_t first = 0; first < mine.size(); first += batch)
-    for (auto const which : cut_micro_batches(pairs, std::span(mine).subspan(first, std::min(batch, mine.size() - first)), micro_batch_tokens))
-      put(pair_scores(model, weights, pairs, which), which, all);
+    score_each(model, weights, pairs, cut_micro_batches(pairs, std::span(mine).subspan(first, std::min(batch, mine.size() - first)), micro_batch_tokens), all);
   group.sum(all.chosen);
   group.sum(all.rejected);
   return all;

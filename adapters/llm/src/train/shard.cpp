@@ -5,9 +5,15 @@
 
 namespace kedge::llm {
 
+std::int64_t elements_of(pack const& theta) {
+  std::int64_t count = 0;
+  for (at::Tensor const& t : theta) count += t.numel();
+  return count;
+}
+
 shard shard_of(pack const& theta, int rank, int size) {
-  std::int64_t all = 0, before = 0;
-  for (at::Tensor const& t : theta) all += t.numel();
+  std::int64_t const all = elements_of(theta);
+  std::int64_t before = 0;
   auto const boundary = [&](int r) { return static_cast<std::int64_t>(static_cast<double>(all) * r / size); };
   shard rows;
   for (std::size_t i = 0; i < theta.size(); ++i) {

@@ -19,6 +19,9 @@ struct row_range {
 using shard = std::vector<row_range>;
 [[nodiscard]] shard shard_of(pack const& theta, int rank, int size);
 
+/// Numbers in all tensors of a pack.
+[[nodiscard]] std::int64_t elements_of(pack const& theta);
+
 /// The share's tensors, as views: matrices stay matrices.
 [[nodiscard]] pack rows_of(pack const& theta, shard const& rows);
 
