@@ -256,6 +256,11 @@ TEST_CASE("what several processes can't do is refused in one line", "[scale]") {
   scratch_folder const folder;
   std::string const dpo = quoted(KEDGE_PROGRAM) + " " + run(on_tiny("dpo"), folder / "out", 1, 4, "");
   check_one_line(shell("WORLD_SIZE=2 " + quoted(KEDGE_PROGRAM) + " " + on_tiny("score") + " --dataset " + quoted(tiny / "pairs.jsonl")), 2, "one process");
+  for (std::string const name : {"ppo", "dpo"}) {
+    outcome const help = shell("WORLD_SIZE=2 " + quoted(KEDGE_PROGRAM) + " " + name + " --help");
+    CHECK(help.code == 0);
+    CHECK_THAT(help.text, contains("--learning_rate"));
+  }
   check_one_line(shell("WORLD_SIZE=2 RANK=0 MASTER_ADDR=localhost MASTER_PORT=29500 " + quoted(KEDGE_PROGRAM) + " " + on_tiny("apo") + " --output_dir " +
                        quoted(folder / "out") + " --prompts p.jsonl --judge cat"), 2, "--prompts");
   check_one_line(shell("WORLD_SIZE=2 " + dpo), 1, "RANK is missing");

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <array>
 #include <climits>
 #include <cstdio>
@@ -50,6 +51,10 @@ bool in_company() {
   return size != nullptr && std::string(size) != "1";
 }
 
+bool asks_for_help(arguments const& args) {
+  return std::any_of(args.begin(), args.end(), [](std::string const& arg) { return arg == "--help" || arg == "-h"; });
+}
+
 // What a step frees the next one asks for again. Given back to the system in between, each page would have to be mapped and cleared
 // anew.
 void keep_freed_memory() {
@@ -79,7 +84,7 @@ int main(int argc, char** argv) {
     return exit_done;
   }
   for (command const& c : commands)
-    if (name == c.name) return c.shares_work || !in_company() ? run(c, args) : run({c.name, c.summary, refuse_company}, args);
+    if (name == c.name) return c.shares_work || !in_company() || asks_for_help(args) ? run(c, args) : run({c.name, c.summary, refuse_company}, args);
   std::fprintf(stderr, "kedge: there is no subcommand '%s'; see kedge --help\n", name.c_str());
   return exit_usage;
 }
