@@ -14,6 +14,7 @@
 #include <kedge/llm/train/scoring.hpp>
 #include <kedge/llm/train/settings.hpp>
 
+#include "../adapters/llm/src/train/run_host.hpp"
 #include "../adapters/llm/src/train/session.hpp"
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
@@ -210,6 +211,12 @@ TEST_CASE("a run in bf16 measures what rounding does to margins and warns in a l
   s.compute.dtype = s.compute.weights_dtype = "bfloat16";
   s.precision_pairs = 0;
   CHECK_FALSE(train_preferences(s, {}).noise);
+}
+
+TEST_CASE("a count is told in three characters and a unit at most", "[training]") {
+  std::vector<std::pair<std::int64_t, std::string>> const known{{0, "0"}, {512, "512"}, {999, "999"}, {1000, "1.0k"}, {9'440, "9.4k"}, {9'960, "10k"}, {33'600, "34k"},
+                                                                {999'499, "999k"}, {999'600, "1.0M"}, {134'515'008, "135M"}, {6'738'415'616, "6.7B"}, {72'000'000'000, "72B"}};
+  for (auto const& [count, text] : known) CHECK(short_count(count) == text);
 }
 
 TEST_CASE("the plan of a run's memory is made of its own settings", "[training]") {

@@ -43,7 +43,7 @@ one_round_result run_one_round(run_settings const& settings, process_group const
     evaluations = from.state.at("evaluations");
   };
   if (!host.begin(steps, task.shown, {save_all, restore_all, shared_settings(task, model, steps)})) {
-    host.log().say(task.name + ": " + std::to_string(parameter_count(model.config()) / 1000) + "k parameters, " +
+    host.log().say(task.name + ": " + short_count(parameter_count(model.config())) + " parameters, " +
                    std::string(at::toString(model.settings().type)) + " on " + model.settings().device.str() + "; " +
                    std::to_string(task.examples) + " examples, " + std::to_string(steps) + " steps");
     evaluate();

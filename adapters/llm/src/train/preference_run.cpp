@@ -235,10 +235,10 @@ class preference_run {
   }
 
   void start(std::size_t steps) {
-    host_.log().say(settings_.model.filename().string() + ": " + std::to_string(parameter_count(session_.config) / 1'000'000) + "M parameters, " +
+    host_.log().say(settings_.model.filename().string() + ": " + short_count(parameter_count(session_.config)) + " parameters, " +
               std::string(at::toString(session_.compute.type)) + " on " + session_.compute.device.str() + "; " +
               std::to_string(steps) + " steps in " + std::to_string(round_count()) + (round_count() == 1 ? " round" : " rounds"));
-    if (model_.adapted()) host_.log().say("an adapter of " + std::to_string(elements_of(state_.theta)) + " parameters is trained");
+    if (model_.adapted()) host_.log().say("an adapter of " + short_count(elements_of(state_.theta)) + " parameters is trained");
     if (round_settings_.method == "apo")
       host_.log().say("effective beta " + short_number(effective_beta()) + ": under exact dynamics, iterative DPO with this beta and alpha = 0 ends at the same policy");
     if (round_settings_.extrapolate == "log-probs" && round_settings_.momentum != "none" && !loss_.shift_invariant)
