@@ -22,11 +22,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "golden"))
+import side_process
+
+sys.path.insert(0, str(side_process.ROOT / "tests" / "golden"))
 RECIPES = {
     "linear": "merge_method: linear\nmodels:\n- {model: A, parameters: {weight: 0.3}}\n- {model: B, parameters: {weight: 0.7}}\n",
     "slerp": "merge_method: slerp\nbase_model: A\nmodels: [{model: A}, {model: B}]\nparameters: {t: 0.3}\n",
@@ -97,15 +97,9 @@ def forget(folder):
         os.close(descriptor)
 
 
-def busy_seconds():
-    """Processor seconds spent by everybody since the machine started."""
-    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-
-
 def run(command, folder):
     """Seconds from the start to a flushed result, peak memory, and the share of the machine that others took."""
-    before, start = busy_seconds(), time.perf_counter()
+    clock = side_process.watch()
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     trouble = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -113,10 +107,7 @@ def run(command, folder):
     if process.returncode != 0:
         raise SystemExit(f"against_mergekit: {' '.join(map(str, command))} failed: {trouble.decode()[-2000:]}")
     flush(folder / "out")
-    seconds = time.perf_counter() - start
-    own = usage.ru_utime + usage.ru_stime
-    others = max(0.0, busy_seconds() - before - own) / (seconds * os.cpu_count())
-    return {"seconds": seconds, "memory": usage.ru_maxrss * 1024, "others": others}
+    return {"seconds": clock.seconds(), "memory": usage.ru_maxrss * 1024, "others": clock.others()}
 
 
 def main():
@@ -125,8 +116,8 @@ def main():
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--gigabytes", type=float, default=0, help="inputs of this size each, against reading and writing alone")
     parser.add_argument("--folder", help="where to make the models; else a temporary folder")
-    parser.add_argument("--program", default=os.environ.get("KEDGE_PROGRAM", str(ROOT / "build/bin/kedge")))
-    parser.add_argument("--model", default=os.environ.get("KEDGE_MODEL", str(ROOT / ".deps/smollm2-135m-instruct.gguf")))
+    parser.add_argument("--program", default=os.environ.get("KEDGE_PROGRAM", str(side_process.ROOT / "build/bin/kedge")))
+    parser.add_argument("--model", default=os.environ.get("KEDGE_MODEL", str(side_process.ROOT / ".deps/smollm2-135m-instruct.gguf")))
     given = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     with tempfile.TemporaryDirectory(dir=given.folder) as name:

@@ -25,8 +25,9 @@ import time
 from itertools import islice
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "golden"))
+import side_process
+
+sys.path.insert(0, str(side_process.ROOT / "tests" / "golden"))
 
 
 def run_transformers(dtype, folder, prompts_file, samples, new_tokens, threads):
@@ -63,10 +64,7 @@ def run_kedge(program, dtype, model, prompts_file, samples, new_tokens, threads,
             "--num_samples", samples, "--max_new_tokens", new_tokens, "--ignore_eos", "--batch_size", 48, "--temperature", 1,
             "--threads", threads, "--json", *extra,
         ]  # fmt: skip
-        done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"against_transformers: {program} ended with {done.returncode}")
-    report = json.loads(done.stdout.splitlines()[-1])
+        report = side_process.report_of(command, "generate_runtime", "against_transformers")
     return {"seconds": report["generate_runtime"], "tokens": report["tokens"]}
 
 
@@ -155,22 +153,11 @@ def worker(given):
             prompts_file.write_text("".join(islice(lines, prompts)), encoding="utf-8")
         if given.worker == "kedge":
             result = run_kedge(given.program, given.dtype, given.model, prompts_file, samples, given.new_tokens, given.threads, given.kedge_flag)
-            usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         elif given.worker == "llama.cpp":
             result = run_llama(given.dtype, given.model, json.loads(given.ids), samples, given.new_tokens, given.threads)
-            usage = resource.getrusage(resource.RUSAGE_SELF)
         else:
             result = run_transformers(given.dtype, given.folder, prompts_file, samples, given.new_tokens, given.threads)
-            usage = resource.getrusage(resource.RUSAGE_SELF)
-    result.setdefault("processor_seconds", usage.ru_utime + usage.ru_stime)
-    result["peak_bytes"] = usage.ru_maxrss * 1024
-    print("RESULT " + json.dumps(result))
-
-
-def busy_seconds():
-    """Processor seconds spent by everybody since the machine started."""
-    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    side_process.answer(result, resource.RUSAGE_CHILDREN if given.worker == "kedge" else resource.RUSAGE_SELF)
 
 
 def prompt_ids(given, workload):
@@ -191,25 +178,12 @@ def measure(side, dtype, workload, given):
     command += [f"--kedge_flag={flag}" for flag in given.kedge_flag]
     if side == "llama.cpp":
         command += ["--ids", prompt_ids(given, workload)]
-    before, start, own = busy_seconds(), time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, check=False)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if done.returncode != 0 or not lines:
-        raise SystemExit(f"against_transformers: the {side} run failed (see above)")
-    wall, now = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    mine = now.ru_utime + now.ru_stime - own.ru_utime - own.ru_stime
-    others = max(0.0, busy_seconds() - before - mine) / (wall * os.cpu_count())
-    result = json.loads(lines[-1][len("RESULT ") :])
-    return result | {"side": side, "dtype": dtype, "workload": workload, "speed": result["tokens"] / result["seconds"], "others": others}
+    result = side_process.ask(command, f"against_transformers: the {side} run")
+    return result | {"side": side, "dtype": dtype, "workload": workload, "speed": result["tokens"] / result["seconds"]}
 
 
 def table(runs):
-    """The best repetition of each: least noise, not luck, since nothing makes a run faster than it is."""
-    best = {}
-    for run in runs:
-        key = (run["dtype"], run["workload"], run["side"])
-        if key not in best or run["speed"] > best[key]["speed"]:
-            best[key] = run
+    best = side_process.best(runs, lambda run: (run["dtype"], run["workload"], run["side"]), lambda run: 1 / run["speed"])
     yield f"{'dtype':9} {'workload':8} {'side':13} {'tokens/s':>8} {'× transformers':>15} {'cpu s':>6} {'memory':>8} {'others':>6}"
     for (dtype, workload, side), run in best.items():
         base = best.get((dtype, workload, "transformers"), run)
@@ -220,32 +194,18 @@ def table(runs):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", default=os.environ.get("KEDGE_PROGRAM", str(ROOT / "build/bin/kedge")))
-    parser.add_argument("--model", default=os.environ.get("KEDGE_MODEL", str(ROOT / ".deps/smollm2-135m-instruct.gguf")))
-    parser.add_argument("--folder", default=str(ROOT / ".deps/smollm2-float32"), help="the model unpacked for transformers (made if missing)")
-    parser.add_argument("--data", type=Path, default=ROOT / "examples/data/prompts-train.jsonl")
+    parser = side_process.arguments("against_transformers", __doc__, "prompts-train.jsonl", ["transformers", "kedge", "llama.cpp"], ["transformers", "kedge"])
     parser.add_argument("--workloads", nargs="+", default=["48x1", "12x4"], help="prompts x samples of each, 48 sequences in all")
     parser.add_argument("--new_tokens", type=int, default=48)
-    parser.add_argument("--sides", nargs="+", default=["transformers", "kedge"], choices=["transformers", "kedge", "llama.cpp"])
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
-    parser.add_argument("--repeat", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
-    parser.add_argument("--kedge_flag", action="append", default=[], help="one more word for kedge, as --kedge_flag=WORD")
-    parser.add_argument("--output", type=Path, default=ROOT / "build/against_transformers.json")
-    for hidden in ("--worker", "--dtype", "--workload", "--ids"):
+    for hidden in ("--workload", "--ids"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
         return worker(given)
 
-    for path, needed in ((given.program, "kedge" in given.sides), (given.model, True), (given.data, True)):
-        if needed and not Path(path).exists():
-            raise SystemExit(f"against_transformers: {path} is missing; `./dev bench --against transformers` builds and fetches what this needs")
-    # Unpacked in a process of its own: this one stays small, since the kernel counts a parent's memory to a new child's peak.
-    unpack = "import sys, model_files; model_files.unpack(sys.argv[1], sys.argv[2])"
+    side_process.require(given, "against_transformers")
     if "transformers" in given.sides:
-        subprocess.run([sys.executable, "-c", unpack, given.model, given.folder], check=True, cwd=ROOT / "tests" / "golden")
+        side_process.unpack(given.model, given.folder)
     runs = []
     for dtype in given.dtypes:
         for workload in given.workloads:
@@ -253,8 +213,7 @@ def main():
                 runs.append(measure(side, dtype, workload, given))
                 print(f"against_transformers: {dtype} {workload} {side} {runs[-1]['speed']:.1f} tokens/s", file=sys.stderr)
     print("\n".join(table(runs)))
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
+    side_process.write(given, {"runs": runs})
 
 
 if __name__ == "__main__":

@@ -25,17 +25,17 @@ import math
 import os
 import random
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 from itertools import islice
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests" / "golden"), str(ROOT / "bench")]
-import sides_picture  # noqa: E402
-import trl_side  # noqa: E402
+import side_process
+import sides_picture
+import trl_side
+
+sys.path.insert(0, str(side_process.ROOT / "tests" / "golden"))
 
 LEARNING_RATE, BETA, MAX_LENGTH = 1e-6, 0.1, 1024
 
@@ -50,21 +50,10 @@ def run_kedge(program, dtype, model, pairs_file, threads, settings, extra):
             "--lr_scheduler_type", "constant", "--weight_decay", 0, "--max_grad_norm", 1, "--beta", settings["beta"], "--max_length", settings["max_length"],
             "--dtype", dtype, "--logging_steps", 1, "--threads", threads, "--json", *extra,
         ]  # fmt: skip
-        done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, check=False)
-        if done.returncode != 0:
-            raise SystemExit(f"against_trl: {program} ended with {done.returncode}")
-        report = next(row for row in map(parse, reversed(done.stdout.splitlines())) if "train_runtime" in row)
+        report = side_process.report_of(command, "train_runtime", "against_trl")
         metrics = [json.loads(line) for line in Path(work, "out", "metrics.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in metrics if "loss" in row]
     return {"seconds": report["train_runtime"], "reference_seconds": report.get("reference_runtime"), "losses": losses}
-
-
-def parse(line):
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return {}
-    return row if isinstance(row, dict) else {}
 
 
 def matrix_rate(dtype, threads):
@@ -132,16 +121,7 @@ def worker(given):
         who = resource.RUSAGE_CHILDREN
     else:
         result = trl_side.run(given.worker, given.dtype, given.folder, given.pairs_file, given.threads, settings)
-    usage = resource.getrusage(who)
-    result.setdefault("processor_seconds", usage.ru_utime + usage.ru_stime)
-    result["peak_bytes"] = usage.ru_maxrss * 1024
-    print("RESULT " + json.dumps(result))
-
-
-def busy_seconds():
-    """Processor seconds spent by everybody since the machine started."""
-    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    side_process.answer(result, who)
 
 
 def measure(side, dtype, given, folder, pairs_file):
@@ -150,15 +130,7 @@ def measure(side, dtype, given, folder, pairs_file):
         "--pairs_file", pairs_file, "--batch", given.batch, "--threads", given.threads, "--program", given.program, "--model", given.model,
     ]  # fmt: skip
     command += [f"--kedge_flag={flag}" for flag in given.kedge_flag]
-    before, start, own = busy_seconds(), time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, check=False)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if done.returncode != 0 or not lines:
-        raise SystemExit(f"against_trl: the {side} run failed (see above)")
-    wall, now = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    mine = now.ru_utime + now.ru_stime - own.ru_utime - own.ru_stime
-    others = max(0.0, busy_seconds() - before - mine) / (wall * os.cpu_count())
-    return json.loads(lines[-1][len("RESULT ") :]) | {"side": side, "dtype": dtype, "others": others}
+    return side_process.ask(command, f"against_trl: the {side} run") | {"side": side, "dtype": dtype}
 
 
 def bound(dtype, given, pairs_file):
@@ -168,11 +140,9 @@ def bound(dtype, given, pairs_file):
 
 
 def summary(runs, pairs):
-    """The best repetition of each side and type: least noise, not luck, since nothing makes a run faster than it is."""
     rows = []
-    for dtype, side in dict.fromkeys((run["dtype"], run["side"]) for run in runs):
+    for (dtype, side), best in side_process.best(runs, lambda run: (run["dtype"], run["side"])).items():
         mine = [run for run in runs if (run["dtype"], run["side"]) == (dtype, side)]
-        best = min(mine, key=lambda run: run["seconds"])
         rows.append(
             {
                 "dtype": dtype,
@@ -207,35 +177,20 @@ def machine():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", default=os.environ.get("KEDGE_PROGRAM", str(ROOT / "build/bin/kedge")))
-    parser.add_argument("--model", default=os.environ.get("KEDGE_MODEL", str(ROOT / ".deps/smollm2-135m-instruct.gguf")))
-    parser.add_argument("--folder", default=str(ROOT / ".deps/smollm2-float32"), help="the model unpacked for TRL (made if missing)")
-    parser.add_argument("--data", type=Path, default=ROOT / "examples/data/sentiment-train.jsonl")
+    sides = [*trl_side.SIDES, "plain", "kedge"]
+    parser = side_process.arguments("against_trl", __doc__, "sentiment-train.jsonl", sides, sides)
     parser.add_argument("--pairs", type=int, default=32, help="the first N pairs")
     parser.add_argument("--long", action="store_true", help="ragged long pairs instead: the texts of --data cut to UltraFeedback's lengths")
-    parser.add_argument("--sides", nargs="+", default=[*trl_side.SIDES, "plain", "kedge"], choices=[*trl_side.SIDES, "plain", "kedge"])
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     parser.add_argument("--batch", type=int, help="pairs of a step; else 8, and 4 of the long ones")
-    parser.add_argument("--repeat", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
-    parser.add_argument("--kedge_flag", action="append", default=[], help="one more word for kedge, as --kedge_flag=WORD")
-    parser.add_argument("--output", type=Path, default=ROOT / "build/against_trl.json")
     parser.add_argument("--svg", type=Path, help="draws the result, too")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    parser.add_argument("--dtype", help=argparse.SUPPRESS)
     parser.add_argument("--pairs_file", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.batch = given.batch or (4 if given.long else 8)
     if given.worker:
         return worker(given)
 
-    for path, needed in ((given.program, "kedge" in given.sides), (given.model, True), (given.data, True)):
-        if needed and not Path(path).exists():
-            raise SystemExit(f"against_trl: {path} is missing; `./dev bench --against trl` builds and fetches what this needs")
-    # Unpacked in a process of its own: this one stays small, since the kernel counts a parent's memory to a new child's peak.
-    unpack = "import sys, model_files; model_files.unpack(sys.argv[1], sys.argv[2])"
-    subprocess.run([sys.executable, "-c", unpack, given.model, given.folder], check=True, cwd=ROOT / "tests" / "golden")
+    side_process.require(given, "against_trl")
+    side_process.unpack(given.model, given.folder)
     with tempfile.TemporaryDirectory() as work:
         pairs_file = Path(work, "pairs.jsonl")
         with open(given.data, encoding="utf-8") as lines:
@@ -252,8 +207,7 @@ def main():
     rows = summary(runs, given.pairs)
     print("\n".join(table(rows, bounds, tokens)))
     print("bound: " + ", ".join(f"{dtype} {pairs:.3f} pairs/s" for dtype, pairs in bounds.items()))
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps({"machine": machine(), "pairs": given.pairs, "long": given.long, "tokens_a_pair": tokens, "bounds": bounds, "summary": rows, "runs": runs}, indent=1) + "\n")
+    side_process.write(given, {"machine": machine(), "pairs": given.pairs, "long": given.long, "tokens_a_pair": tokens, "bounds": bounds, "summary": rows, "runs": runs})
     if given.svg:
         sides_picture.write(given.svg, rows, bounds)
 
