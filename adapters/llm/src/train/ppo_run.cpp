@@ -241,7 +241,7 @@ class ppo_run {
   ppo_settings const& settings_;
   session session_;
   scorer judge_;
-  compute_settings compute_;  // asked for before anything large is loaded: it looks at the free memory
+  compute_settings compute_;  // looks at the free memory: once the judge's model has its share, before the own ones are loaded
   std::optional<frozen_bases> bases_;
   actor_critic models_;
   rollout_source prompts_;
