@@ -4,7 +4,8 @@
 #
 # 1. log-probabilities and gradients on the device are those of fp64 on the host, in float32 and bfloat16
 # 2. the loss before the first step is ln 2, margins are exactly 0
-# 3. share of the peak that forward and backward passes reach, on random models of Qwen2.5-0.5B's and Llama-7B's shapes
+# 3. recorded passes (CUDA graphs) have the log-probabilities and gradients of computed ones
+# 4. share of the peak that forward and backward passes reach, computed and recorded, on random models of Qwen2.5-0.5B's and Llama-7B's shapes
 #
 # Exit code 1 where a check fails, or where there is no GPU. Needs a CUDA build of LibTorch: LIBTORCH_ROOT=… ./dev build,
 # cmake -DKEDGE_CUDA=ON build, cmake --build build --target kedge_gpu_check

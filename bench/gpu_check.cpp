@@ -85,12 +85,17 @@ struct passes {
   pack gradient;
 };
 
-passes run(causal_lm const& model, pack const& weights, ragged_batch const& batch) {
+std::vector<double> add_passes(causal_lm const& model, pack const& weights, ragged_batch const& batch, pack& gradient) {
   auto [logp, pullback] = model.forward(weights, batch);
-  passes result{logp, zeros_of(weights, weights.front().scalar_type() == at::kDouble ? at::kDouble : at::kFloat)};
   std::vector<double> cotangent;
   for (std::size_t i = 0; i < logp.size(); ++i) cotangent.push_back(i % 2 == 0 ? -0.5 : 0.5);
-  pullback(cotangent, result.gradient);
+  pullback(cotangent, gradient);
+  return logp;
+}
+
+passes run(causal_lm const& model, pack const& weights, ragged_batch const& batch) {
+  passes result{{}, zeros_of(weights, weights.front().scalar_type() == at::kDouble ? at::kDouble : at::kFloat)};
+  result.logp = add_passes(model, weights, batch, result.gradient);
   return result;
 }
 
@@ -148,10 +153,33 @@ double matrix_rate(at::Device device, at::ScalarType type, std::int64_t size) {
   return 2 * n * n * n / best;
 }
 
+// Passes that are recorded and replayed are the passes that are computed, up to what the padding of their batches changes in rounding. On the host
+// nothing is recorded, and all else is the same.
+json replayed(at::Device device, at::ScalarType type, double allowed, bool& holds) {
+  transformer_config const c = shape_of("tiny");
+  causal_lm const computes(c, {.type = type, .device = device}), replays(c, {.type = type, .device = device, .graphs = true});
+  pack const weights = random_weights(c, device, type);
+  double of_logp = 0, of_gradient = 0;
+  pack gradient = zeros_of(weights, at::kFloat);
+  for (std::size_t step = 0; step < 9; ++step) {
+    ragged_batch const batch = random_pairs(c.vocabulary, 3 + step % 3, 17 + step % 2, 11);
+    passes const wanted = run(computes, weights, batch);
+    for (at::Tensor const& t : gradient) t.zero_();
+    std::vector<double> const logp = add_passes(replays, weights, batch, gradient);
+    for (std::size_t i = 0; i < logp.size(); ++i) of_logp = std::max(of_logp, std::abs(logp[i] / wanted.logp[i] - 1));
+    for (std::size_t i = 0; i < gradient.size(); ++i)
+      of_gradient = std::max(of_gradient, (gradient[i] - wanted.gradient[i]).norm().item<double>() / wanted.gradient[i].norm().item<double>());
+  }
+  bool const recordable = !device.is_cuda() || type == at::kBFloat16, good = of_logp < allowed && of_gradient < 10 * allowed && (replays.recorded_runs() > 0) == recordable;
+  holds = holds && good;
+  return {{"dtype", at::toString(type)}, {"log_probabilities", of_logp}, {"gradients", of_gradient}, {"allowed", allowed},
+          {"recorded_runs", replays.recorded_runs()}, {"holds", good}};
+}
+
 // Forward and backward pass, without the optimiser, whose states a 7B model has no room for on one device.
-json utilisation(transformer_config const& c, at::Device device, at::ScalarType type, std::size_t pairs, std::size_t prompt, std::size_t completion, int steps,
-                 double peak) {
-  causal_lm const model(c, {.type = type, .device = device, .head_rows = 2048});
+json utilisation(transformer_config const& c, at::Device device, at::ScalarType type, bool graphs, std::size_t pairs, std::size_t prompt, std::size_t completion,
+                 int steps, double peak) {
+  causal_lm const model(c, {.type = type, .device = device, .head_rows = 2048, .graphs = graphs});
   pack const weights = random_weights(c, device, type);
   pack gradient = zeros_of(weights, at::kFloat);
   ragged_batch const batch = random_pairs(c.vocabulary, pairs, prompt, completion);
@@ -162,6 +190,7 @@ json utilisation(transformer_config const& c, at::Device device, at::ScalarType 
     static_cast<void>(gradient.back().sum().item<float>());  // waits for the device
   };
   step();
+  step();  // the first one of a size computes, the second one records
   double best = INFINITY;
   for (int i = 0; i < steps; ++i) best = std::min(best, seconds_of(step));
   auto const tokens = static_cast<double>(batch.size()), rows = static_cast<double>(batch.rows.size());
@@ -174,7 +203,7 @@ json utilisation(transformer_config const& c, at::Device device, at::ScalarType 
     for (std::int64_t const own : group.completions) seen += p * static_cast<double>(own) + causal(static_cast<double>(own));
   }
   double const operations = 6 * (body * tokens + head * rows) + 12 * seen * static_cast<double>(c.layers * c.heads * c.head_dim);
-  return {{"parameters", parameter_count(c)}, {"tokens", batch.size()}, {"seconds", best}, {"tokens_per_second", tokens / best},
+  return {{"graphs", graphs}, {"parameters", parameter_count(c)}, {"tokens", batch.size()}, {"seconds", best}, {"tokens_per_second", tokens / best},
           {"tflops", operations / best / 1e12}, {"peak_tflops", peak / 1e12}, {"mfu", operations / best / peak}};
 }
 
@@ -204,8 +233,10 @@ int main(int count, char** words) try {
   json report{{"device", device.str()}, {"shape", shape}};
   report["parity"] = {parity(device, at::kFloat, 1e-4, holds), parity(device, at::kBFloat16, 2e-2, holds)};
   report["first_loss"] = {first_loss(device, at::kFloat, holds), first_loss(device, at::kBFloat16, holds)};
+  report["replayed"] = {replayed(device, at::kFloat, 1e-4, holds), replayed(device, at::kBFloat16, 2e-2, holds)};
   double const rate = peak > 0 ? peak * 1e12 : matrix_rate(device, at::kBFloat16, device.is_cuda() ? 8192 : 512);
-  report["training"] = utilisation(shape_of(shape), device, at::kBFloat16, pairs, prompt, completion, steps, rate);
+  for (bool const graphs : {false, true})
+    report["training"].push_back(utilisation(shape_of(shape), device, at::kBFloat16, graphs, pairs, prompt, completion, steps, rate));
   std::printf("%s\n", report.dump(2).c_str());
   if (!holds) std::fprintf(stderr, "kedge_gpu_check: a check failed, see \"holds\": false above\n");
   return holds ? 0 : 1;

@@ -258,9 +258,10 @@ TEST_CASE("attention of the sequences that a GPU kernel is given is attention ov
     at::Tensor const scores = q.narrow(0, all.query_ends[s], queries).transpose(0, 1).matmul(heads(k).transpose(-1, -2)).mul(0.3);
     output.narrow(0, all.query_ends[s], queries).copy_(scores.masked_fill(hidden, -INFINITY).softmax(-1).matmul(heads(v)).transpose(0, 1));
   }
-  ops::shared_prompt_attention attention(batch.prompts, {.scale = 0.3});
+  ops::attention_segments const segments{batch.prompts};
+  ops::shared_prompt_attention attention(segments, {.scale = 0.3});
   CHECK((attention.forward(q, k, v) - output).abs().max().item<double>() < 1e-12);
-  CHECK_FALSE(ops::takes_varlen(q, {}));
+  CHECK_FALSE(ops::takes_varlen(at::kCPU, at::kBFloat16, 64, 0));
 }
 
 TEST_CASE("scoring gives the same bits as the forward pass of training", "[lm]") {

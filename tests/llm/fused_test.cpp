@@ -111,13 +111,13 @@ TEST_CASE("gates and rotations and the softmax are those of fp64 rounded", "[fus
 
 TEST_CASE("attention over shared prompts and its gradients are those of fp64 rounded", "[fused]") {
   // Longer than a block of queries, without a prompt, with an empty completion, with four completions, with a prefix, with nothing else.
-  std::vector<shared_prompt> const prompts{{0, 5, {3, 4}}, {12, 0, {7}}, {19, 70, {90, 65}}, {244, 9, {1, 0, 2, 30}}, {286, 3, {4, 80}, {19, 40}}, {373, 0, {6, 5}, {19, 70}}};
+  ops::attention_segments const segments{{{0, 5, {3, 4}}, {12, 0, {7}}, {19, 70, {90, 65}}, {244, 9, {1, 0, 2, 30}}, {286, 3, {4, 80}, {19, 40}}, {373, 0, {6, 5}, {19, 70}}}};
   std::int64_t const tokens = 373 + 11, heads = 6, kv_heads = 2, d = 10;
   at::Tensor const q = random({tokens, heads, d}, 17), k = random({tokens, kv_heads, d}, 18), v = random({tokens, kv_heads, d}, 19),
                    g = random({tokens, heads, d}, 20);
   for (std::int64_t const window : {0, 400, 20}) {
     ops::attention_settings const settings{.scale = 0.4, .soft_cap = 0, .window = window};
-    ops::shared_prompt_attention exact(prompts, settings), fast(prompts, settings);
+    ops::shared_prompt_attention exact(segments, settings), fast(segments, settings);
     at::Tensor const out = exact.forward(q, k, v), fast_out = fast.forward(single(q), single(k), single(v));
     CHECK(distance(fast_out, out) < 1e-6);
     auto const expected = exact.backward(g, q, k, v, out), measured = fast.backward(single(g), single(q), single(k), single(v), fast_out);

@@ -21,6 +21,10 @@ void add_memory_options(CLI::App& app, llm::device_settings& c) {
                  "auto, on or off: keep layers' inputs alone and compute layers again on the way back; auto where memory would not suffice")
       ->capture_default_str()
       ->group("Computation");
+  app.add_option("--cuda_graphs", c.cuda_graphs,
+                 "auto, on or off: pad batches to few sizes, and record and replay what a GPU does for a size; auto on a GPU")
+      ->capture_default_str()
+      ->group("Computation");
 }
 
 void add_folder_options(CLI::App& app, llm::run_settings& s) {

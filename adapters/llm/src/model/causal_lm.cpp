@@ -6,41 +6,31 @@
 #include <utility>
 
 #include "fused.hpp"
-#include "head.hpp"
 #include "model_tensors.hpp"
-#include "on_device.hpp"
-#include "rope.hpp"
+#include "passes.hpp"
+#include "varlen_attention.hpp"
 
 namespace kedge::llm {
 namespace {
 
-at::Tensor indices(std::vector<std::int64_t> const& values, at::Device device) {
-  return on_device(at::tensor(at::ArrayRef<std::int64_t>(values), at::kLong), device);
+// Sizes of the tensors must follow from a size_class, and on a GPU attention must read its segments from there.
+bool can_record(transformer_config const& c, compute_settings const& settings) {
+  bool const fixed = !ops::rotates_by_length(c.rope) && !ops::rotates_by_length(c.local_rope);
+  return fixed && (!settings.device.is_cuda() || ops::takes_varlen(settings.device, settings.type, c.head_dim, c.attention_soft_cap));
 }
 
 }  // namespace
 
 bool fast_fp32_products() { return fused::multiplies(at::empty({0}, at::kBFloat16)) && fused::takes(at::empty({0}, at::kFloat)); }
 
-struct causal_lm::tape {
-  std::vector<shared_prompt> prompts;
-  at::Tensor tokens, rows;
-  ops::rotations rotations;
-  std::vector<layer_tape> layers;   // empty where layers are computed again, from
-  std::vector<at::Tensor> inputs;
-  std::int64_t length = 0;
-  ops::rms_norm final_norm;
-  completion_head head;
-  scalar_head scalar;
-  std::vector<std::int64_t> sequence;  // of each row
-};
-
 causal_lm::pullback_type::pullback_type(causal_lm const& model, pack const& weights, std::unique_ptr<tape> kept)
     : model_(model), weights_(weights), tape_(std::move(kept)) {}
 causal_lm::pullback_type::pullback_type(pullback_type&&) noexcept = default;
 causal_lm::pullback_type::~pullback_type() = default;
 
-causal_lm::causal_lm(transformer_config config, compute_settings settings) : config_(std::move(config)), settings_(settings) {}
+causal_lm::causal_lm(transformer_config config, compute_settings settings) : config_(std::move(config)), settings_(settings) {
+  if (settings_.graphs && can_record(config_, settings_)) recorder_ = std::make_shared<pass_recorder>(settings_.device);
+}
 
 causal_lm::causal_lm(transformer_config config, compute_settings settings, lora_settings const& lora, pack const& base)
     : causal_lm(std::move(config), settings) {
@@ -62,16 +52,9 @@ pack causal_lm::weights_for(pack const& theta) const {
 
 namespace {
 
-ops::rotations rotations_of(transformer_config const& c, ragged_batch const& batch, compute_settings const& settings) {
-  auto const frequencies = [&](rope_settings const& rope) { return ops::frequencies_of(rope, c.head_dim, batch.prompts).to(settings.device); };
-  auto const local = [](layer_settings const& layer) { return layer.rope == rotary::local; };
-  bool const has_local = std::any_of(c.attention.begin(), c.attention.end(), local);
-  return {c, indices(batch.positions, settings.device), frequencies(c.rope), has_local ? frequencies(c.local_rope) : at::Tensor(), settings.type};
-}
-
-bool keeps_layers(transformer_config const& c, compute_settings const& settings, std::size_t tokens) {
+bool keeps_layers(transformer_config const& c, compute_settings const& settings, std::int64_t tokens) {
   auto const bytes = activation_bytes_per_token(c, static_cast<std::int64_t>(at::elementSize(settings.type)));
-  return static_cast<std::int64_t>(tokens) <= settings.activation_bytes / bytes;
+  return tokens <= settings.activation_bytes / bytes;
 }
 
 }  // namespace
@@ -79,36 +62,29 @@ bool keeps_layers(transformer_config const& c, compute_settings const& settings,
 at::Tensor causal_lm::forward_layer(pack const& weights, tape const& t, std::int64_t i, at::Tensor const& x, layer_tape& layer) const {
   layer_settings const of_layer = config_.layer(i);
   layer.attention = ops::shared_prompt_attention(
-      t.prompts, {.scale = config_.score_scale(), .soft_cap = config_.attention_soft_cap, .window = of_layer.window});
+      t.batch.segments, {.scale = config_.score_scale(), .soft_cap = config_.attention_soft_cap, .window = of_layer.window});
   auto const attend = [&](at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) { return layer.attention.forward(q, k, v); };
   return layer_forward(config_, model_tensors::weights(*this, weights).layer(i), x, t.rotations.of(of_layer), attend, layer);
 }
 
-row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, tape* kept, bool entropies) const {
-  at::NoGradGuard const no_grad;
+row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, bool entropies) const {
   model_tensors const w = model_tensors::weights(*this, weights);
-  tape scratch;
-  tape& t = kept ? *kept : scratch;
-  t.prompts = batch.prompts;
-  t.sequence = batch.sequence;
-  t.tokens = indices(batch.tokens, settings_.device);
-  t.rows = indices(batch.rows, settings_.device);
-  t.length = static_cast<std::int64_t>(batch.size());
-  t.rotations = rotations_of(config_, batch, settings_);
-  at::Tensor x = embed(config_, w.embedding(), t.tokens);
-  bool const keeps = kept && keeps_layers(config_, settings_, batch.size());
+  batch_inputs const& batch = t.batch;
+  t.rotations = {config_, batch.positions, batch.frequencies, batch.local_frequencies, settings_.type};
+  at::Tensor x = embed(config_, w.embedding(), batch.tokens);
+  bool const keeps = keep && keeps_layers(config_, settings_, x.size(0));
   layer_tape passing;
   for (std::int64_t i = 0; i < config_.layers; ++i) {
-    if (kept && !keeps) t.inputs.push_back(x);
+    if (keep && !keeps) t.inputs.push_back(x);
     x = forward_layer(weights, t, i, x, keeps ? t.layers.emplace_back() : passing);
     if (keeps) t.layers.back() = t.layers.back().in(settings_.type);
   }
-  t.final_norm = ops::rms_norm(x.index_select(0, t.rows), config_.rms_norm_eps, config_.norm_offset);
+  t.final_norm = ops::rms_norm(x.index_select(0, batch.rows), config_.rms_norm_eps, config_.norm_offset);
   at::Tensor const hidden = t.final_norm.output(w.final_norm());
-  row_outputs out;
+  row_tensors out;
   if (config_.lm_head) {
-    t.head = completion_head(hidden, indices(batch.targets, settings_.device), settings_.temperature, config_.logit_soft_cap);
-    auto head = t.head.forward(w.head(), settings_.head_rows, kept ? settings_.kept_logits : 0, entropies);
+    t.head = completion_head(hidden, batch.targets, settings_.temperature, config_.logit_soft_cap);
+    auto head = t.head.forward(w.head(), settings_.head_rows, keep ? settings_.kept_logits : 0, entropies);
     out.logp = std::move(head.logp);
     out.entropy = std::move(head.entropy);
   }
@@ -118,6 +94,25 @@ row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, t
   }
   return out;
 }
+
+row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, tape* kept, bool entropies) const {
+  at::NoGradGuard const no_grad;
+  tape scratch;
+  tape& t = kept ? *kept : scratch;
+  t.sequence = batch.sequence;
+  if (recorder_) {
+    packed_size const size = size_class(batch);
+    t.batch = inputs_of(config_, settings_, padded(batch, size), &size);
+    if (kept) t.recorded = recorder_->find(weights, size, entropies);
+  } else {
+    t.batch = inputs_of(config_, settings_, batch);
+  }
+  row_tensors const out = t.recorded ? t.recorded->forward(*this, weights, t.batch) : forward_pass(weights, t, kept, entropies);
+  std::size_t const rows = batch.rows.size();
+  return {.logp = on_host(out.logp, rows), .value = on_host(out.value, rows), .entropy = on_host(out.entropy, rows)};
+}
+
+std::size_t causal_lm::recorded_runs() const { return recorder_ ? recorder_->runs : 0; }
 
 causal_lm::row_result causal_lm::forward_rows(pack const& weights, ragged_batch const& batch, bool entropies) const {
   auto kept = std::make_unique<tape>();
@@ -156,34 +151,43 @@ void causal_lm::pullback_type::operator()(std::span<double const> cotangent, pac
 void causal_lm::pullback_type::operator()(std::span<double const> logp, std::span<double const> value, pack& gradient,
                                             layer_callback const& complete) {
   at::NoGradGuard const no_grad;
-  transformer_config const& c = model_.config();
-  model_tensors const w = model_tensors::weights(model_, weights_), into = model_tensors::gradients(model_, gradient);
-  tape& t = *tape_;
+  row_slopes const slopes(logp, value, tape_->batch);
+  if (!slopes.logp.defined() && !slopes.value.defined()) return;
+  if (tape_->recorded) {
+    tape_->recorded->backward(model_, weights_, slopes, gradient);
+    for (std::int64_t layer = model_.config().layers; complete && layer >= 0; --layer) complete(layer);
+  } else {
+    model_.backward_pass(weights_, *tape_, slopes, gradient, complete);
+  }
+  tape_.reset();
+}
+
+void causal_lm::backward_pass(pack const& weights, tape& t, row_slopes const& slopes, pack& gradient, layer_callback const& complete) const {
+  transformer_config const& c = config_;
+  model_tensors const w = model_tensors::weights(*this, weights), into = model_tensors::gradients(*this, gradient);
   at::Tensor gh, of_head = into.head(), of_scalar_head = into.scalar_head(), of_norm = into.final_norm(), of_embedding = into.embedding();
-  if (!logp.empty()) gh = t.head.backward(logp, w.head(), of_head);
-  if (!value.empty()) {
-    at::Tensor const g = t.scalar.backward(value, w.scalar_head(), of_scalar_head);
+  if (slopes.logp.defined()) gh = t.head.backward(slopes.logp, w.head(), of_head);
+  if (slopes.value.defined()) {
+    at::Tensor const g = t.scalar.backward(slopes.value, w.scalar_head(), of_scalar_head);
     gh = gh.defined() ? gh.add_(g) : g;
   }
-  if (!gh.defined()) return;
   at::Tensor const g_rows = t.final_norm.backward(gh, w.final_norm(), of_norm);
-  at::Tensor gx = at::zeros({t.length, c.hidden}, g_rows.options()).index_add_(0, t.rows, g_rows);
+  at::Tensor gx = at::zeros({t.batch.tokens.size(0), c.hidden}, g_rows.options()).index_add_(0, t.batch.rows, g_rows);
   t.head = {};
   t.scalar = {};
   t.final_norm = {};
   if (complete) complete(c.layers);
   for (std::int64_t i = c.layers; i-- > 0;) {
     if (!t.inputs.empty()) {
-      model_.forward_layer(weights_, t, i, t.inputs.back(), t.layers.emplace_back());
-      t.layers.back() = t.layers.back().in(model_.settings().type);
+      forward_layer(weights, t, i, t.inputs.back(), t.layers.emplace_back());
+      t.layers.back() = t.layers.back().in(settings_.type);
       t.inputs.pop_back();
     }
     layer_backward(c, w.layer(i), t.rotations.of(c.layer(i)), t.layers.back(), gx, into.layer(i));
     t.layers.pop_back();  // its memory serves the next layer's temporaries
     if (complete) complete(i);
   }
-  if (of_embedding.defined()) of_embedding.index_add_(0, t.tokens, gx, c.embedding_scale);
-  tape_.reset();
+  if (of_embedding.defined()) of_embedding.index_add_(0, t.batch.tokens, gx, c.embedding_scale);
 }
 
 }  // namespace kedge::llm

@@ -9,15 +9,7 @@
 namespace kedge::llm {
 namespace {
 
-std::vector<double> on_host(std::vector<at::Tensor> const& parts) {
-  if (parts.empty()) return {};
-  at::Tensor const host = at::cat(parts).squeeze(-1).to(at::kCPU, at::kDouble);
-  return {host.const_data_ptr<double>(), host.const_data_ptr<double>() + host.numel()};
-}
-
-at::Tensor column(std::span<double const> values, at::Device device) {
-  return at::tensor(at::ArrayRef<double>(values.data(), values.size()), at::kDouble).to(device).unsqueeze(-1);
-}
+at::Tensor joined(std::vector<at::Tensor> const& parts) { return parts.empty() ? at::Tensor() : at::cat(parts).squeeze(-1); }
 
 }  // namespace
 
@@ -50,14 +42,14 @@ completion_head::output completion_head::forward(at::Tensor const& weight, std::
     part.probabilities = scores.to(hidden_.scalar_type());
   }
   if (total > 0) log_sums_ = at::cat(log_sums);
-  return {on_host(logp), on_host(entropy)};
+  return {joined(logp), joined(entropy)};
 }
 
 // ∂ log softmax(s)_target / ∂s = onehot(target) − p. The row's slope c goes to the short vectors instead of to p, and the one of
 // the target to its row of W: ∂/∂h = c (W_target − p W), ∂/∂W = (onehot(target) − p)ᵀ (c h). A cap has a slope for each logit.
-at::Tensor completion_head::backward(std::span<double const> cotangent, at::Tensor const& weight, at::Tensor& weight_gradient) {
+at::Tensor completion_head::backward(at::Tensor const& cotangent, at::Tensor const& weight, at::Tensor& weight_gradient) {
   timed const scope(phase::head);
-  at::Tensor const slopes = column(cotangent, hidden_.device()).div_(temperature_).to(log_sums_.scalar_type());
+  at::Tensor const slopes = cotangent.unsqueeze(-1).div(temperature_).to(log_sums_.scalar_type());
   at::Tensor gradient = at::empty_like(hidden_);
   for (chunk& part : chunks_) {
     auto const rows_of = [&](at::Tensor const& x) { return x.narrow(0, part.begin, part.size); };
@@ -80,13 +72,11 @@ at::Tensor completion_head::backward(std::span<double const> cotangent, at::Tens
   return gradient;
 }
 
-std::vector<double> scalar_head::forward(at::Tensor const& weight) const {
-  return on_host({at::mm(ops::wide(hidden_), ops::wide(weight).t())});
-}
+at::Tensor scalar_head::forward(at::Tensor const& weight) const { return at::mm(ops::wide(hidden_), ops::wide(weight).t()).squeeze(-1); }
 
-at::Tensor scalar_head::backward(std::span<double const> cotangent, at::Tensor const& weight, at::Tensor& weight_gradient) const {
+at::Tensor scalar_head::backward(at::Tensor const& cotangent, at::Tensor const& weight, at::Tensor& weight_gradient) const {
   at::Tensor const h = ops::wide(hidden_);
-  at::Tensor const g = column(cotangent, h.device()).to(h.scalar_type());
+  at::Tensor const g = cotangent.unsqueeze(-1).to(h.scalar_type());
   weight_gradient.add_(at::mm(g.t(), h));
   return at::mm(g, ops::wide(weight)).to(hidden_.scalar_type());
 }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include <kedge/adapters/torch.hpp>
@@ -18,13 +17,13 @@ class completion_head {
   completion_head(at::Tensor hidden, at::Tensor targets, double temperature, double soft_cap);
 
   struct output {
-    std::vector<double> logp, entropy;  ///< [R]; entropies of the whole distribution, in nats, where asked for
+    at::Tensor logp, entropy;  ///< [R], undefined without rows; entropies of the whole distribution, in nats, where asked for
   };
   /// weight: [V, H]
   [[nodiscard]] output forward(at::Tensor const& weight, std::int64_t rows, std::int64_t budget_bytes, bool entropies = false);
 
-  /// Gradient with respect to hidden; adds the weight's, unless its gradient is undefined.   cotangent: [R]
-  [[nodiscard]] at::Tensor backward(std::span<double const> cotangent, at::Tensor const& weight, at::Tensor& weight_gradient);
+  /// Gradient with respect to hidden; adds the weight's, unless its gradient is undefined.   cotangent: [R] in fp64
+  [[nodiscard]] at::Tensor backward(at::Tensor const& cotangent, at::Tensor const& weight, at::Tensor& weight_gradient);
 
  private:
   struct chunk {
@@ -44,9 +43,9 @@ class scalar_head {
  public:
   scalar_head() = default;
   explicit scalar_head(at::Tensor hidden) : hidden_(std::move(hidden)) {}
-  [[nodiscard]] std::vector<double> forward(at::Tensor const& weight) const;
-  /// Gradient with respect to hidden; adds the weight's.   cotangent: [R]
-  [[nodiscard]] at::Tensor backward(std::span<double const> cotangent, at::Tensor const& weight, at::Tensor& weight_gradient) const;
+  [[nodiscard]] at::Tensor forward(at::Tensor const& weight) const;
+  /// Gradient with respect to hidden; adds the weight's.   cotangent: [R] in fp64
+  [[nodiscard]] at::Tensor backward(at::Tensor const& cotangent, at::Tensor const& weight, at::Tensor& weight_gradient) const;
 
  private:
   at::Tensor hidden_;

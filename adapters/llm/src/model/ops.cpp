@@ -283,17 +283,17 @@ std::int64_t longest(std::vector<shared_prompt> const& prompts) {
 }  // namespace
 
 bool shared_prompt_attention::goes_fast(at::Tensor const& q) const {
-  return fused::takes(q) && settings_.soft_cap == 0 && (settings_.window == 0 || settings_.window >= longest(*prompts_));
+  return fused::takes(q) && settings_.soft_cap == 0 && (settings_.window == 0 || settings_.window >= longest(segments_->prompts));
 }
 
 at::Tensor shared_prompt_attention::forward(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {
   timed const scope(phase::attention);
-  scope.count(4 * visible_pairs(*prompts_) * static_cast<double>(q.size(1) * q.size(2)));
+  scope.count(4 * visible_pairs(segments_->prompts) * static_cast<double>(q.size(1) * q.size(2)));
   log_sums_.clear();
-  if (goes_fast(q)) return fused::attention(*prompts_, settings_.scale, q, k, v, log_sums_.emplace_back());
-  if (takes_varlen(q, settings_)) return varlen_attention(*prompts_, settings_, q, k, v, log_sums_);
+  if (goes_fast(q)) return fused::attention(segments_->prompts, settings_.scale, q, k, v, log_sums_.emplace_back());
+  if (segments_->lists.keys.defined()) return varlen_attention(segments_->lists, settings_, q, k, v, log_sums_);
   at::Tensor output = at::empty_like(q);
-  for (shared_prompt const& group : *prompts_)
+  for (shared_prompt const& group : segments_->prompts)
     each_run(group, [&](attention_run const& run) {
       attended const result = attention_call(settings_, by_head(of(run.own, q)), by_head(seen(run, k)), by_head(seen(run, v))).forward();
       of(run.own, output).copy_(by_token(result.output));
@@ -306,16 +306,16 @@ shared_prompt_attention::gradients shared_prompt_attention::backward(at::Tensor 
                                                                      at::Tensor const& k, at::Tensor const& v,
                                                                      at::Tensor const& output) const {
   timed const scope(phase::attention);
-  scope.count(8 * visible_pairs(*prompts_) * static_cast<double>(q.size(1) * q.size(2)));
+  scope.count(8 * visible_pairs(segments_->prompts) * static_cast<double>(q.size(1) * q.size(2)));
   gradients total;
   if (goes_fast(q)) {
-    fused::attention_backward(*prompts_, settings_.scale, g, q, k, v, output, log_sums_.front(), total.q, total.k, total.v);
+    fused::attention_backward(segments_->prompts, settings_.scale, g, q, k, v, output, log_sums_.front(), total.q, total.k, total.v);
     return total;
   }
-  if (takes_varlen(q, settings_)) return varlen_attention_backward(*prompts_, settings_, g, q, k, v, output, log_sums_);
+  if (segments_->lists.keys.defined()) return varlen_attention_backward(segments_->lists, settings_, g, q, k, v, output, log_sums_);
   total = {at::empty_like(q), at::zeros_like(k), at::zeros_like(v)};
   std::size_t next = 0;
-  for (shared_prompt const& group : *prompts_)
+  for (shared_prompt const& group : segments_->prompts)
     each_run(group, [&](attention_run const& run) {
       attention_call const made(settings_, by_head(of(run.own, q)), by_head(seen(run, k)), by_head(seen(run, v)));
       gradients const part = made.backward(by_head(of(run.own, g)), {by_head(of(run.own, output)), log_sums_[next++]});

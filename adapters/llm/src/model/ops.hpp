@@ -88,12 +88,25 @@ struct attention_settings {
   std::int64_t window = 0;  ///< keys that a query sees, its own included; 0: all before it
 };
 
+/// What a GPU's kernel is told of a batch's segments (varlen_attention.hpp), on the device.
+struct varlen_lists {
+  at::Tensor keys, query_ends, key_ends;
+  std::int64_t most_queries = 0, most_keys = 0;
+};
+
+/// Where the segments of a ragged batch lie, for attention in all layers. Where there are lists, they alone are read.
+struct attention_segments {
+  std::vector<shared_prompt> prompts;
+  varlen_lists lists = {};
+};
+
 /// Causal attention over the segments of a ragged batch: the first completion of a prompt runs on with it, every further
 /// one attends to prompt and itself, all of them to a prefix that stands in an earlier prompt.   q: [T, heads, d], k and v: [T, kv_heads, d]
 class shared_prompt_attention {
  public:
   shared_prompt_attention() = default;
-  shared_prompt_attention(std::vector<shared_prompt> const& prompts, attention_settings settings) : prompts_(&prompts), settings_(settings) {}
+  /// segments: must outlive this
+  shared_prompt_attention(attention_segments const& segments, attention_settings settings) : segments_(&segments), settings_(settings) {}
 
   /// -> [T, heads, d]
   at::Tensor forward(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v);
@@ -106,7 +119,7 @@ class shared_prompt_attention {
  private:
   [[nodiscard]] bool goes_fast(at::Tensor const& q) const;
 
-  std::vector<shared_prompt> const* prompts_ = nullptr;
+  attention_segments const* segments_ = nullptr;
   attention_settings settings_;
   std::vector<at::Tensor> log_sums_;  // of each attention call, in order; of all at once by the processor's own loops
 };

@@ -17,50 +17,55 @@ std::optional<std::int64_t> right_of(attention_settings const& settings) { retur
 
 }  // namespace
 
-varlen_sequences varlen_of(std::vector<shared_prompt> const& prompts) {
+varlen_sequences varlen_of(std::vector<shared_prompt> const& prompts, packed_size const* fixed) {
   varlen_sequences all;
   for (shared_prompt const& group : prompts)
     each_run(group, [&](attention_run const& run) {
-      std::int64_t keys = 0;
-      for (token_range const& part : {run.prefix, run.prompt, run.own}) {
+      for (token_range const& part : {run.prefix, run.prompt, run.own})
         for (std::int64_t i = 0; i < part.size; ++i) all.keys.push_back(part.begin + i);
-        keys += part.size;
-      }
-      all.query_ends.push_back(all.query_ends.back() + static_cast<std::int32_t>(run.own.size));
-      all.key_ends.push_back(all.key_ends.back() + static_cast<std::int32_t>(keys));
+      auto const keys = static_cast<std::int32_t>(all.keys.size());
       all.most_queries = std::max(all.most_queries, run.own.size);
-      all.most_keys = std::max(all.most_keys, keys);
+      all.most_keys = std::max<std::int64_t>(all.most_keys, keys - all.key_ends.back());
+      all.query_ends.push_back(all.query_ends.back() + static_cast<std::int32_t>(run.own.size));
+      all.key_ends.push_back(keys);
     });
+  if (!fixed) return all;
+  all.most_queries = all.most_keys = fixed->longest;
+  all.keys.resize(static_cast<std::size_t>(fixed->keys), all.keys.back());
+  all.key_ends.back() = static_cast<std::int32_t>(fixed->keys);
+  auto const ends = static_cast<std::size_t>(fixed->runs) + 1;
+  all.query_ends.resize(ends, all.query_ends.back());
+  all.key_ends.resize(ends, all.key_ends.back());
   return all;
 }
 
-bool takes_varlen(at::Tensor const& q, attention_settings const& settings) {
-  return q.is_cuda() && at::isReducedFloatingType(q.scalar_type()) && settings.soft_cap == 0 && q.size(2) <= 256;
+varlen_lists lists_on(at::Device device, varlen_sequences const& all) {
+  return {on_device(at::tensor(all.keys, at::kLong), device), on_device(at::tensor(all.query_ends, at::kInt), device),
+          on_device(at::tensor(all.key_ends, at::kInt), device), all.most_queries, all.most_keys};
 }
 
-at::Tensor varlen_attention(std::vector<shared_prompt> const& prompts, attention_settings const& settings, at::Tensor const& q, at::Tensor const& k,
-                            at::Tensor const& v, std::vector<at::Tensor>& kept) {
-  varlen_sequences const all = varlen_of(prompts);
-  at::Tensor const keys = on_device(at::tensor(all.keys, at::kLong), q.device()), query_ends = on_device(at::tensor(all.query_ends, at::kInt), q.device()),
-                   key_ends = on_device(at::tensor(all.key_ends, at::kInt), q.device());
-  auto [output, log_sums, state, offset, unused] =
-      at::_flash_attention_forward(q, k.index_select(0, keys), v.index_select(0, keys), query_ends, key_ends, all.most_queries, all.most_keys, 0.0,
-                                   /*is_causal=*/true, /*return_debug_mask=*/false, settings.scale, left_of(settings), right_of(settings));
-  kept = {log_sums, state, offset, keys, query_ends, key_ends};
+bool takes_varlen(at::Device device, at::ScalarType type, std::int64_t head_dim, double soft_cap) {
+  return device.is_cuda() && at::isReducedFloatingType(type) && soft_cap == 0 && head_dim <= 256;
+}
+
+at::Tensor varlen_attention(varlen_lists const& lists, attention_settings const& settings, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v,
+                            std::vector<at::Tensor>& kept) {
+  auto [output, log_sums, state, offset, unused] = at::_flash_attention_forward(
+      q, k.index_select(0, lists.keys), v.index_select(0, lists.keys), lists.query_ends, lists.key_ends, lists.most_queries, lists.most_keys, 0.0,
+      /*is_causal=*/true, /*return_debug_mask=*/false, settings.scale, left_of(settings), right_of(settings));
+  kept = {log_sums, state, offset};
   return output;
 }
 
-shared_prompt_attention::gradients varlen_attention_backward(std::vector<shared_prompt> const& prompts, attention_settings const& settings,
-                                                             at::Tensor const& g, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v,
-                                                             at::Tensor const& output, std::vector<at::Tensor> const& kept) {
-  varlen_sequences const all = varlen_of(prompts);
-  at::Tensor const &keys = kept[3], &query_ends = kept[4], &key_ends = kept[5];
-  auto const [dq, dk, dv] = at::_flash_attention_backward(g, q, k.index_select(0, keys), v.index_select(0, keys), output, kept[0], query_ends, key_ends,
-                                                          all.most_queries, all.most_keys, 0.0, /*is_causal=*/true, kept[1], kept[2], settings.scale,
-                                                          left_of(settings), right_of(settings));
+shared_prompt_attention::gradients varlen_attention_backward(varlen_lists const& lists, attention_settings const& settings, at::Tensor const& g,
+                                                             at::Tensor const& q, at::Tensor const& k, at::Tensor const& v, at::Tensor const& output,
+                                                             std::vector<at::Tensor> const& kept) {
+  auto const [dq, dk, dv] = at::_flash_attention_backward(
+      g, q, k.index_select(0, lists.keys), v.index_select(0, lists.keys), output, kept[0], lists.query_ends, lists.key_ends, lists.most_queries,
+      lists.most_keys, 0.0, /*is_causal=*/true, kept[1], kept[2], settings.scale, left_of(settings), right_of(settings));
   // A prompt's keys stand in several sequences; their gradients are summed wide.
   auto const summed = [&](at::Tensor const& like, at::Tensor const& part) {
-    return at::zeros(like.sizes(), like.options().dtype(at::kFloat)).index_add_(0, keys, part.to(at::kFloat)).to(like.scalar_type());
+    return at::zeros(like.sizes(), like.options().dtype(at::kFloat)).index_add_(0, lists.keys, part.to(at::kFloat)).to(like.scalar_type());
   };
   return {dq, summed(k, dk), summed(v, dv)};
 }

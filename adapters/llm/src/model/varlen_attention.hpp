@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include <kedge/llm/data/fixed_size.hpp>
+
 #include "ops.hpp"
 
 namespace kedge::llm::ops {
@@ -14,18 +16,24 @@ namespace kedge::llm::ops {
 struct varlen_sequences {
   std::vector<std::int64_t> keys;                             ///< [K] token of each key
   std::vector<std::int32_t> query_ends{0}, key_ends{0};       ///< [sequences + 1]
-  std::int64_t most_queries = 0, most_keys = 0;               ///< of a sequence
+  std::int64_t most_queries = 0, most_keys = 0;               ///< of a sequence, or a bound of that
 };
-[[nodiscard]] varlen_sequences varlen_of(std::vector<shared_prompt> const& prompts);
+
+/// `fixed`: a size_class that the batch was padded to. There are as many sequences and keys as it says: the last run, of one token, sees itself
+/// as often as keys are left; sequences after it are empty.
+[[nodiscard]] varlen_sequences varlen_of(std::vector<shared_prompt> const& prompts, packed_size const* fixed = nullptr);
+
+/// The same on a device, once for all layers.
+[[nodiscard]] varlen_lists lists_on(at::Device device, varlen_sequences const& all);
 
 /// Whether one call of the CUDA kernel can take such numbers: bf16 or fp16 on a GPU, without a cap on scores.
-[[nodiscard]] bool takes_varlen(at::Tensor const& q, attention_settings const& settings);
+[[nodiscard]] bool takes_varlen(at::Device device, at::ScalarType type, std::int64_t head_dim, double soft_cap);
 
 /// Attention over shared prompts in one call, and its backward step; `kept` is filled by the one for the other. Their twin on the host, of the same
 /// result up to rounding, is shared_prompt_attention's plain way.
-[[nodiscard]] at::Tensor varlen_attention(std::vector<shared_prompt> const& prompts, attention_settings const& settings, at::Tensor const& q,
-                                          at::Tensor const& k, at::Tensor const& v, std::vector<at::Tensor>& kept);
-[[nodiscard]] shared_prompt_attention::gradients varlen_attention_backward(std::vector<shared_prompt> const& prompts, attention_settings const& settings,
+[[nodiscard]] at::Tensor varlen_attention(varlen_lists const& lists, attention_settings const& settings, at::Tensor const& q, at::Tensor const& k,
+                                          at::Tensor const& v, std::vector<at::Tensor>& kept);
+[[nodiscard]] shared_prompt_attention::gradients varlen_attention_backward(varlen_lists const& lists, attention_settings const& settings,
                                                                            at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
                                                                            at::Tensor const& v, at::Tensor const& output,
                                                                            std::vector<at::Tensor> const& kept);

@@ -11,12 +11,21 @@
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/model/weights.hpp>
 
+#include "../model/cuda_graph.hpp"
 #include "../model/matrix_units.hpp"
 #include "available_memory.hpp"
 #include "preference_problem.hpp"
 
 namespace kedge::llm {
 namespace {
+
+bool with_graphs(std::string const& choice, at::Device device) {
+  if (choice == "auto") return device.is_cuda() && has_cuda_graphs();
+  if (choice != "on" && choice != "off") throw error("--cuda_graphs " + choice + " is not known; use auto, on or off");
+  if (choice == "on" && !device.is_cuda()) throw error("--cuda_graphs on: graphs are a GPU's; use --device cuda, or --cuda_graphs auto");
+  if (choice == "on" && !has_cuda_graphs()) throw error("--cuda_graphs on: this kedge was built without CUDA; configure with -DKEDGE_CUDA=ON");
+  return choice == "on";
+}
 
 compute_settings resolve(device_settings const& settings) {
   compute_settings compute;
@@ -33,17 +42,21 @@ compute_settings resolve(device_settings const& settings) {
     compute.type = settings.dtype == "float32" ? at::kFloat : settings.dtype == "float64" ? at::kDouble : at::kBFloat16;
   else
     throw error("--dtype " + settings.dtype + " is not known; use auto, float32, bfloat16 or float64");
+  compute.graphs = with_graphs(settings.cuda_graphs, compute.device);
   return compute;
 }
 
-// How many processes of a run divide a memory: a processor's, not a GPU's.
-int shared_by(at::Device device) { return device.is_cuda() ? 1 : launch::of_environment().local_size; }
+// By how much a memory is divided: a processor's among the processes of a run, a GPU's between recorded passes and others.
+int shared_by(compute_settings const& compute) {
+  if (compute.device.is_cuda()) return compute.graphs ? 2 : 1;
+  return launch::of_environment().local_size;
+}
 
-std::int64_t activation_bytes(std::string const& choice, transformer_config const& config, plan_settings const& plan, at::Device device) {
+std::int64_t activation_bytes(std::string const& choice, transformer_config const& config, plan_settings const& plan, compute_settings const& compute) {
   if (choice == "on") return 0;
   if (choice == "off") return std::numeric_limits<std::int64_t>::max();
   if (choice != "auto") throw error("--gradient_checkpointing " + choice + " is not known; use auto, on or off");
-  return activation_budget(config, plan, available_memory(device) / shared_by(device));
+  return activation_budget(config, plan, available_memory(compute.device) / shared_by(compute));
 }
 
 // Every process of a run skips the same lines; one says so.
@@ -153,7 +166,7 @@ compute_settings session::training_compute(run_settings const& settings, held_be
   if (weights != "auto" && weights != "bfloat16") throw error("--weights_dtype " + weights + " is not known; use auto or bfloat16");
   compute_settings own = compute;
   own.fp32_weights = weights == "auto" && !settings.use_peft && compute.type == at::kBFloat16 && compute.device.is_cpu() && fast_fp32_products();
-  own.activation_bytes = activation_bytes(settings.compute.gradient_checkpointing, config, plan_of(settings, own, held), compute.device);
+  own.activation_bytes = activation_bytes(settings.compute.gradient_checkpointing, config, plan_of(settings, own, held), own);
   return own;
 }
 

@@ -23,6 +23,10 @@ using pack = std::vector<at::Tensor>;
 using layer_callback = std::function<void(std::int64_t layer)>;
 
 struct layer_tape;
+struct row_tensors;
+struct row_slopes;
+class recorded_pass;
+class pass_recorder;
 struct adapted_base;  ///< a frozen base and where an adapter changes it; defined in the library's sources
 
 /// How the model computes.
@@ -35,6 +39,8 @@ struct compute_settings {
                                           ///< needs more keeps each layer's input alone, and layers are computed again
   bool fp32_weights = false;              ///< in bf16 on the host: products read the fp32 masters, and only what is kept for the backward
                                           ///< pass is bf16. For processors whose products of fp32 are as fast (fast_fp32_products)
+  bool graphs = false;                    ///< batches are padded to few sizes (size_class), and training's passes over a size recorded as CUDA graphs
+                                          ///< when it comes again. On the host recorded passes are computed: for tests
   double temperature = 1;                 ///< logits are divided by it: the policy that was sampled at this temperature
 };
 
@@ -116,13 +122,23 @@ class causal_lm {
   /// Every row's outputs alone. The same numbers as forward_rows', bit for bit.
   [[nodiscard]] row_outputs rows(pack const& weights, ragged_batch const& batch) const;
 
+  /// Forward passes that were recorded ones so far: 0 without settings().graphs, or where the model is none for which they can be (rotations by
+  /// length; on a GPU, attention not by its variable-length kernel).
+  [[nodiscard]] std::size_t recorded_runs() const;
+
  private:
+  friend class recorded_pass;  // runs the two passes
+
+  /// The passes proper: from numbers on the device to numbers on the device, and nothing of the host is read on the way.
+  row_tensors forward_pass(pack const& weights, tape& t, bool keep, bool entropies) const;
+  void backward_pass(pack const& weights, tape& t, row_slopes const& slopes, pack& gradient, layer_callback const& complete) const;
   at::Tensor forward_layer(pack const& weights, tape const& t, std::int64_t layer, at::Tensor const& x, layer_tape& kept) const;
   row_outputs compute(pack const& weights, ragged_batch const& batch, tape* kept, bool entropies) const;
 
   transformer_config config_;
   compute_settings settings_;
   std::shared_ptr<adapted_base const> adapted_;
+  std::shared_ptr<pass_recorder> recorder_;  // null: nothing is recorded
 };
 
 }  // namespace kedge::llm

@@ -24,6 +24,7 @@ struct device_settings {
   int threads = 0;                  ///< 0: all cores
   std::size_t micro_batch_tokens = 512;   ///< tokens computed at once; a memory setting that changes no result
   std::string gradient_checkpointing = "auto";  ///< auto | on | off: compute layers again on the way back instead of keeping them
+  std::string cuda_graphs = "auto";       ///< auto | on | off: batches padded to few sizes, whose passes are recorded and replayed; auto: on a GPU
 };
 
 /// What every training run is told, whatever it trains on. Names and meanings are TRL's where it has them.

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include <kedge/llm/data/fixed_size.hpp>
+#include <kedge/llm/model/causal_lm.hpp>
+
+#include "ops.hpp"
+
+namespace kedge::llm {
+
+/// A batch as passes read it: nothing else of it goes to the device, or to attention.
+struct batch_inputs {
+  at::Tensor tokens, positions;                ///< [T]
+  at::Tensor rows, targets;                    ///< [R]
+  at::Tensor frequencies, local_frequencies;   ///< of rotations; the latter undefined where no layer has its own
+  ops::attention_segments segments;
+
+  /// What `other` holds, in the same memory from the first call on. Later batches must have the size of the first.
+  void take(batch_inputs const& other);
+};
+
+/// `fixed`: the size that the batch was padded to, which lists of segments are padded to as well; null: no such size
+[[nodiscard]] batch_inputs inputs_of(transformer_config const& config, compute_settings const& settings, ragged_batch const& batch,
+                                     packed_size const* fixed = nullptr);
+
+/// What passes give for each row, on the device.   [R]; undefined: no such head, or not asked for
+struct row_tensors {
+  at::Tensor logp, value, entropy;
+};
+
+/// Cotangents of rows.   [R] in fp64, zeros for rows that were added; undefined: zero
+struct row_slopes {
+  at::Tensor logp, value;
+
+  row_slopes() = default;
+  row_slopes(std::span<double const> of_logp, std::span<double const> of_value, batch_inputs const& batch);
+};
+
+/// The first `rows` numbers of a tensor of them, none of an undefined one. Waits for the device.
+[[nodiscard]] std::vector<double> on_host(at::Tensor const& values, std::size_t rows);
+
+}  // namespace kedge::llm

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <kedge/llm/data/fixed_size.hpp>
+#include <kedge/llm/model/causal_lm.hpp>
+
+#include "batch_inputs.hpp"
+#include "cuda_graph.hpp"
+
+namespace kedge::llm {
+
+/// Where the tensors of a pack lie: what a recording reads and writes.
+using addresses = std::vector<void const*>;
+[[nodiscard]] addresses addresses_of(pack const& tensors);
+
+/// The two passes over batches of one size, recorded when they are first run. What changes from batch to batch lies in memory of its own; losses
+/// are computed between the two, on the host.
+class recorded_pass {
+ public:
+  recorded_pass(at::Device device, graph_pool pool, bool entropies);
+  ~recorded_pass();
+
+  /// As causal_lm::forward_pass. The result is overwritten by the next pass of the pool.
+  [[nodiscard]] row_tensors const& forward(causal_lm const& model, pack const& weights, batch_inputs const& batch);
+  /// As causal_lm::backward_pass, once after each forward. A gradient elsewhere than the first time can't be replayed: both passes are computed.
+  void backward(causal_lm const& model, pack const& weights, row_slopes const& slopes, pack& gradient);
+  [[nodiscard]] batch_inputs const& batch() const { return batch_; }
+  /// Whether it was asked for a gradient elsewhere.
+  [[nodiscard]] bool outdated() const { return outdated_; }
+
+ private:
+  bool entropies_, outdated_ = false;
+  batch_inputs batch_;
+  row_slopes slopes_;
+  row_tensors out_;
+  std::unique_ptr<causal_lm::tape> kept_;
+  addresses gradient_;
+  device_graph forward_, backward_;
+};
+
+/// The recorded passes of a model with one pack of weights, one a size. Not for several threads at once.
+class pass_recorder {
+ public:
+  explicit pass_recorder(at::Device device) : device_(device) {}
+
+  /// Null: compute these passes. That is so for a size that wasn't seen before, which also makes libraries ready for a recording, after many
+  /// sizes, and while another recorded pass waits for its way back.
+  /// returns  to be held until there is no way back any more
+  [[nodiscard]] std::shared_ptr<recorded_pass> find(pack const& weights, packed_size const& size, bool entropies);
+
+  std::size_t runs = 0;  ///< of recorded passes so far
+
+ private:
+  at::Device device_;
+  graph_pool pool_{};
+  addresses weights_;
+  std::map<std::pair<packed_size, bool>, std::shared_ptr<recorded_pass>> passes_;  // null: seen once
+  std::size_t recorded_ = 0;
+  std::weak_ptr<recorded_pass> under_way_;
+};
+
+}  // namespace kedge::llm
