@@ -7,8 +7,9 @@
 
 #if defined(KEDGE_CUDA)
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/StreamGuard.h>
 #include <c10/cuda/CUDACachingAllocator.h>
-#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #endif
 
@@ -23,12 +24,13 @@ struct device_graph::recording {
   at::cuda::CUDAGraph graph;
 
   // Recording wants a stream that is not the usual one. It runs nothing, so that the two needn't wait for each other. All recordings share one
-  // stream, because libraries keep a workspace for each. Other threads, those of NCCL, may call CUDA meanwhile.
+  // stream, because libraries keep a workspace for each. Other threads, those of NCCL, may call CUDA meanwhile. The guards are LibTorch's general
+  // ones: CUDA's own would need its run-time library at the link.
   recording(at::Device device, graph_pool const& pool, std::function<void()> const& work) {
-    c10::cuda::CUDAGuard const on_device(device.has_index() ? device.index() : c10::cuda::current_device());
+    c10::DeviceGuard const on_device(device);
     static c10::cuda::CUDAStream const stream = c10::cuda::getStreamFromPool();
     c10::cuda::CUDACachingAllocator::emptyCache();
-    c10::cuda::CUDAStreamGuard const on_stream(stream);
+    c10::StreamGuard const on_stream(stream.unwrap());
     graph.capture_begin(pool, cudaStreamCaptureModeThreadLocal);
     try {
       work();
@@ -48,7 +50,10 @@ struct device_graph::recording {
 
 bool has_cuda_graphs() { return true; }
 
-graph_pool new_graph_pool(at::Device device) { return device.is_cuda() ? at::cuda::graph_pool_handle() : graph_pool(); }
+graph_pool new_graph_pool(at::Device device) {
+  if (!device.is_cuda()) return {};
+  return at::cuda::graph_pool_handle();
+}
 
 void device_graph::run(std::function<void()> const& work) {
   if (!device_.is_cuda()) return work();
