@@ -113,11 +113,11 @@ TEST_CASE("few sizes hold all batches with at most an eighth of tokens and rows 
     CHECK(got.longest <= fixed.longest);
     CHECK(8 * fixed.tokens <= 9 * (own.tokens + 2));
     CHECK(8 * fixed.rows <= 9 * own.rows);
-    sizes.push_back(fixed);
   }
+  for (int seed = 0; seed < 100; ++seed) sizes.push_back(size_class(batch_of(config, 16, seed)));
   std::sort(sizes.begin(), sizes.end());
   sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
-  CHECK(sizes.size() < 36);
+  CHECK(sizes.size() <= 25);
 }
 
 TEST_CASE("a padded batch has the log-probabilities and gradients of the batch", "[recorded]") {
