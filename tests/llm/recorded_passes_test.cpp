@@ -9,6 +9,7 @@
 
 #include "../adapters/llm/src/model/varlen_attention.hpp"
 #include "support/catch.hpp"
+#include "support/largest_difference.hpp"
 
 using namespace kedge::llm;
 
@@ -17,13 +18,6 @@ namespace {
 double distance(pack const& x, pack const& y) {
   double worst = 0;
   for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, (x[i] - y[i]).abs().max().item<double>() / y[i].abs().max().item<double>());
-  return worst;
-}
-
-double distance(std::vector<double> const& x, std::vector<double> const& y) {
-  REQUIRE(x.size() == y.size());
-  double worst = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, std::abs(x[i] - y[i]));
   return worst;
 }
 
@@ -60,9 +54,9 @@ struct twins {
   void agree(ragged_batch const& batch, pack& of_plain, pack& of_recorded) const {
     auto [expected, back] = plain.forward_rows(theta, batch, /*entropies=*/true);
     auto [measured, recorded_back] = recorded.forward_rows(theta, batch, /*entropies=*/true);
-    CHECK(distance(measured.logp, expected.logp) < allowed);
-    CHECK(distance(measured.value, expected.value) < allowed);
-    CHECK(distance(measured.entropy, expected.entropy) < allowed);
+    CHECK(largest_difference(measured.logp, expected.logp) < allowed);
+    CHECK(largest_difference(measured.value, expected.value) < allowed);
+    CHECK(largest_difference(measured.entropy, expected.entropy) < allowed);
     std::vector<double> const a = numbers(expected.logp.size(), 1), b = numbers(expected.value.size(), 2);
     back(a, b, of_plain);
     recorded_back(a, b, of_recorded);
@@ -136,7 +130,7 @@ TEST_CASE("a padded batch has the log-probabilities and gradients of the batch",
       measured.pullback(cotangent, h);
       measured.logp.resize(batch.sequences);
       double const allowed = type == at::kDouble ? 1e-12 : 1e-5;
-      CHECK(distance(measured.logp, expected.logp) < allowed);
+      CHECK(largest_difference(measured.logp, expected.logp) < allowed);
       CHECK(distance(h, g) < allowed);
     }
 }

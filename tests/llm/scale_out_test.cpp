@@ -21,6 +21,7 @@
 
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
+#include "support/largest_difference.hpp"
 #include "support/program.hpp"
 #include "support/scratch_folder.hpp"
 
@@ -104,13 +105,6 @@ std::vector<double> weights_of(fs::path const& run, int step) {
     all.insert(all.end(), floats.begin(), floats.end());
   }
   return all;
-}
-
-double largest_difference(std::vector<double> const& a, std::vector<double> const& b) {
-  REQUIRE(a.size() == b.size());
-  double largest = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a[i] - b[i]));
-  return largest;
 }
 
 // Every number of every line of two runs' metrics.
