@@ -20,7 +20,7 @@
 #include "../adapters/llm/src/model/decoder.hpp"
 #include "../adapters/llm/src/model/page_table.hpp"
 #include "../adapters/llm/src/model/sampler.hpp"
-#include "../adapters/llm/src/model/thread_team.hpp"
+#include "../adapters/llm/src/base/thread_pool.hpp"
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
 
@@ -191,8 +191,8 @@ TEST_CASE("log-probabilities of samples are those that scoring gives", "[generat
 TEST_CASE("the decoder for the processor gives the logits of plain tensor operations", "[generation]") {
   for (auto const type : {at::kFloat, at::kBFloat16}) {
     setup const with(odd_config(), type);
-    thread_team team(2);
-    auto const fast = make_cpu_decoder(with.model, with.weights, team);
+    thread_pool threads(2);
+    auto const fast = make_cpu_decoder(with.model, with.weights, threads);
     if (!fast) return;  // a processor without kernels of its own: there is nothing to compare
     auto const plain_one = make_tensor_decoder(with.model, with.weights);
     auto const ids = random_prompts(1, with.config.vocabulary, 1, 2).front();
@@ -273,8 +273,8 @@ TEST_CASE("neither batch size nor shared prompts change a sample", "[generation]
     for (auto& prompt : prompts) prompt.insert(prompt.begin(), {4, 8, 15, 16, 23, 42, 4, 8, 15, 16, 23, 42, 4, 8, 15, 16, 23, 42});
     sampling_settings settings{.max_new_tokens = 20, .stop_tokens = {3, 17}};
     // In fp32 the processor's decoder computes every row on its own; elsewhere a product may depend on its neighbours.
-    thread_team team(1);
-    if (type == at::kFloat && !make_cpu_decoder(with.model, with.weights, team)) continue;
+    thread_pool threads(1);
+    if (type == at::kFloat && !make_cpu_decoder(with.model, with.weights, threads)) continue;
     double const tolerance = type == at::kDouble ? 1e-10 : 0;
     auto const together = with.sample(prompts, 4, settings);
     settings.batch_size = 1;

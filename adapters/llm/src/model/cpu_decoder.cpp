@@ -3,12 +3,12 @@
 #include <cmath>
 #include <cstring>
 
-#include "cpu_kernels.hpp"
+#include "../base/thread_pool.hpp"
+#include "../kernels/kernels.hpp"
 #include "decoder.hpp"
 #include "model_tensors.hpp"
 #include "packed_weights.hpp"
 #include "rope.hpp"
-#include "thread_team.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -30,10 +30,9 @@ struct step_scratch {
 // Each number is computed in an order that depends on its own row alone, so that the batch changes nothing, not even by rounding.
 class cpu_decoder final : public decoder {
  public:
-  cpu_decoder(causal_lm const& model, pack const& weights, cpu_kernels const& kernels, thread_team& team)
+  cpu_decoder(causal_lm const& model, pack const& weights, thread_pool& threads)
       : c_(model.config()),
-        kernels_(kernels),
-        team_(team),
+        threads_(threads),
         bf16_(model.settings().type == at::kBFloat16),
         word_(bf16_ ? 2 : 4),
         heads_(as_size(c_.heads)),
@@ -74,10 +73,10 @@ class cpu_decoder final : public decoder {
       s_.logits = at::empty({static_cast<std::int64_t>(R), static_cast<std::int64_t>(V + apart)}, at::kFloat);
     know_angles(*std::max_element(batch.positions.begin(), batch.positions.end()));
     float* const out = s_.logits.mutable_data_ptr<float>();
-    team_.run_for(T * parameters_, [&] {
+    threads_.walk(T * parameters_, [&] {
       embed(batch);
       for (std::size_t i = 0; i < layers_.size(); ++i) layer(batch, i);
-      team_.each(R, [&](std::size_t r) { normalise(&s_.x[as_size(batch.rows[r]) * hidden_], final_norm_, &s_.h[r * hidden_]); });
+      threads_.each(R, [&](std::size_t r) { normalise(&s_.x[as_size(batch.rows[r]) * hidden_], final_norm_, &s_.h[r * hidden_]); });
       multiply(head_, s_.h.data(), R, out, V + apart, panel_end::store);
     });
     return s_.logits.narrow(0, 0, static_cast<std::int64_t>(R)).narrow(1, 0, c_.vocabulary);
@@ -86,7 +85,8 @@ class cpu_decoder final : public decoder {
  private:
   void pack_all(model_tensors const& weights) {
     auto const bytes = [&](std::int64_t outputs, std::int64_t in) { return packed_matrix::bytes(as_size(outputs), as_size(in), word_); };
-    std::int64_t const q = c_.heads * c_.head_dim, kv = c_.kv_heads * c_.head_dim, inner = (c_.intermediate + 15) / 16 * 16;
+    std::int64_t const q = c_.heads * c_.head_dim, kv = c_.kv_heads * c_.head_dim, half = static_cast<std::int64_t>(kernels().decode.panel_width / 2),
+                       inner = (c_.intermediate + half - 1) / half * half;
     std::size_t const a_layer = bytes(q + 2 * kv, c_.hidden) + bytes(c_.hidden, q) + bytes(2 * inner, c_.hidden) + bytes(c_.hidden, inner);
     packed_ = large_buffer(as_size(c_.layers) * a_layer + bytes(c_.vocabulary, c_.hidden));
     std::byte* to = packed_.data();
@@ -95,14 +95,14 @@ class cpu_decoder final : public decoder {
       packed_layer& layer = layers_.emplace_back();
       layer.input_norm = w(input_norm).to(at::kFloat);
       layer.post_norm = w(post_norm).to(at::kFloat);
-      layer.qkv = packed_matrix::of({w(q_proj), w(k_proj), w(v_proj)}, to, team_);
-      layer.o = packed_matrix::of({w(o_proj)}, to, team_);
-      layer.gate_up = packed_matrix::of_gate_and_up(w(gate_proj), w(up_proj), to, team_);
-      layer.down = packed_matrix::of({w(down_proj)}, to, team_);
+      layer.qkv = packed_matrix::of({w(q_proj), w(k_proj), w(v_proj)}, to, threads_);
+      layer.o = packed_matrix::of({w(o_proj)}, to, threads_);
+      layer.gate_up = packed_matrix::of_gate_and_up(w(gate_proj), w(up_proj), to, threads_);
+      layer.down = packed_matrix::of({w(down_proj)}, to, threads_);
     }
     embedding_ = weights.embedding().contiguous();
     final_norm_ = weights.final_norm().to(at::kFloat).contiguous();
-    head_ = packed_matrix::of({weights.head().contiguous()}, to, team_);
+    head_ = packed_matrix::of({weights.head().contiguous()}, to, threads_);
   }
 
   void know_angles(std::int32_t last) {
@@ -115,10 +115,10 @@ class cpu_decoder final : public decoder {
       }
   }
 
-  // What follows runs on every thread of the team.
+  // What follows runs on every thread of the pool.
 
   void embed(step_batch const& batch) {
-    team_.each(batch.size(), [&](std::size_t t) {
+    threads_.each(batch.size(), [&](std::size_t t) {
       std::size_t const first = as_size(batch.tokens[t]) * hidden_;
       float* const x = &s_.x[t * hidden_];
       if (bf16_)
@@ -129,28 +129,29 @@ class cpu_decoder final : public decoder {
   }
 
   void normalise(float const* x, at::Tensor const& weight, float* out) {
-    kernels_.normalise({x, weight.const_data_ptr<float>(), out, hidden_, static_cast<float>(c_.rms_norm_eps), bf16_});
+    kernels().norms.normalise({x, weight.const_data_ptr<float>(), out, hidden_, static_cast<float>(c_.rms_norm_eps), bf16_});
   }
 
   void multiply(packed_matrix const& m, float const* x, std::size_t rows, float* y, std::size_t y_stride, panel_end end) {
     thread_local std::vector<float> wide;
-    if (wide.size() < m.in() * panel_width) wide.resize(m.in() * panel_width);
-    team_.each(m.panels(), [&](std::size_t p) {
+    std::size_t const panel = m.in() * kernels().decode.panel_width;
+    if (wide.size() < panel) wide.resize(panel);
+    threads_.each(m.panels(), [&](std::size_t p) {
       panel_product product = m.product(p, x, rows, y, y_stride, end);
       product.wide = wide.data();
-      kernels_.multiply(product);
+      kernels().decode.multiply(product);
     });
   }
 
   void layer(step_batch const& batch, std::size_t i) {
     packed_layer const& w = layers_[i];
     std::size_t const T = batch.size(), width = (heads_ + 2 * kv_heads_) * d_, inner = as_size(c_.intermediate);
-    team_.each(T, [&](std::size_t t) { normalise(&s_.x[t * hidden_], w.input_norm, &s_.h[t * hidden_]); });
+    threads_.each(T, [&](std::size_t t) { normalise(&s_.x[t * hidden_], w.input_norm, &s_.h[t * hidden_]); });
     multiply(w.qkv, s_.h.data(), T, s_.qkv.data(), width, panel_end::store);
-    team_.each(T, [&](std::size_t t) { keep(batch, i, t, &s_.qkv[t * width]); });
-    team_.each(T * kv_heads_, [&](std::size_t j) { attend(batch, i, j / kv_heads_, j % kv_heads_); });
+    threads_.each(T, [&](std::size_t t) { keep(batch, i, t, &s_.qkv[t * width]); });
+    threads_.each(T * kv_heads_, [&](std::size_t j) { attend(batch, i, j / kv_heads_, j % kv_heads_); });
     multiply(w.o, s_.attended.data(), T, s_.x.data(), hidden_, panel_end::add);
-    team_.each(T, [&](std::size_t t) { normalise(&s_.x[t * hidden_], w.post_norm, &s_.h[t * hidden_]); });
+    threads_.each(T, [&](std::size_t t) { normalise(&s_.x[t * hidden_], w.post_norm, &s_.h[t * hidden_]); });
     multiply(w.gate_up, s_.h.data(), T, s_.inner.data(), inner, panel_end::swiglu);
     multiply(w.down, s_.inner.data(), T, s_.x.data(), hidden_, panel_end::add);
   }
@@ -199,7 +200,7 @@ class cpu_decoder final : public decoder {
     pages.clear();
     for (std::size_t p = 0; p < count; ++p) pages.push_back(pages_[as_size(table[p])] + (layer * kv_heads_ + kv_head) * page_block_);
     if (scores.size() < group * count * page_tokens) scores.resize(group * count * page_tokens);
-    kernels_.attend({.q = &s_.qkv[t * (heads_ + 2 * kv_heads_) * d_ + kv_head * group * d_],
+    kernels().decode.attend({.q = &s_.qkv[t * (heads_ + 2 * kv_heads_) * d_ + kv_head * group * d_],
                      .heads = group,
                      .d = d_,
                      .keys = keys,
@@ -211,8 +212,7 @@ class cpu_decoder final : public decoder {
   }
 
   transformer_config const& c_;
-  cpu_kernels const& kernels_;
-  thread_team& team_;
+  thread_pool& threads_;
   bool bf16_;
   std::size_t word_, heads_, kv_heads_, d_, hidden_;
   std::size_t page_block_;  // bytes of one layer and key-value head in a page
@@ -227,7 +227,7 @@ class cpu_decoder final : public decoder {
   step_scratch s_;
 };
 
-// What the loops are written for: the layer of Llama. Everything else goes by the tensor operations.
+// What steps of generation are written for: the layer of Llama. Everything else goes by the tensor operations.
 bool has_llama_layers(transformer_config const& c) {
   auto const usual = [](layer_settings const& layer) { return layer.window == 0 && layer.rope == rotary::global; };
   return c.head_dim % 16 == 0 && c.act == activation::silu && c.norm_offset == 0 && c.embedding_scale == 1 && c.query_scalar == 0 &&
@@ -237,12 +237,11 @@ bool has_llama_layers(transformer_config const& c) {
 
 }  // namespace
 
-std::unique_ptr<decoder> make_cpu_decoder(causal_lm const& model, pack const& weights, thread_team& team) {
-  cpu_kernels const* const kernels = fast_kernels();
+std::unique_ptr<decoder> make_cpu_decoder(causal_lm const& model, pack const& weights, thread_pool& threads) {
   at::ScalarType const type = model.settings().type;
-  if (!kernels || !model.settings().device.is_cpu() || (type != at::kFloat && type != at::kBFloat16) || !has_llama_layers(model.config()))
+  if (!model.settings().device.is_cpu() || (type != at::kFloat && type != at::kBFloat16) || !has_llama_layers(model.config()))
     return nullptr;
-  return std::make_unique<cpu_decoder>(model, weights, *kernels, team);
+  return std::make_unique<cpu_decoder>(model, weights, threads);
 }
 
 }  // namespace kedge::llm

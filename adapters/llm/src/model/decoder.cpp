@@ -3,11 +3,11 @@
 
 namespace kedge::llm {
 
-std::unique_ptr<decoder> make_decoder(causal_lm const& model, pack const& weights, thread_team& team) {
+std::unique_ptr<decoder> make_decoder(causal_lm const& model, pack const& weights, thread_pool& threads) {
   pack narrow;  // fp32 weights are for training: steps of generation wait for memory, and bf16 is half of it
   if (model.settings().fp32_weights)
     for (at::Tensor const& t : weights) narrow.push_back(t.to(model.settings().type));
-  if (auto fast = make_cpu_decoder(model, narrow.empty() ? weights : narrow, team)) return fast;
+  if (auto fast = make_cpu_decoder(model, narrow.empty() ? weights : narrow, threads)) return fast;
   return make_tensor_decoder(model, weights);
 }
 

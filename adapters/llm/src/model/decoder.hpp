@@ -8,12 +8,14 @@
 
 #include <kedge/llm/model/causal_lm.hpp>
 
+#include "../kernels/decode.hpp"
+
 namespace kedge::llm {
 
-class thread_team;
+class thread_pool;
 
 /// Positions whose keys and values lie together.
-inline constexpr std::int64_t page_tokens = 16;
+inline constexpr std::int64_t page_tokens = page_positions;
 
 /// Tokens that pass through the model in one step, each once: prompts, or the last token of every sequence being decoded,
 /// or both. The tokens of a sequence stand in a row, positions ascending.
@@ -46,11 +48,11 @@ class decoder {
 /// Plain tensor operations: any device, any type, any family.
 std::unique_ptr<decoder> make_tensor_decoder(causal_lm const& model, pack const& weights);
 
-/// Inner loops written for the processor, on packed copies of the weights: fp32 and bf16 on the host, layers as
-/// Llama's, head_dim a multiple of 16. Null where there are none.
-std::unique_ptr<decoder> make_cpu_decoder(causal_lm const& model, pack const& weights, thread_team& team);
+/// By the processor's kernels, on packed copies of the weights: fp32 and bf16 on the host, layers as Llama's, head_dim a multiple of
+/// 16. Null for other models.
+std::unique_ptr<decoder> make_cpu_decoder(causal_lm const& model, pack const& weights, thread_pool& threads);
 
-/// The fastest decoder for the model's type and device. Team and weights have to outlive it.
-std::unique_ptr<decoder> make_decoder(causal_lm const& model, pack const& weights, thread_team& team);
+/// The fastest decoder for the model's type and device. The pool and the weights have to outlive it.
+std::unique_ptr<decoder> make_decoder(causal_lm const& model, pack const& weights, thread_pool& threads);
 
 }  // namespace kedge::llm

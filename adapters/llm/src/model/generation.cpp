@@ -16,7 +16,7 @@
 #include "decoder.hpp"
 #include "page_table.hpp"
 #include "sampler.hpp"
-#include "thread_team.hpp"
+#include "../base/thread_pool.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -65,11 +65,11 @@ std::size_t shared_prefix(std::span<token_ids const> prompts) {
 // Σ_j weight_j log π_j up to a constant a row, which normalising takes away.
 class policy_decoders {
  public:
-  policy_decoders(causal_lm const& model, std::span<mixture_term const> policy, thread_team& team) {
+  policy_decoders(causal_lm const& model, std::span<mixture_term const> policy, thread_pool& threads) {
     for (mixture_term const& term : policy) {
       if (term.weight == 0) continue;
       weights_.push_back(term.weight);
-      decoders_.push_back(make_decoder(model, *term.weights, team));
+      decoders_.push_back(make_decoder(model, *term.weights, threads));
     }
   }
   void reserve(std::int32_t pages) {
@@ -105,9 +105,9 @@ struct sequence {
 
 class sampling_run {
  public:
-  sampling_run(policy_decoders& decoders, thread_team& team, std::int64_t max_positions, std::span<token_ids const> prompts,
+  sampling_run(policy_decoders& decoders, thread_pool& threads, std::int64_t max_positions, std::span<token_ids const> prompts,
                std::size_t samples, sampling_settings const& settings)
-      : prompts_(prompts), samples_(samples), settings_(settings), limit_(max_positions), team_(team), decoders_(decoders) {}
+      : prompts_(prompts), samples_(samples), settings_(settings), limit_(max_positions), threads_(threads), decoders_(decoders) {}
 
   void run(std::function<bool(sampled_completion&&)> const& take, std::function<bool(std::size_t, std::size_t)> const& on_progress) {
     std::size_t const all = prompts_.size() * samples_;
@@ -189,7 +189,7 @@ class sampling_run {
       s.result.finished = std::find(settings_.stop_tokens.begin(), settings_.stop_tokens.end(), drawn.token) != settings_.stop_tokens.end();
     };
     // A logit takes an exponential, about ten multiply-adds.
-    team_.run_for(10 * n * static_cast<std::size_t>(logits.size(1)), [&] { team_.each(n, one); });
+    threads_.walk(10 * n * static_cast<std::size_t>(logits.size(1)), [&] { threads_.each(n, one); });
   }
 
   token_draw draw_from(at::Tensor const& logits, std::size_t row, double u) const {
@@ -235,7 +235,7 @@ class sampling_run {
   std::size_t samples_;
   sampling_settings const& settings_;
   std::int64_t limit_;
-  thread_team& team_;
+  thread_pool& threads_;
   policy_decoders& decoders_;
   page_pool pool_;
   page_table prefix_{pool_};
@@ -250,10 +250,9 @@ class sampling_run {
 
 struct prepared_policy::state {
   causal_lm const& model;
-  thread_team team;
   policy_decoders decoders;
 
-  state(causal_lm const& lm, std::span<mixture_term const> policy) : model(lm), team(at::get_num_threads()), decoders(lm, policy, team) {}
+  state(causal_lm const& lm, std::span<mixture_term const> policy) : model(lm), decoders(lm, policy, shared_pool()) {}
 };
 
 prepared_policy::prepared_policy(causal_lm const& model, std::span<mixture_term const> policy) {
@@ -268,9 +267,9 @@ void generate_each(prepared_policy& policy, std::span<token_ids const> prompts, 
                    sampling_settings const& settings, std::function<bool(sampled_completion&&)> const& take,
                    std::function<bool(std::size_t done, std::size_t all)> const& on_progress) {
   at::NoGradGuard const no_grad;
-  auto& [model, team, decoders] = *policy.state_;
+  auto& [model, decoders] = *policy.state_;
   check(model.config(), prompts, samples_per_prompt, settings);
-  sampling_run(decoders, team, model.config().generation_positions(), prompts, samples_per_prompt, settings).run(take, on_progress);
+  sampling_run(decoders, shared_pool(), model.config().generation_positions(), prompts, samples_per_prompt, settings).run(take, on_progress);
 }
 
 std::vector<sampled_completion> generate(causal_lm const& model, std::span<mixture_term const> policy, std::span<token_ids const> prompts,

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string_view>
 
-#include "fused.hpp"
+#include "host_ops.hpp"
 #include "profile.hpp"
 #include "varlen_attention.hpp"
 
@@ -15,7 +15,7 @@ namespace kedge::llm::ops {
 namespace {
 
 // Whether the processor's own products take these.
-bool goes_fast(at::Tensor const& x, at::Tensor const& weight) { return fused::takes(x) && fused::multiplies(weight); }
+bool goes_fast(at::Tensor const& x, at::Tensor const& weight) { return host_ops::takes(x) && host_ops::multiplies_by(weight); }
 
 // Of a product of rows with a matrix of a weight's size.
 struct timed_product : timed {
@@ -26,7 +26,7 @@ struct timed_product : timed {
 
 }  // namespace
 
-at::ScalarType stream_type(at::Tensor const& weight) { return fused::multiplies(weight) ? at::kFloat : weight.scalar_type(); }
+at::ScalarType stream_type(at::Tensor const& weight) { return host_ops::multiplies_by(weight) ? at::kFloat : weight.scalar_type(); }
 
 at::Tensor wide(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
 
@@ -34,15 +34,15 @@ at::Tensor linear(at::Tensor const& x, at::Tensor const& weight) {
   timed_product const scope(x, weight);
   if (!goes_fast(x, weight)) return at::mm(x, weight.t());
   at::Tensor out = at::empty({x.size(0), weight.size(0)}, x.options());
-  fused::multiply(out, x, weight.t());
+  host_ops::multiply(out, x, weight.t());
   return out;
 }
 
 at::Tensor linear_onto(at::Tensor const& residual, at::Tensor const& x, at::Tensor const& weight) {
   timed_product const scope(x, weight);
-  if (goes_fast(x, weight) && fused::takes(residual)) {
+  if (goes_fast(x, weight) && host_ops::takes(residual)) {
     at::Tensor out = at::empty_like(residual);
-    fused::multiply(out, x, weight.t(), residual);
+    host_ops::multiply(out, x, weight.t(), residual);
     return out;
   }
   if (residual.scalar_type() == x.scalar_type()) return at::addmm(residual, x, weight.t());
@@ -53,22 +53,22 @@ at::Tensor input_gradient(at::Tensor const& g, at::Tensor const& weight) {
   timed_product const scope(g, weight);
   if (!goes_fast(g, weight)) return at::mm(g, weight);
   at::Tensor out = at::empty({g.size(0), weight.size(1)}, g.options());
-  fused::multiply(out, g, weight);
+  host_ops::multiply(out, g, weight);
   return out;
 }
 
 void add_input_gradient(at::Tensor& onto, at::Tensor const& g, at::Tensor const& weight) {
   timed_product const scope(g, weight);
-  if (goes_fast(g, weight) && fused::takes(onto))
-    fused::multiply(onto, g, weight, onto);
+  if (goes_fast(g, weight) && host_ops::takes(onto))
+    host_ops::multiply(onto, g, weight, onto);
   else
     onto.addmm_(g, weight);
 }
 
 void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tensor const& x) {
   timed_product const scope(g, accumulator);
-  if (goes_fast(g, x) && fused::takes(accumulator))
-    fused::multiply(accumulator, g.t(), x, accumulator);
+  if (goes_fast(g, x) && host_ops::takes(accumulator))
+    host_ops::multiply(accumulator, g.t(), x, accumulator);
   else if (accumulator.scalar_type() == x.scalar_type())
     accumulator.addmm_(g.t(), x);
   else
@@ -77,12 +77,12 @@ void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tenso
 
 rms_norm::rms_norm(at::Tensor input, double eps, double weight_offset) : x(std::move(input)), offset(weight_offset) {
   timed const scope(phase::activations);
-  inverse_rms = fused::takes(x) ? fused::inverse_rms(x, eps) : at::rsqrt(x.square().mean(-1, /*keepdim=*/true).add_(eps));
+  inverse_rms = host_ops::takes(x) ? host_ops::inverse_rms(x, eps) : at::rsqrt(x.square().mean(-1, /*keepdim=*/true).add_(eps));
 }
 
 at::Tensor rms_norm::output(at::Tensor const& weight) const {
   timed const scope(phase::activations);
-  if (fused::takes(x) && fused::multiplies(weight)) return fused::scale(x, inverse_rms, weight.to(at::kFloat), offset);
+  if (host_ops::takes(x) && host_ops::multiplies_by(weight)) return host_ops::scale(x, inverse_rms, weight.to(at::kFloat), offset);
   at::Tensor normalised = at::mul(x, inverse_rms);
   if (offset != 0) return normalised.mul_(weight.to(x.scalar_type()) + offset).to(weight.scalar_type());
   return normalised.to(weight.scalar_type()).mul_(weight);
@@ -96,8 +96,8 @@ at::Tensor rms_norm::backward(at::Tensor const& g, at::Tensor const& weight, at:
 
 void rms_norm::add_backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& gx, at::Tensor& weight_gradient) const {
   timed const scope(phase::activations);
-  if (fused::takes(x) && fused::takes(g) && fused::takes(gx) && fused::multiplies(weight))
-    return fused::scale_backward(g, x, inverse_rms, weight.to(at::kFloat), offset, gx, weight_gradient);
+  if (host_ops::takes(x) && host_ops::takes(g) && host_ops::takes(gx) && host_ops::multiplies_by(weight))
+    return host_ops::scale_backward(g, x, inverse_rms, weight.to(at::kFloat), offset, gx, weight_gradient);
   at::Tensor const normalised = at::mul(x, inverse_rms);
   at::Tensor const wide = g.to(x.scalar_type());
   if (weight_gradient.defined()) weight_gradient.add_(at::mul(wide, normalised).sum(0));
@@ -118,14 +118,14 @@ at::Tensor activated(activation act, at::Tensor const& gate) {
 
 at::Tensor gated(activation act, at::Tensor const& gate, at::Tensor const& up) {
   timed const scope(phase::activations);
-  return act == activation::silu && fused::takes(gate) ? fused::swiglu(gate, up) : activated(act, gate).mul_(up);
+  return act == activation::silu && host_ops::takes(gate) ? host_ops::swiglu(gate, up) : activated(act, gate).mul_(up);
 }
 
 gated_gradients gated_backward(activation act, at::Tensor const& g, at::Tensor const& gate, at::Tensor const& up) {
   timed const scope(phase::activations);
-  if (act == activation::silu && fused::takes(g) && fused::takes(gate)) {
+  if (act == activation::silu && host_ops::takes(g) && host_ops::takes(gate)) {
     gated_gradients result;
-    fused::swiglu_backward(g, gate, up, result.gate, result.up);
+    host_ops::swiglu_backward(g, gate, up, result.gate, result.up);
     return result;
   }
   at::Tensor const inner = at::mul(g, up);
@@ -151,8 +151,8 @@ rotation::rotation(at::Tensor const& positions, at::Tensor const& frequencies, a
 
 at::Tensor rotation::turn(at::Tensor x, double direction) const {
   timed const scope(phase::activations);
-  if (fused::takes(x) && x.is_contiguous() && x.size(-1) == 2 * cosine.size(-1)) {
-    fused::rotate(x, cosine, sine, direction);
+  if (host_ops::takes(x) && x.is_contiguous() && x.size(-1) == 2 * cosine.size(-1)) {
+    host_ops::rotate(x, cosine, sine, direction);
     return x;
   }
   std::int64_t const half = cosine.size(-1), rest = x.size(-1) - 2 * half;
@@ -167,7 +167,7 @@ at::Tensor rotation::turn(at::Tensor x, double direction) const {
 }
 
 at::Tensor softmax_(at::Tensor& scores) {
-  if (fused::takes(scores)) return fused::softmax_(scores);
+  if (host_ops::takes(scores)) return host_ops::softmax_(scores);
   at::Tensor const log_sums = at::logsumexp(scores, -1, /*keepdim=*/true);
   scores.sub_(log_sums).exp_();
   return log_sums;
@@ -283,14 +283,14 @@ std::int64_t longest(std::vector<shared_prompt> const& prompts) {
 }  // namespace
 
 bool shared_prompt_attention::goes_fast(at::Tensor const& q) const {
-  return fused::takes(q) && settings_.soft_cap == 0 && (settings_.window == 0 || settings_.window >= longest(segments_->prompts));
+  return host_ops::takes(q) && settings_.soft_cap == 0 && (settings_.window == 0 || settings_.window >= longest(segments_->prompts));
 }
 
 at::Tensor shared_prompt_attention::forward(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {
   timed const scope(phase::attention);
   scope.count(4 * visible_pairs(segments_->prompts) * static_cast<double>(q.size(1) * q.size(2)));
   log_sums_.clear();
-  if (goes_fast(q)) return fused::attention(segments_->prompts, settings_.scale, q, k, v, log_sums_.emplace_back());
+  if (goes_fast(q)) return host_ops::attention(segments_->prompts, settings_.scale, q, k, v, log_sums_.emplace_back());
   if (segments_->lists.keys.defined()) return varlen_attention(segments_->lists, settings_, q, k, v, log_sums_);
   at::Tensor output = at::empty_like(q);
   for (shared_prompt const& group : segments_->prompts)
@@ -309,7 +309,7 @@ shared_prompt_attention::gradients shared_prompt_attention::backward(at::Tensor 
   scope.count(8 * visible_pairs(segments_->prompts) * static_cast<double>(q.size(1) * q.size(2)));
   gradients total;
   if (goes_fast(q)) {
-    fused::attention_backward(segments_->prompts, settings_.scale, g, q, k, v, output, log_sums_.front(), total.q, total.k, total.v);
+    host_ops::attention_backward(segments_->prompts, settings_.scale, g, q, k, v, output, log_sums_.front(), total.q, total.k, total.v);
     return total;
   }
   if (segments_->lists.keys.defined()) return varlen_attention_backward(segments_->lists, settings_, g, q, k, v, output, log_sums_);

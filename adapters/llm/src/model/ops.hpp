@@ -3,7 +3,7 @@
 
 // The pieces of a transformer, each a forward step and its hand-written backward step. Weight gradients are added to
 // accumulators of at least fp32. Nothing here records with autograd. Plain tensor operations for any device and type; where this
-// processor has loops of its own (fused.hpp), those.
+// processor has kernels (host_ops.hpp), those.
 
 #include <cstdint>
 #include <utility>

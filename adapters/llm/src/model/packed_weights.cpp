@@ -10,33 +10,36 @@
 #include <mutex>
 #include <new>
 
-#include "thread_team.hpp"
+#include "../base/thread_pool.hpp"
 
 namespace kedge::llm {
 namespace {
 
 constexpr std::size_t large_page = std::size_t{2} << 20;
 
-void pack_panel(float const* const (&rows)[panel_width], std::size_t in, float* to) {
+std::size_t panel_width() { return kernels().decode.panel_width; }
+
+void pack_panel(std::vector<float const*> const& rows, std::size_t in, float* to) {
   for (std::size_t k = 0; k < in; ++k)
-    for (std::size_t j = 0; j < panel_width; ++j) *to++ = rows[j] ? rows[j][k] : 0;
+    for (float const* const row : rows) *to++ = row ? row[k] : 0;
 }
 
-void pack_panel(std::uint16_t const* const (&rows)[panel_width], std::size_t in, std::uint16_t* to) {
-  constexpr std::size_t half = panel_width / 2;
+void pack_panel(std::vector<std::uint16_t const*> const& rows, std::size_t in, std::uint16_t* to) {
+  std::size_t const half = rows.size() / 2;
   for (std::size_t k = 0; k < in; ++k)
     for (std::size_t j = 0; j < half; ++j)
       for (auto const* const row : {rows[j], rows[j + half]}) *to++ = row ? row[k] : std::uint16_t{0};
 }
 
 template <class Element, class Row>
-void pack_panels(std::size_t panels, std::size_t in, Element* to, Row const& row, thread_team& team) {
-  auto const one = [&](std::size_t p) {
-    Element const* rows[panel_width];
-    for (std::size_t j = 0; j < panel_width; ++j) rows[j] = static_cast<Element const*>(row(p * panel_width + j));
-    pack_panel(rows, in, to + p * panel_width * in);
-  };
-  team.run([&] { team.each(panels, one); });
+void pack_panels(std::size_t panels, std::size_t in, Element* to, Row const& row, thread_pool& threads) {
+  threads.divide(panels, 8, [&](std::size_t begin, std::size_t end) {
+    std::vector<Element const*> rows(panel_width());
+    for (std::size_t p = begin; p < end; ++p) {
+      for (std::size_t j = 0; j < rows.size(); ++j) rows[j] = static_cast<Element const*>(row(p * rows.size() + j));
+      pack_panel(rows, in, to + p * rows.size() * in);
+    }
+  });
 }
 
 // Buffers given back, by size.
@@ -83,7 +86,7 @@ large_buffer::~large_buffer() {
 }
 
 template <class Row>
-packed_matrix packed_matrix::pack(at::Tensor const& like, std::size_t outputs, std::size_t width, Row const& row, std::byte*& to, thread_team& team) {
+packed_matrix packed_matrix::pack(at::Tensor const& like, std::size_t outputs, std::size_t width, Row const& row, std::byte*& to, thread_pool& threads) {
   packed_matrix m;
   m.in_ = static_cast<std::size_t>(like.size(1));
   m.outputs_ = outputs;
@@ -92,32 +95,32 @@ packed_matrix packed_matrix::pack(at::Tensor const& like, std::size_t outputs, s
   m.bf16_ = like.scalar_type() == at::kBFloat16;
   m.panels_at_ = to;
   if (m.bf16_)
-    pack_panels(m.panels_, m.in_, reinterpret_cast<std::uint16_t*>(to), row, team);
+    pack_panels(m.panels_, m.in_, reinterpret_cast<std::uint16_t*>(to), row, threads);
   else
-    pack_panels(m.panels_, m.in_, reinterpret_cast<float*>(to), row, team);
-  to += m.panels_ * panel_width * m.in_ * (m.bf16_ ? 2 : 4);
+    pack_panels(m.panels_, m.in_, reinterpret_cast<float*>(to), row, threads);
+  to += m.panels_ * panel_width() * m.in_ * (m.bf16_ ? 2 : 4);
   return m;
 }
 
-packed_matrix packed_matrix::of(std::vector<at::Tensor> const& weights, std::byte*& to, thread_team& team) {
+packed_matrix packed_matrix::of(std::vector<at::Tensor> const& weights, std::byte*& to, thread_pool& threads) {
   std::vector<std::byte const*> rows;
   for (at::Tensor const& w : weights)
     for (std::int64_t i = 0; i < w.size(0); ++i)
       rows.push_back(static_cast<std::byte const*>(w.const_data_ptr()) + static_cast<std::size_t>(i * w.size(1)) * w.element_size());
   auto const row = [&](std::size_t j) { return static_cast<void const*>(j < rows.size() ? rows[j] : nullptr); };
-  return pack(weights.front(), rows.size(), panel_width, row, to, team);
+  return pack(weights.front(), rows.size(), panel_width(), row, to, threads);
 }
 
-packed_matrix packed_matrix::of_gate_and_up(at::Tensor const& gate, at::Tensor const& up, std::byte*& to, thread_team& team) {
-  constexpr std::size_t half = panel_width / 2;
+packed_matrix packed_matrix::of_gate_and_up(at::Tensor const& gate, at::Tensor const& up, std::byte*& to, thread_pool& threads) {
+  std::size_t const width = panel_width(), half = width / 2;
   auto const outputs = static_cast<std::size_t>(gate.size(0));
   auto const row = [&](std::size_t j) -> void const* {
-    std::size_t const output = j / panel_width * half + j % half;
+    std::size_t const output = j / width * half + j % half;
     if (output >= outputs) return nullptr;
-    at::Tensor const& w = j % panel_width < half ? gate : up;
+    at::Tensor const& w = j % width < half ? gate : up;
     return static_cast<std::byte const*>(w.const_data_ptr()) + output * static_cast<std::size_t>(w.size(1)) * w.element_size();
   };
-  return pack(gate, outputs, half, row, to, team);
+  return pack(gate, outputs, half, row, to, threads);
 }
 
 panel_product packed_matrix::product(std::size_t panel, float const* x, std::size_t rows, float* y, std::size_t y_stride, panel_end end) const {
@@ -125,7 +128,7 @@ panel_product packed_matrix::product(std::size_t panel, float const* x, std::siz
           .x_stride = in_,
           .rows = rows,
           .in = in_,
-          .panel = panels_at_ + panel * panel_width * in_ * (bf16_ ? 2 : 4),
+          .panel = panels_at_ + panel * panel_width() * in_ * (bf16_ ? 2 : 4),
           .y = y + panel * width_,
           .y_stride = y_stride,
           .columns = std::min(width_, outputs_ - panel * width_),

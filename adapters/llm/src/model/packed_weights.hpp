@@ -7,11 +7,11 @@
 
 #include <kedge/llm/model/causal_lm.hpp>
 
-#include "cpu_kernels.hpp"
+#include "../kernels/kernels.hpp"
 
 namespace kedge::llm {
 
-class thread_team;
+class thread_pool;
 
 /// Uninitialised memory on large pages where the system grants them: streaming through weights would miss the address cache
 /// at every 4 KiB otherwise. What is given back is kept for the next buffer of that size: to touch new memory costs more than
@@ -34,17 +34,18 @@ class large_buffer {
   std::size_t size_ = 0;
 };
 
-/// A matrix, or several with one input, in panels of panel_width outputs for cpu_kernels::multiply.
+/// A matrix, or several with one input, in panels for decode_kernels::multiply.
 class packed_matrix {
  public:
   packed_matrix() = default;
   /// Outputs of all matrices one after another, packed into `to`, which moves behind them.
   /// weights: [out, in], fp32 or bf16, contiguous, on the host
-  static packed_matrix of(std::vector<at::Tensor> const& weights, std::byte*& to, thread_team& team);
-  /// In every panel 16 outputs of each: what panel_end::swiglu takes.
-  static packed_matrix of_gate_and_up(at::Tensor const& gate, at::Tensor const& up, std::byte*& to, thread_team& team);
+  static packed_matrix of(std::vector<at::Tensor> const& weights, std::byte*& to, thread_pool& threads);
+  /// In every panel as many outputs of each: what panel_end::swiglu takes.
+  static packed_matrix of_gate_and_up(at::Tensor const& gate, at::Tensor const& up, std::byte*& to, thread_pool& threads);
   /// Bytes that packing takes, for a matrix of so many outputs in all.
   static std::size_t bytes(std::size_t outputs, std::size_t in, std::size_t word) {
+    std::size_t const panel_width = kernels().decode.panel_width;
     return (outputs + panel_width - 1) / panel_width * panel_width * in * word;
   }
 
@@ -56,7 +57,7 @@ class packed_matrix {
  private:
   /// row(j): where output j of the panels' order starts, or null.
   template <class Row>
-  static packed_matrix pack(at::Tensor const& like, std::size_t outputs, std::size_t width, Row const& row, std::byte*& to, thread_team& team);
+  static packed_matrix pack(at::Tensor const& like, std::size_t outputs, std::size_t width, Row const& row, std::byte*& to, thread_pool& threads);
 
   std::size_t in_ = 0, outputs_ = 0, width_ = 0, panels_ = 0;
   bool bf16_ = false;

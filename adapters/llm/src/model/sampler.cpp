@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "cpu_kernels.hpp"
+#include "../kernels/kernels.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -20,10 +20,7 @@ Real largest(std::span<Real const> x) {
   return *std::max_element(x.begin(), x.end());
 }
 
-float largest(std::span<float const> x) {
-  cpu_kernels const* const fast = fast_kernels();
-  return fast ? fast->largest(x.data(), x.size()) : *std::max_element(x.begin(), x.end());
-}
+float largest(std::span<float const> x) { return kernels().softmax.largest(x.data(), x.size()); }
 
 template <class Real>
 double exp_sum(std::span<Real const> x, double shift, double scale) {
@@ -33,8 +30,7 @@ double exp_sum(std::span<Real const> x, double shift, double scale) {
 }
 
 double exp_sum(std::span<float const> x, double shift, double scale) {
-  cpu_kernels const* const fast = fast_kernels();
-  return fast ? fast->exp_sum(x.data(), x.size(), static_cast<float>(shift), static_cast<float>(scale)) : exp_sum<float>(x, shift, scale);
+  return kernels().softmax.exp_sum(x.data(), x.size(), static_cast<float>(shift), static_cast<float>(scale));
 }
 
 // Sums of exp((x − shift) · scale) by block, and their sum.

@@ -5,7 +5,7 @@
 #include <kedge/llm/files/error.hpp>
 
 #include "coefficients.hpp"
-#include "kernels.hpp"
+#include "numbers.hpp"
 #include "tensor_job.hpp"
 
 namespace kedge::llm {
@@ -96,7 +96,7 @@ void mix(std::vector<double> const& c, piece_buffer const& from, std::span<float
 }
 
 /// Piece by piece, and then over the pieces in their order: the sums do not depend on the workers.
-gram_matrix gram_of(tensor_job const& job, ingredients const& what, team& workers, std::vector<piece_buffer>& buffers) {
+gram_matrix gram_of(tensor_job const& job, ingredients const& what, thread_pool& workers, std::vector<piece_buffer>& buffers) {
   std::size_t const n = what.inputs.size();
   std::vector<double> products(pieces_of(job.elements) * n * n);
   for_pieces(workers, job.elements, [&](std::size_t piece, std::size_t begin, std::size_t count, std::size_t worker) {
@@ -114,7 +114,7 @@ gram_matrix gram_of(tensor_job const& job, ingredients const& what, team& worker
   return out;
 }
 
-void merge_whole(tensor_job const& job, team& workers, tensor_sink const& sink) {
+void merge_whole(tensor_job const& job, thread_pool& workers, tensor_sink const& sink) {
   ingredients const what = ingredients_of(job);
   std::vector<piece_buffer> buffers(workers.size(), piece_buffer(job, what));
   std::vector<double> const c = coefficients_of(job, what, gram_of(job, what, workers, buffers));
@@ -140,7 +140,7 @@ lines lines_of(tensor_job const& job, bool first_axis) {
 }
 
 /// The same with coefficients of each line's own.
-void merge_lines(tensor_job& job, lines const& layout, team& workers, tensor_sink const& sink) {
+void merge_lines(tensor_job& job, lines const& layout, thread_pool& workers, tensor_sink const& sink) {
   for (auto& input : job.inputs) input.materialise();
   ingredients const what = ingredients_of(job);
   std::size_t const n = what.inputs.size();
@@ -167,7 +167,7 @@ void merge_lines(tensor_job& job, lines const& layout, team& workers, tensor_sin
 }
 
 /// Σ wᵢxᵢ by fused multiply-adds in the order of the inputs, then one division: mergekit's sum bit for bit.
-void merge_linear(tensor_job const& job, team& workers, tensor_sink const& sink, std::vector<double> const& weights, bool normalize) {
+void merge_linear(tensor_job const& job, thread_pool& workers, tensor_sink const& sink, std::vector<double> const& weights, bool normalize) {
   float total = 0;
   for (double const w : weights) total += static_cast<float>(w);
   if (normalize && total == 0)
@@ -191,7 +191,7 @@ void merge_linear(tensor_job const& job, team& workers, tensor_sink const& sink,
 }
 
 /// One input times a factor; times 1 it is itself, its negative zeros included.
-void merge_scaled(tensor_job const& job, team& workers, tensor_sink const& sink, std::size_t input, float factor) {
+void merge_scaled(tensor_job const& job, thread_pool& workers, tensor_sink const& sink, std::size_t input, float factor) {
   for_pieces(workers, job.elements, [&](std::size_t, std::size_t begin, std::size_t count, std::size_t) {
     std::vector<float> x(count);
     job.inputs[input].load(begin, x);
@@ -201,7 +201,7 @@ void merge_scaled(tensor_job const& job, team& workers, tensor_sink const& sink,
 }
 
 /// θ₁ + α(θ₁ − θ₀).
-void merge_expo(tensor_job const& job, team& workers, tensor_sink const& sink) {
+void merge_expo(tensor_job const& job, thread_pool& workers, tensor_sink const& sink) {
   tensor_input const &before = job.inputs[*job.base], &after = job.inputs[1 - *job.base];
   for_pieces(workers, job.elements, [&](std::size_t, std::size_t begin, std::size_t count, std::size_t) {
     std::vector<float> x(count), base(count), out(count);
@@ -215,7 +215,7 @@ void merge_expo(tensor_job const& job, team& workers, tensor_sink const& sink) {
 
 }  // namespace
 
-void merge_by_coefficients(tensor_job& job, team& workers, tensor_sink const& sink) {
+void merge_by_coefficients(tensor_job& job, thread_pool& workers, tensor_sink const& sink) {
   merge_values const& v = job.values;
   switch (job.method) {
     case soup_method::linear:

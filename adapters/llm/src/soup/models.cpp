@@ -6,7 +6,7 @@
 
 #include "agreement.hpp"
 #include "plan.hpp"
-#include "team.hpp"
+#include "../base/thread_pool.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -34,7 +34,7 @@ soup_models::soup_models(soup_recipe const& recipe, soup_settings const& setting
   donor_ = recipe.base_model ? *recipe.base_model : recipe.slices.front().sources.front().model;
   tokenizer_donor_ = recipe.tokenizer_source.value_or(donor_);
   std::vector<std::shared_ptr<checkpoint const>> opened(paths.size());
-  team workers(settings.threads);  // parsing a tokenizer takes longer than averaging a layer
+  thread_pool workers(settings.threads);  // parsing a tokenizer takes longer than averaging a layer
   workers.run(paths.size(), [&](std::size_t i, std::size_t) { opened[i] = std::make_shared<checkpoint const>(checkpoint::open(paths[i])); });
   for (std::size_t i = 0; i < paths.size(); ++i) opened_[paths[i]] = opened[i];
   for (auto const& model : opened) {

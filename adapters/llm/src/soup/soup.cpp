@@ -18,7 +18,7 @@
 #include <kedge/llm/files/error.hpp>
 
 #include "cook.hpp"
-#include "kernels.hpp"
+#include "numbers.hpp"
 #include "output_folder.hpp"
 
 namespace kedge::llm {
@@ -103,7 +103,7 @@ class background {
 
 class cook {
  public:
-  cook(soup_recipe const& recipe, soup_plan const& plan, soup_settings const& settings, team& workers, model_writer& writer)
+  cook(soup_recipe const& recipe, soup_plan const& plan, soup_settings const& settings, thread_pool& workers, model_writer& writer)
       : recipe_(recipe), plan_(plan), settings_(settings), workers_(workers), writer_(writer) {}
 
   void run() {
@@ -214,7 +214,7 @@ class cook {
   soup_recipe const& recipe_;
   soup_plan const& plan_;
   soup_settings const& settings_;
-  team& workers_;
+  thread_pool& workers_;
   model_writer& writer_;
 };
 
@@ -235,7 +235,7 @@ soup_size cook_into(pending_directory& folder, soup_recipe const& recipe, soup_m
   std::vector<tensor_plan> outputs;
   for (auto const& tensor : plan.tensors) outputs.push_back(tensor.output);
   model_writer writer(folder.path(), outputs, settings.max_shard_bytes, provenance(recipe));
-  team workers(settings.threads);
+  thread_pool workers(settings.threads);
   cook(recipe, plan, settings, workers, writer).run();
   write_companions(folder.path(), recipe, models, plan);
   writer.commit();

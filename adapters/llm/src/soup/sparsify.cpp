@@ -22,7 +22,7 @@ struct rank_cut {
 
 /// Counts of the values of key(entry) below `bins`, over all entries for which it is below; in parallel.
 template <class Key>
-std::vector<std::size_t> histogram(std::size_t n, std::size_t bins, team& workers, entry_reader const& read, Key const& key) {
+std::vector<std::size_t> histogram(std::size_t n, std::size_t bins, thread_pool& workers, entry_reader const& read, Key const& key) {
   std::vector<std::vector<std::size_t>> counts(workers.size(), std::vector<std::size_t>(bins));
   for_pieces(workers, n, [&](std::size_t, std::size_t begin, std::size_t count, std::size_t worker) {
     std::vector<float> entries(count);
@@ -43,7 +43,7 @@ std::size_t bin_of_rank(std::vector<std::size_t> const& counts, std::size_t& r) 
 }
 
 /// Two rounds of counting, by the upper 16 bits of the key and by the lower 15. r < n.
-rank_cut cut_at(std::size_t r, std::size_t n, team& workers, entry_reader const& read) {
+rank_cut cut_at(std::size_t r, std::size_t n, thread_pool& workers, entry_reader const& read) {
   constexpr unsigned low_bits = 15;
   auto const upper = histogram(n, std::size_t{1} << 16U, workers, read, [](std::uint32_t key) { return std::size_t{key >> low_bits}; });
   std::size_t const high = bin_of_rank(upper, r);
@@ -55,7 +55,7 @@ rank_cut cut_at(std::size_t r, std::size_t n, team& workers, entry_reader const&
 }
 
 /// For each piece, how many entries before it equal the key.
-std::vector<std::size_t> equals_before(std::uint32_t key, std::size_t n, team& workers, entry_reader const& read) {
+std::vector<std::size_t> equals_before(std::uint32_t key, std::size_t n, thread_pool& workers, entry_reader const& read) {
   std::vector<std::size_t> before(pieces_of(n) + 1);
   for_pieces(workers, n, [&](std::size_t piece, std::size_t begin, std::size_t count, std::size_t) {
     std::vector<float> entries(count);
@@ -67,7 +67,7 @@ std::vector<std::size_t> equals_before(std::uint32_t key, std::size_t n, team& w
 }
 
 /// Sets mask ← keep where the entry is among the first r in ascending order, for r < n.
-void mark_smallest(entry_mask& mask, rank_cut cut, std::uint8_t keep, team& workers, entry_reader const& read) {
+void mark_smallest(entry_mask& mask, rank_cut cut, std::uint8_t keep, thread_pool& workers, entry_reader const& read) {
   auto const before = equals_before(cut.key, mask.size(), workers, read);
   for_pieces(workers, mask.size(), [&](std::size_t piece, std::size_t begin, std::size_t count, std::size_t) {
     std::vector<float> entries(count);
@@ -82,7 +82,7 @@ void mark_smallest(entry_mask& mask, rank_cut cut, std::uint8_t keep, team& work
 }
 
 /// Keeps what is above the cut, and of those equal to it the first `equals`.
-entry_mask mark_largest(std::size_t n, std::uint32_t threshold, std::size_t equals, team& workers, entry_reader const& read) {
+entry_mask mark_largest(std::size_t n, std::uint32_t threshold, std::size_t equals, thread_pool& workers, entry_reader const& read) {
   entry_mask mask(n);
   auto const before = equals_before(threshold, n, workers, read);
   for_pieces(workers, n, [&](std::size_t piece, std::size_t begin, std::size_t count, std::size_t) {
@@ -107,7 +107,7 @@ double uniform(std::uint64_t seed, std::uint64_t index) noexcept {
   return static_cast<double>((x ^ (x >> 31U)) >> 11U) * 0x1p-53;
 }
 
-entry_mask keep_largest(std::size_t n, double density, team& workers, entry_reader const& read) {
+entry_mask keep_largest(std::size_t n, double density, thread_pool& workers, entry_reader const& read) {
   if (density <= 0 || n == 0) return entry_mask(n);
   auto const kept = std::max<std::size_t>(1, static_cast<std::size_t>(density * static_cast<double>(n)));
   if (kept >= n) return entry_mask(n, 1);
@@ -117,7 +117,7 @@ entry_mask keep_largest(std::size_t n, double density, team& workers, entry_read
   return mark_largest(n, cut.key, before.back() - cut.equals, workers, read);
 }
 
-entry_mask keep_middle(std::size_t n, double density, double gamma, team& workers, entry_reader const& read) {
+entry_mask keep_middle(std::size_t n, double density, double gamma, thread_pool& workers, entry_reader const& read) {
   auto const kept = static_cast<std::size_t>(std::max(0.0, density) * static_cast<double>(n));
   auto const outliers = static_cast<std::size_t>(std::max(0.0, gamma) * static_cast<double>(n));
   std::size_t const smallest = n - std::min(n, kept + outliers);
@@ -128,7 +128,7 @@ entry_mask keep_middle(std::size_t n, double density, double gamma, team& worker
   return mask;
 }
 
-entry_mask keep_at_random(std::size_t n, double density, std::uint64_t seed, team& workers) {
+entry_mask keep_at_random(std::size_t n, double density, std::uint64_t seed, thread_pool& workers) {
   entry_mask mask(n);
   for_pieces(workers, n, [&](std::size_t, std::size_t begin, std::size_t count, std::size_t) {
     for (std::size_t i = begin; i < begin + count; ++i) mask[i] = uniform(seed, i) < density ? 1 : 0;
@@ -137,7 +137,7 @@ entry_mask keep_at_random(std::size_t n, double density, std::uint64_t seed, tea
 }
 
 entry_mask keep_by_rank(std::size_t n, std::size_t length, std::size_t inner, double density, double epsilon, std::uint64_t seed,
-                        team& workers, entry_reader const& read) {
+                        thread_pool& workers, entry_reader const& read) {
   entry_mask mask(n);
   if (n == 0) return mask;
   std::size_t const block = length * inner;

@@ -7,7 +7,7 @@
 #include <span>        // span
 #include <vector>      // vector
 
-#include "team.hpp"
+#include "../base/thread_pool.hpp"
 
 namespace kedge::llm {
 
@@ -22,18 +22,18 @@ using entry_reader = std::function<void(std::size_t begin, std::span<float> out)
 // cost    keep_largest, keep_middle: four passes over the entries per threshold, 0.5 MB a worker; no sorting
 
 /// The ⌊density·n⌋ largest, at least one.
-entry_mask keep_largest(std::size_t n, double density, team& workers, entry_reader const& read);
+entry_mask keep_largest(std::size_t n, double density, thread_pool& workers, entry_reader const& read);
 
 /// Without the ⌊gamma·n⌋ largest, the ⌊density·n⌋ largest of what is left; fewer outliers go where both don't fit.
-entry_mask keep_middle(std::size_t n, double density, double gamma, team& workers, entry_reader const& read);
+entry_mask keep_middle(std::size_t n, double density, double gamma, thread_pool& workers, entry_reader const& read);
 
 /// Each with probability density.
-entry_mask keep_at_random(std::size_t n, double density, std::uint64_t seed, team& workers);
+entry_mask keep_at_random(std::size_t n, double density, std::uint64_t seed, thread_pool& workers);
 
 /// Lines of `length` entries `inner` apart (n / length of them): within a line the entry of rank r = 0 … length − 1 by
 /// magnitude is kept with probability density − epsilon + 2·epsilon·r/(length − 1).
 entry_mask keep_by_rank(std::size_t n, std::size_t length, std::size_t inner, double density, double epsilon, std::uint64_t seed,
-                        team& workers, entry_reader const& read);
+                        thread_pool& workers, entry_reader const& read);
 
 /// A number in [0, 1) for an index under a seed: the 53 leading bits of a mixed 64-bit counter.
 double uniform(std::uint64_t seed, std::uint64_t index) noexcept;

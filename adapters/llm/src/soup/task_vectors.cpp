@@ -5,7 +5,7 @@
 
 #include <kedge/llm/files/error.hpp>
 
-#include "kernels.hpp"
+#include "numbers.hpp"
 #include "sparsify.hpp"
 #include "tensor_job.hpp"
 
@@ -33,7 +33,7 @@ bool votes(soup_method method) {
 }
 
 /// della ranks along the second axis; a tensor with fewer axes is one line.
-entry_mask della_mask(tensor_job const& job, std::size_t input, std::uint64_t seed, team& workers, entry_reader const& read) {
+entry_mask della_mask(tensor_job const& job, std::size_t input, std::uint64_t seed, thread_pool& workers, entry_reader const& read) {
   double const density = job.values.density[input], epsilon = job.values.epsilon[input];
   if (density + epsilon >= 1 || density - epsilon <= 0)
     throw error("tensor " + in_quotes(job.name) + ": density ± epsilon has to lie between 0 and 1, but is " + std::to_string(density) +
@@ -44,7 +44,7 @@ entry_mask della_mask(tensor_job const& job, std::size_t input, std::uint64_t se
   return keep_by_rank(job.elements, length, inner, density, epsilon, seed, workers, read);
 }
 
-entry_mask mask_of(tensor_job const& job, std::size_t input, team& workers) {
+entry_mask mask_of(tensor_job const& job, std::size_t input, thread_pool& workers) {
   double const density = job.values.density[input];
   if (job.method == soup_method::task_arithmetic || density >= 1) return {};
   if (density <= 0) return entry_mask(job.elements);
@@ -70,7 +70,7 @@ void apply(entry_mask const& mask, std::size_t begin, std::span<float> entries) 
 }
 
 /// Σ|δ| before over after dropping; 1 where either is next to nothing.
-float scale_of(tensor_job const& job, std::size_t input, entry_mask const& mask, team& workers) {
+float scale_of(tensor_job const& job, std::size_t input, entry_mask const& mask, thread_pool& workers) {
   constexpr double smallest = 1e-7;
   if (mask.empty() || !job.values.rescale) return 1;
   std::vector<double> before(pieces_of(job.elements)), after(before.size());
@@ -121,7 +121,7 @@ class mixer {
 
 }  // namespace
 
-void merge_task_vectors(tensor_job& job, team& workers, tensor_sink const& sink) {
+void merge_task_vectors(tensor_job& job, thread_pool& workers, tensor_sink const& sink) {
   std::vector<task_vector> tasks;
   for (std::size_t const input : job.others()) {
     task_vector& task = tasks.emplace_back(task_vector{input, mask_of(job, input, workers), 1, 0});

@@ -6,7 +6,7 @@
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/files/mapped_file.hpp>
 
-#include "kernels.hpp"
+#include "numbers.hpp"
 
 namespace kedge::llm {
 
@@ -75,7 +75,7 @@ std::vector<std::size_t> tensor_job::others() const {
   return out;
 }
 
-void merge_tensor(tensor_job& job, team& workers, tensor_sink const& sink) {
+void merge_tensor(tensor_job& job, thread_pool& workers, tensor_sink const& sink) {
   for (auto& input : job.inputs) input.prepare();
   switch (job.method) {
     case soup_method::task_arithmetic:

@@ -14,7 +14,7 @@
 #include <kedge/llm/files/mapped_file.hpp>
 #include <kedge/llm/soup/recipe.hpp>
 
-#include "team.hpp"
+#include "../base/thread_pool.hpp"
 
 namespace kedge::llm {
 
@@ -84,7 +84,7 @@ inline std::size_t pieces_of(std::size_t elements) { return (elements + piece_el
 
 /// Calls work(piece, begin, count, worker) for every piece of a tensor.
 template <class F>
-void for_pieces(team& workers, std::size_t elements, F const& work) {
+void for_pieces(thread_pool& workers, std::size_t elements, F const& work) {
   workers.run(pieces_of(elements), [&](std::size_t piece, std::size_t worker) {
     std::size_t const begin = piece * piece_elements;
     work(piece, begin, std::min(piece_elements, elements - begin), worker);
@@ -93,11 +93,11 @@ void for_pieces(team& workers, std::size_t elements, F const& work) {
 
 /// Merges one tensor. The result does not depend on the number of workers.
 /// throws  kedge::llm::error where the values of the parameters don't fit the tensor
-void merge_tensor(tensor_job& job, team& workers, tensor_sink const& sink);
+void merge_tensor(tensor_job& job, thread_pool& workers, tensor_sink const& sink);
 
 /// The methods that mix the inputs with a coefficient each (linear, slerp, karcher, …).
-void merge_by_coefficients(tensor_job& job, team& workers, tensor_sink const& sink);
+void merge_by_coefficients(tensor_job& job, thread_pool& workers, tensor_sink const& sink);
 /// The methods on task vectors of which entries may be dropped (ties, dare, …).
-void merge_task_vectors(tensor_job& job, team& workers, tensor_sink const& sink);
+void merge_task_vectors(tensor_job& job, thread_pool& workers, tensor_sink const& sink);
 
 }  // namespace kedge::llm

@@ -4,16 +4,18 @@
 #include <algorithm>
 #include <cmath>
 
-#include "../model/in_parallel.hpp"
+#include "../base/thread_pool.hpp"
+#include "../kernels/kernels.hpp"
 #include "../model/profile.hpp"
 
 namespace kedge::llm {
 namespace {
 
-// The plain twins of what cpu_adam does to moments. --------------------------------------------------------------------------------
+// The plain twins of what the kernels do to moments. ---------------------------------------------------------------------------------
 
 constexpr std::int64_t low_bits = 0xffff'ffff;
 constexpr std::int64_t block = moment_block;
+static_assert(adam_block == moment_block);
 
 // random_bits of every element, as 64-bit numbers.
 at::Tensor random_of(at::Tensor const& like, std::uint32_t seed) {
@@ -121,7 +123,6 @@ void adamw::step_group(pack& theta, pack const& gradient, bool matrices, double 
 }
 
 bool adamw::fast(pack const& theta, pack const& gradient, pack const& copies) const {
-  if (!fast_adam()) return false;
   auto const fits = [](at::Tensor const& t, at::ScalarType type) { return t.is_cpu() && t.scalar_type() == type && t.is_contiguous(); };
   for (std::size_t i = 0; i < theta.size(); ++i)
     if (!fits(theta[i], at::kFloat) || !fits(gradient[i], at::kFloat) || (!copies.empty() && !fits(copies[i], at::kBFloat16))) return false;
@@ -133,12 +134,14 @@ void adamw::step_fast(at::Tensor& theta, at::Tensor const& gradient, at::Tensor 
   auto const n = static_cast<std::size_t>(theta.numel()), blocks = (n + moment_block - 1) / moment_block;
   bool const coded = settings_.moments == moment_type::bits8;
   constexpr std::size_t worth_a_thread = 64;  // blocks
-  in_parallel(blocks, worth_a_thread, [&](std::size_t begin, std::size_t end) {
+  shared_pool().divide(blocks, worth_a_thread, [&](std::size_t begin, std::size_t end) {
     std::size_t const from = begin * moment_block, to = std::min(n, end * moment_block);
     adam_range const range{theta.mutable_data_ptr<float>() + from, gradient.mutable_data_ptr<float>() + from, moved(first[i], from), moved(second[i], from),
                            coded ? first_scale[i].mutable_data_ptr<float>() + begin : nullptr, coded ? second_scale[i].mutable_data_ptr<float>() + begin : nullptr,
                            copy.defined() ? reinterpret_cast<std::uint16_t*>(copy.mutable_data_ptr()) + from : nullptr, to - from, from};
-    fast_adam()(settings_.moments, range, numbers);
+    adam_kernels const& adam = kernels().adam;
+    auto const step = settings_.moments == moment_type::same ? adam.step_fp32 : settings_.moments == moment_type::bf16 ? adam.step_bf16 : adam.step_bits8;
+    step(range, numbers);
   });
 }
 

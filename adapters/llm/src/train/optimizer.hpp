@@ -4,8 +4,9 @@
 #include <cstdint>
 
 #include <kedge/llm/model/causal_lm.hpp>
+#include <kedge/llm/model/moments.hpp>
 
-#include "cpu_adam.hpp"
+#include "../kernels/adam.hpp"
 
 namespace kedge::llm {
 
@@ -13,8 +14,8 @@ namespace kedge::llm {
 [[nodiscard]] pack zeros_like(pack const& theta);
 
 /// AdamW on fp32 master weights. Weight decay spares vectors (norms), as transformers does. The tensors of a pack may be views, rows of
-/// larger ones: where they are contiguous, fp32 and on a processor with a loop for it, a step is one pass over memory; elsewhere it is
-/// made of tensor operations with the same result up to rounding.
+/// larger ones: where they are contiguous, fp32 and on the host, a step is one pass over memory; elsewhere it is made of tensor
+/// operations with the same result up to rounding.
 class adamw {
  public:
   struct settings {

@@ -11,8 +11,9 @@
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/model/weights.hpp>
 
+#include "../base/thread_pool.hpp"
+#include "../kernels/kernels.hpp"
 #include "../model/cuda_graph.hpp"
-#include "../model/matrix_units.hpp"
 #include "available_memory.hpp"
 #include "preference_problem.hpp"
 
@@ -37,7 +38,7 @@ compute_settings resolve(device_settings const& settings) {
   if (compute.device.is_cuda() && !at::hasCUDA())
     throw error("--device " + settings.device + ": this build of LibTorch has no CUDA, or there is no GPU; use --device cpu");
   if (settings.dtype == "auto")
-    compute.type = compute.device.is_cuda() || processor_multiplies_bf16() ? at::kBFloat16 : at::kFloat;
+    compute.type = compute.device.is_cuda() || uses_matrix_units() ? at::kBFloat16 : at::kFloat;
   else if (settings.dtype == "float32" || settings.dtype == "bfloat16" || settings.dtype == "float64")
     compute.type = settings.dtype == "float32" ? at::kFloat : settings.dtype == "float64" ? at::kDouble : at::kBFloat16;
   else
@@ -88,7 +89,10 @@ session::session(checkpoint opened, device_settings const& device)
   constexpr std::int64_t logits_at_a_time = 64 << 20;  // bytes: each chunk walks through the head's gradient, so that few are better than many
   compute.head_rows = std::max<std::int64_t>(16, logits_at_a_time / (config.vocabulary * std::int64_t{sizeof(float)}));
   if (!source.chat_template.empty()) chat.emplace(source.chat_template);
-  if (device.threads > 0) at::set_num_threads(device.threads);
+  if (device.threads > 0) {
+    at::set_num_threads(device.threads);
+    use_threads(static_cast<unsigned>(device.threads));
+  }
 }
 
 std::vector<preference_pair> session::read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines) const {

@@ -5,16 +5,14 @@
 
 #include <kedge/llm/data/ragged.hpp>
 
-#include "cpu_product.hpp"
-#include "cpu_step.hpp"
+#include "kernels.hpp"
 
 namespace kedge::llm {
 
 /// Causal attention of the queries of a run, for the heads that share a key-value head: one thread's share.
 /// All tensors are fp32 and contiguous.   q: [T, heads, d], k and v: [T, kv_heads, d], log_sums: [heads, T]
 struct prompt_attention {
-  product_kernel product;
-  step_kernels const& step;
+  kernel_table const& kernels;
   float const *q, *k, *v;
   std::size_t tokens, heads, kv_heads, d;
   float scale;  ///< of scores

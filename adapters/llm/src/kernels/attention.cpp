@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cpu_attention.hpp"
+#include "attention.hpp"
 
 #include <algorithm>
 #include <vector>
@@ -29,10 +29,10 @@ struct query_block {
   std::size_t keys, stride;
 };
 
-// At most 64 queries, and fewer where their scores for all heads that share keys would leave the second-level cache.
+// At most 64 queries, and fewer where their scores for all heads that share keys would not stay near.
 template <class F>
-void each_block(run const& r, std::size_t share, F const& f) {
-  constexpr std::size_t most = 64, scores = 128 * 1024;
+void each_block(run const& r, std::size_t share, std::size_t scores, F const& f) {
+  constexpr std::size_t most = 64;
   std::size_t const all = r.prefix.size + r.prompt.size + r.own.size, fitting = scores / (share * all) / 8 * 8, block = std::clamp(fitting, std::size_t{16}, most);
   for (std::size_t q = 0; q < r.own.size; q += block) {
     std::size_t const rows = std::min(block, r.own.size - q), own_keys = q + rows, keys = r.prefix.size + r.prompt.size + own_keys;
@@ -52,7 +52,7 @@ float* scratch(place which, std::size_t n) {
 class stacked_heads {
  public:
   stacked_heads(prompt_attention const& all, std::size_t kv_head)
-      : product_(all.product), share_(all.heads / all.kv_heads), first_(kv_head * share_ * all.d), q_row_(all.heads * all.d), kv_row_(all.kv_heads * all.d), d_(all.d) {}
+      : product_(all.kernels.product.multiply), share_(all.heads / all.kv_heads), first_(kv_head * share_ * all.d), q_row_(all.heads * all.d), kv_row_(all.kv_heads * all.d), d_(all.d) {}
 
   [[nodiscard]] std::size_t share() const { return share_; }
 
@@ -104,7 +104,7 @@ class stacked_heads {
     }
   }
 
-  product_kernel product_;
+  void (*product_)(matrix_product const&);
   std::size_t share_, first_, q_row_, kv_row_, d_;
 };
 
@@ -113,11 +113,11 @@ class stacked_heads {
 void prompt_attention::forward(attention_run const& tokens_of, std::size_t kv_head, float* out, float* log_sums) const {
   stacked_heads const stack(*this, kv_head);
   run const r(tokens_of);
-  each_block(r, stack.share(), [&](query_block const& b) {
+  each_block(r, stack.share(), kernels.near_scores, [&](query_block const& b) {
     float* const p = scratch(of_scores, stack.share() * b.rows * b.stride);
     stack.scores(r, b, stack.gather(b, q, of_queries), k + kv_head * d, p);
     for (std::size_t h = 0; h < stack.share(); ++h)
-      step.causal_softmax(p + h * b.rows * b.stride, b.rows, b.stride, b.keys, b.keys - b.rows + 1, scale,
+      kernels.softmax.causal(p + h * b.rows * b.stride, b.rows, b.stride, b.keys, b.keys - b.rows + 1, scale,
                           log_sums + (kv_head * stack.share() + h) * tokens + b.first);
     stack.scatter(b, stack.weigh(r, b, p, v + kv_head * d), out);
   });
@@ -127,17 +127,17 @@ void prompt_attention::backward(attention_run const& tokens_of, std::size_t kv_h
                                 float* gk, float* gv, float* gk_shared, float* gv_shared) const {
   stacked_heads const stack(*this, kv_head);
   run const r(tokens_of);
-  each_block(r, stack.share(), [&](query_block const& b) {
+  each_block(r, stack.share(), kernels.near_scores, [&](query_block const& b) {
     std::size_t const rows = stack.share() * b.rows;
     float *const p = scratch(of_scores, rows * b.stride), *const gp = scratch(of_score_gradients, rows * b.stride);
     float const *const queries = stack.gather(b, q, of_queries), *const gradients = stack.gather(b, g, of_gradients);
     stack.scores(r, b, queries, k + kv_head * d, p);
     stack.scores(r, b, gradients, v + kv_head * d, gp);
     float* const inner = scratch(of_results, rows);
-    stack.each_row(b, [&](std::size_t at, std::size_t row) { inner[row] = step.dot(g + at, out + at, d); });
+    stack.each_row(b, [&](std::size_t at, std::size_t row) { inner[row] = kernels.softmax.dot(g + at, out + at, d); });
     for (std::size_t h = 0; h < stack.share(); ++h) {
       std::size_t const first = h * b.rows;
-      step.causal_softmax_backward(p + first * b.stride, gp + first * b.stride, b.rows, b.stride, b.keys, b.keys - b.rows + 1, scale,
+      kernels.softmax.causal_backward(p + first * b.stride, gp + first * b.stride, b.rows, b.stride, b.keys, b.keys - b.rows + 1, scale,
                                    log_sums + (kv_head * stack.share() + h) * tokens + b.first, inner + first);
     }
     stack.scatter(b, stack.weigh(r, b, gp, k + kv_head * d), gq);

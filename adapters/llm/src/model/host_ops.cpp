@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "fused.hpp"
+#include "host_ops.hpp"
 
 #include <algorithm>
 
-#include "cpu_attention.hpp"
-#include "cpu_product.hpp"
-#include "cpu_step.hpp"
-#include "in_parallel.hpp"
-#include "matrix_units.hpp"
+#include "../base/thread_pool.hpp"
+#include "../kernels/attention.hpp"
+#include "../kernels/kernels.hpp"
 
-namespace kedge::llm::fused {
+namespace kedge::llm::host_ops {
 namespace {
 
 std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
@@ -30,12 +28,10 @@ char const* moved(matrix_view const& m, std::size_t elements) { return static_ca
 
 }  // namespace
 
-bool takes(at::Tensor const& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && fast_step() && fast_product(); }
+bool takes(at::Tensor const& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
 
-bool multiplies(at::Tensor const& weight) {
-  static bool const narrow = !processor_multiplies_bf16();  // else LibTorch's products of bf16 are faster than any of fp32
-  bool const type = weight.scalar_type() == at::kFloat || (weight.scalar_type() == at::kBFloat16 && narrow);
-  return weight.is_cpu() && type && fast_step() && fast_product();
+bool multiplies_by(at::Tensor const& weight) {
+  return weight.is_cpu() && (weight.scalar_type() == at::kFloat || (weight.scalar_type() == at::kBFloat16 && !uses_matrix_units()));
 }
 
 void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, at::Tensor const& onto) {
@@ -43,16 +39,16 @@ void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, at:
     onto.defined() ? c.copy_(onto) : c.zero_();
     return;
   }
-  product_kernel const product = fast_product();
+  product_kernels const& product = kernels().product;
   matrix_product const whole{view_of(a),            view_of(b),          onto.defined() ? numbers(onto) : nullptr, written(c),
                              as_size(c.stride(0)), as_size(c.size(0)), as_size(c.size(1)), as_size(a.size(1))};
   if (whole.m == 0 || whole.n == 0) return;
   // Each thread takes rows or columns of c, whichever there are more of; packing the other side is done by each. Rows that have to be packed count twice.
   bool const packs_rows = whole.a.column != 1 || whole.a.bf16, by_rows = (packs_rows ? 2 : 1) * whole.m > whole.n;
-  std::size_t const tile = by_rows ? tile_rows : tile_columns, length = by_rows ? whole.m : whole.n, all = tiles(length, tile);
+  std::size_t const tile = by_rows ? product.tile_rows : product.tile_columns, length = by_rows ? whole.m : whole.n, all = tiles(length, tile);
   constexpr std::size_t worth_a_thread = 1'000'000;  // multiply-adds
   std::size_t const grain = std::max<std::size_t>(1, worth_a_thread / std::max<std::size_t>(1, whole.m * whole.n * whole.k / all));
-  in_parallel(all, grain, [&](std::size_t begin, std::size_t end) {
+  shared_pool().divide(all, grain, [&](std::size_t begin, std::size_t end) {
     std::size_t const first = begin * tile, size = std::min(length, end * tile) - first;
     matrix_product part = whole;
     if (by_rows) {
@@ -65,7 +61,7 @@ void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, at:
     std::size_t const place = by_rows ? first * whole.c_row : first;
     part.c += place;
     if (part.onto) part.onto += place;
-    product(part);
+    product.multiply(part);
   });
 }
 
@@ -80,8 +76,8 @@ at::Tensor inverse_rms(at::Tensor const& x, double eps) {
   at::Tensor inverse = at::empty({x.size(0), 1}, x.options());
   float const* const in = numbers(x);
   float* const out = written(inverse);
-  in_parallel(as_size(x.size(0)), row_grain(n), [&](std::size_t begin, std::size_t end) {
-    fast_step()->inverse_rms(in + begin * n, end - begin, n, static_cast<float>(eps), out + begin);
+  shared_pool().divide(as_size(x.size(0)), row_grain(n), [&](std::size_t begin, std::size_t end) {
+    kernels().norms.inverse_rms(in + begin * n, end - begin, n, static_cast<float>(eps), out + begin);
   });
   return inverse;
 }
@@ -92,8 +88,8 @@ at::Tensor scale(at::Tensor const& x, at::Tensor const& inverse, at::Tensor cons
   at::Tensor result = at::empty_like(x);
   float const *const in = numbers(x), *const factors = numbers(inverse), *const weights = numbers(w);
   float* const out = written(result);
-  in_parallel(as_size(x.size(0)), row_grain(n), [&](std::size_t begin, std::size_t end) {
-    fast_step()->scale(in + begin * n, factors + begin, weights, end - begin, n, out + begin * n);
+  shared_pool().divide(as_size(x.size(0)), row_grain(n), [&](std::size_t begin, std::size_t end) {
+    kernels().norms.scale(in + begin * n, factors + begin, weights, end - begin, n, out + begin * n);
   });
   return result;
 }
@@ -107,10 +103,10 @@ void scale_backward(at::Tensor const& g, at::Tensor const& x, at::Tensor const& 
   at::Tensor const sums = at::zeros({static_cast<std::int64_t>(blocks), x.size(1)}, x.options());
   float const *const out_gradient = numbers(g), *const in = numbers(x), *const factors = numbers(inverse), *const weights = numbers(w);
   float *const to = written(gx), *const sum = written(sums);
-  in_parallel(blocks, 1, [&](std::size_t begin, std::size_t end) {
+  shared_pool().divide(blocks, 1, [&](std::size_t begin, std::size_t end) {
     for (std::size_t b = begin; b < end; ++b) {
       std::size_t const first = b * block, size = std::min(block, rows - first);
-      fast_step()->scale_backward(out_gradient + first * n, in + first * n, factors + first, weights, size, n, to + first * n, sum + b * n);
+      kernels().norms.scale_backward(out_gradient + first * n, in + first * n, factors + first, weights, size, n, to + first * n, sum + b * n);
     }
   });
   if (weight_gradient.defined()) weight_gradient.add_(sums.sum(0));
@@ -120,8 +116,8 @@ void rotate(at::Tensor& x, at::Tensor const& cosine, at::Tensor const& sine, dou
   std::size_t const heads = as_size(x.size(1)), d = as_size(x.size(2)), half = d / 2;
   float const *const c = numbers(cosine), *const s = numbers(sine);
   float* const at = written(x);
-  in_parallel(as_size(x.size(0)), row_grain(heads * d), [&](std::size_t begin, std::size_t end) {
-    fast_step()->rotate(at + begin * heads * d, c + begin * half, s + begin * half, end - begin, heads, d, static_cast<float>(direction));
+  shared_pool().divide(as_size(x.size(0)), row_grain(heads * d), [&](std::size_t begin, std::size_t end) {
+    kernels().norms.rotate(at + begin * heads * d, c + begin * half, s + begin * half, end - begin, heads, d, static_cast<float>(direction));
   });
 }
 
@@ -129,7 +125,7 @@ at::Tensor swiglu(at::Tensor const& gate, at::Tensor const& up) {
   at::Tensor result = at::empty_like(gate);
   float const *const z = numbers(gate), *const u = numbers(up);
   float* const out = written(result);
-  in_parallel(as_size(gate.numel()), 8192, [&](std::size_t begin, std::size_t end) { fast_step()->swiglu(z + begin, u + begin, end - begin, out + begin); });
+  shared_pool().divide(as_size(gate.numel()), 8192, [&](std::size_t begin, std::size_t end) { kernels().gates.swiglu(z + begin, u + begin, end - begin, out + begin); });
   return result;
 }
 
@@ -138,8 +134,8 @@ void swiglu_backward(at::Tensor const& g, at::Tensor const& gate, at::Tensor con
   up_gradient = at::empty_like(up);
   float const *const out = numbers(g), *const z = numbers(gate), *const u = numbers(up);
   float *const gz = written(gate_gradient), *const gu = written(up_gradient);
-  in_parallel(as_size(gate.numel()), 8192, [&](std::size_t begin, std::size_t end) {
-    fast_step()->swiglu_backward(out + begin, z + begin, u + begin, end - begin, gz + begin, gu + begin);
+  shared_pool().divide(as_size(gate.numel()), 8192, [&](std::size_t begin, std::size_t end) {
+    kernels().gates.swiglu_backward(out + begin, z + begin, u + begin, end - begin, gz + begin, gu + begin);
   });
 }
 
@@ -147,8 +143,8 @@ at::Tensor softmax_(at::Tensor& scores) {
   std::size_t const n = as_size(scores.size(1));
   at::Tensor log_sums = at::empty({scores.size(0), 1}, scores.options());
   float *const rows = written(scores), *const out = written(log_sums);
-  in_parallel(as_size(scores.size(0)), row_grain(n), [&](std::size_t begin, std::size_t end) {
-    fast_step()->softmax(rows + begin * n, end - begin, n, out + begin);
+  shared_pool().divide(as_size(scores.size(0)), row_grain(n), [&](std::size_t begin, std::size_t end) {
+    kernels().softmax.softmax(rows + begin * n, end - begin, n, out + begin);
   });
   return log_sums;
 }
@@ -156,7 +152,7 @@ at::Tensor softmax_(at::Tensor& scores) {
 namespace {
 
 prompt_attention attention_of(double scale, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {
-  return {fast_product(), *fast_step(), numbers(q), numbers(k), numbers(v), as_size(q.size(0)), as_size(q.size(1)), as_size(k.size(1)), as_size(q.size(2)),
+  return {kernels(), numbers(q), numbers(k), numbers(v), as_size(q.size(0)), as_size(q.size(1)), as_size(k.size(1)), as_size(q.size(2)),
           static_cast<float>(scale)};
 }
 
@@ -164,13 +160,27 @@ prompt_attention attention_of(double scale, at::Tensor const& q, at::Tensor cons
 
 namespace {
 
+// Pairs of a query and a key, twice.
+std::int64_t cost(attention_run const& r) { return r.own.size * (2 * (r.prefix.size + r.prompt.size) + r.own.size); }
+
 // All runs, those with most to do in front; equal ones in their order.
 std::vector<attention_run> runs_by_cost(std::vector<shared_prompt> const& prompts) {
   std::vector<attention_run> runs;
   for (shared_prompt const& group : prompts) each_run(group, [&](attention_run const& run) { runs.push_back(run); });
-  auto const cost = [](attention_run const& r) { return r.own.size * (2 * (r.prefix.size + r.prompt.size) + r.own.size); };
   std::stable_sort(runs.begin(), runs.end(), [&](attention_run const& a, attention_run const& b) { return cost(a) > cost(b); });
   return runs;
+}
+
+// f(run, key-value head) for all of them as threads become free.
+template <class F>
+void each_run_and_head(std::vector<attention_run> const& runs, prompt_attention const& all, F const& f) {
+  constexpr std::int64_t worth_waking = 1'000'000;  // multiply-adds
+  std::int64_t work = 0;
+  for (attention_run const& run : runs) work += cost(run) * static_cast<std::int64_t>(all.heads * all.d);
+  auto const task = [&](std::size_t i, std::size_t) { f(i / all.kv_heads, i % all.kv_heads); };
+  std::size_t const tasks = runs.size() * all.kv_heads;
+  if (work >= worth_waking) return shared_pool().run(tasks, task);
+  for (std::size_t i = 0; i < tasks; ++i) task(i, 0);
 }
 
 }  // namespace
@@ -181,7 +191,7 @@ at::Tensor attention(std::vector<shared_prompt> const& prompts, double scale, at
   at::Tensor result = at::empty_like(q);
   log_sums = at::empty({q.size(1), q.size(0)}, q.options());
   float *const out = written(result), *const sums = written(log_sums);
-  in_turn(runs.size() * all.kv_heads, [&](std::size_t i) { all.forward(runs[i / all.kv_heads], i % all.kv_heads, out, sums); });
+  each_run_and_head(runs, all, [&](std::size_t run, std::size_t head) { all.forward(runs[run], head, out, sums); });
   return result;
 }
 
@@ -203,9 +213,9 @@ void attention_backward(std::vector<shared_prompt> const& prompts, double scale,
   }
   at::Tensor const shared_k = at::zeros({shared, k.size(1), k.size(2)}, k.options()), shared_v = at::zeros_like(shared_k);
   float *const to_shared_k = written(shared_k), *const to_shared_v = written(shared_v);
-  in_turn(runs.size() * all.kv_heads, [&](std::size_t i) {
-    std::size_t const run = i / all.kv_heads, place = as_size(places[run]) * all.kv_heads * all.d;
-    all.backward(runs[run], i % all.kv_heads, out_gradient, result, sums, to_q, to_k, to_v, to_shared_k + place, to_shared_v + place);
+  each_run_and_head(runs, all, [&](std::size_t run, std::size_t head) {
+    std::size_t const place = as_size(places[run]) * all.kv_heads * all.d;
+    all.backward(runs[run], head, out_gradient, result, sums, to_q, to_k, to_v, to_shared_k + place, to_shared_v + place);
   });
   for (std::size_t i = 0; i < runs.size(); ++i) {
     std::int64_t place = places[i];
@@ -219,4 +229,4 @@ void attention_backward(std::vector<shared_prompt> const& prompts, double scale,
   }
 }
 
-}  // namespace kedge::llm::fused
+}  // namespace kedge::llm::host_ops

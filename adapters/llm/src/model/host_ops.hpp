@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The pieces of a step that this processor has loops of its own for: tensors in, tensors out. Their plain twins are in ops.
+// The pieces of a step on the processor, by its kernels: tensors in, tensors out. Their plain twins are in ops.
 
 #include <vector>
 
@@ -9,13 +9,13 @@
 
 #include <kedge/llm/data/ragged.hpp>
 
-namespace kedge::llm::fused {
+namespace kedge::llm::host_ops {
 
-/// Whether there are loops for such numbers: fp32 on the host.
+/// Whether there are kernels for such numbers: fp32 on the host.
 [[nodiscard]] bool takes(at::Tensor const& x);
 
-/// Whether products of such a matrix with fp32 numbers are as fast as any: then activations need not be narrower than fp32.
-[[nodiscard]] bool multiplies(at::Tensor const& weight);
+/// Whether fp32 numbers are multiplied by such a matrix as it is, as fast as any: then activations need not be narrower than fp32.
+[[nodiscard]] bool multiplies_by(at::Tensor const& weight);
 
 /// c = a b, or c = onto + a b, summed in fp32.   a: [m, k], b: [k, n], each fp32 or bf16, one of its strides 1; c and onto: [m, n], fp32, with
 /// the same strides, rows contiguous; onto may be c
@@ -44,4 +44,4 @@ void swiglu_backward(at::Tensor const& g, at::Tensor const& gate, at::Tensor con
 void attention_backward(std::vector<shared_prompt> const& prompts, double scale, at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
                         at::Tensor const& v, at::Tensor const& out, at::Tensor const& log_sums, at::Tensor& gq, at::Tensor& gk, at::Tensor& gv);
 
-}  // namespace kedge::llm::fused
+}  // namespace kedge::llm::host_ops

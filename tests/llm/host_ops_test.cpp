@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The processor's own loops against their plain twins: what ops compute in fp32 or bf16 here is held to what they compute in fp64,
-// where there is only the plain way. On a processor without such loops both are the plain way.
+// The processor's kernels against their plain twins: what ops compute in fp32 or bf16 here is held to what they compute in fp64, where there
+// is only the plain way.
 
 #include <cmath>
 #include <random>
@@ -9,7 +9,7 @@
 
 #include <kedge/adapters/torch.hpp>
 
-#include "../adapters/llm/src/model/fused.hpp"
+#include "../adapters/llm/src/model/host_ops.hpp"
 #include "../adapters/llm/src/model/ops.hpp"
 #include "support/catch.hpp"
 
@@ -34,7 +34,7 @@ at::Tensor single(at::Tensor const& x) { return x.to(at::kFloat); }
 
 }  // namespace
 
-TEST_CASE("products of any shape and layout are those of fp64 rounded", "[fused]") {
+TEST_CASE("products of any shape and layout are those of fp64 rounded", "[host]") {
   struct shape {
     std::int64_t rows, out, in;
   };
@@ -58,7 +58,7 @@ TEST_CASE("products of any shape and layout are those of fp64 rounded", "[fused]
     }
 }
 
-TEST_CASE("products of no rows are empty or add nothing", "[fused]") {
+TEST_CASE("products of no rows are empty or add nothing", "[host]") {
   at::Tensor const weight = single(random({50, 33}, 4)), none = at::empty({0, 33}, at::kFloat), no_gradient = at::empty({0, 50}, at::kFloat);
   CHECK(ops::linear(none, weight).sizes() == at::IntArrayRef({0, 50}));
   CHECK(ops::input_gradient(no_gradient, weight).sizes() == at::IntArrayRef({0, 33}));
@@ -67,15 +67,15 @@ TEST_CASE("products of no rows are empty or add nothing", "[fused]") {
   CHECK(at::equal(sum, at::ones({50, 33}, at::kFloat)));
 }
 
-TEST_CASE("a product does not depend on how many rows and columns are computed with it", "[fused]") {
+TEST_CASE("a product does not depend on how many rows and columns are computed with it", "[host]") {
   at::Tensor const x = single(random({100, 900}, 6)), weight = single(random({200, 900}, 7));
   at::Tensor const whole = ops::linear(x, weight);
-  if (!fused::takes(x)) return;  // LibTorch's products promise nothing of the kind
+  if (!host_ops::takes(x)) return;  // LibTorch's products promise nothing of the kind
   CHECK(at::equal(whole.narrow(0, 31, 1), ops::linear(x.narrow(0, 31, 1), weight)));
   CHECK(at::equal(whole.narrow(1, 50, 60), ops::linear(x, weight.narrow(0, 50, 60))));
 }
 
-TEST_CASE("norms and their gradients are those of fp64 rounded", "[fused]") {
+TEST_CASE("norms and their gradients are those of fp64 rounded", "[host]") {
   for (std::int64_t const hidden : {24, 64, 577})
     for (double const offset : {0.0, 1.0}) {
       at::Tensor const x = random({130, hidden}, 8), weight = random({hidden}, 9), g = random({130, hidden}, 10), start = random({130, hidden}, 11);
@@ -89,7 +89,7 @@ TEST_CASE("norms and their gradients are those of fp64 rounded", "[fused]") {
     }
 }
 
-TEST_CASE("gates and rotations and the softmax are those of fp64 rounded", "[fused]") {
+TEST_CASE("gates and rotations and the softmax are those of fp64 rounded", "[host]") {
   at::Tensor const gate = 3 * random({37, 45}, 12), up = random({37, 45}, 13), g = random({37, 45}, 14);
   CHECK(distance(ops::gated(activation::silu, single(gate), single(up)), ops::gated(activation::silu, gate, up)) < 1e-6);
   auto const exact = ops::gated_backward(activation::silu, g, gate, up);
@@ -109,7 +109,7 @@ TEST_CASE("gates and rotations and the softmax are those of fp64 rounded", "[fus
   CHECK((log_sums - exact_sums).abs().max().item<double>() < 1e-5);
 }
 
-TEST_CASE("attention over shared prompts and its gradients are those of fp64 rounded", "[fused]") {
+TEST_CASE("attention over shared prompts and its gradients are those of fp64 rounded", "[host]") {
   // Longer than a block of queries, without a prompt, with an empty completion, with four completions, with a prefix, with nothing else.
   ops::attention_segments const segments{{{0, 5, {3, 4}}, {12, 0, {7}}, {19, 70, {90, 65}}, {244, 9, {1, 0, 2, 30}}, {286, 3, {4, 80}, {19, 40}}, {373, 0, {6, 5}, {19, 70}}}};
   std::int64_t const tokens = 373 + 11, heads = 6, kv_heads = 2, d = 10;

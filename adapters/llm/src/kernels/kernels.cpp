@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels.hpp"
+
+#include <cstdlib>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include <kedge/llm/files/error.hpp>
+
+namespace kedge::llm {
+
+#if defined(__x86_64__)
+namespace avx512 {
+extern kernel_table const table;
+}
+namespace avx2 {
+extern kernel_table const table;
+}
+#elif defined(__aarch64__)
+namespace neon {
+extern kernel_table const table;
+}
+#endif
+namespace baseline {
+extern kernel_table const table;
+}
+
+namespace {
+
+struct instruction_set {
+  kernel_table const& table;
+  bool (*runs)();
+};
+
+// The best in front. A new one is a file of isa/, a line here, and its flags in CMakeLists.txt.
+constexpr instruction_set instruction_sets[] = {
+#if defined(__x86_64__)
+    {avx512::table,
+     [] {
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+     }},
+    {avx2::table, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+#elif defined(__aarch64__)
+    {neon::table, [] { return true; }},
+#endif
+    {baseline::table, [] { return true; }},
+};
+
+char const* named_set() {
+  char const* const name = std::getenv("KEDGE_ISA");
+  return name && *name ? name : nullptr;
+}
+
+kernel_table const& chosen() {
+  char const* const name = named_set();
+  std::string known;
+  for (instruction_set const& set : instruction_sets) {
+    bool const fits = !name || std::string(name) == set.table.name;
+    if (fits && set.runs()) return set.table;
+    if (fits) throw error("KEDGE_ISA=" + std::string(name) + ": this processor has no such instructions; unset it");
+    known += (known.empty() ? "" : ", ") + std::string(set.table.name);
+  }
+  throw error("KEDGE_ISA=" + std::string(name) + " is no instruction set of this kedge; it has " + known);
+}
+
+bool has_matrix_units() {
+#if defined(__x86_64__)
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned amx_bf16 = 1U << 22;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & amx_bf16) != 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+kernel_table const& kernels() {
+  static kernel_table const& table = chosen();
+  return table;
+}
+
+std::vector<kernel_table const*> runnable_kernels() {
+  std::vector<kernel_table const*> all;
+  for (instruction_set const& set : instruction_sets)
+    if (set.runs()) all.push_back(&set.table);
+  return all;
+}
+
+bool uses_matrix_units() {
+  static bool const uses = !named_set() && has_matrix_units();
+  return uses;
+}
+
+std::string describe_kernels() { return std::string(kernels().name) + (uses_matrix_units() ? ", bf16 products by AMX" : ""); }
+
+}  // namespace kedge::llm
