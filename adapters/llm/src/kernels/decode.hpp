@@ -65,19 +65,22 @@ KEDGE_INLINE floats silu(floats x) { return x * sigmoid(x); }
 // leaves fp32 weights behind for the others.
 enum class weights_from { fp32, bf16, bf16_and_keep };
 
-// acc[r] += x[r, k] · panel[k], k = 0 … in − 1. Rows are reached from every third one, which leaves registers for addresses.
+// Terms that are summed in a row: the error of a sum grows with their number, so that sums of so many are added up.
+constexpr std::size_t sum_depth = 256;
+
+// acc[r] += x[r, k] · panel[k], k = k0 … k1 − 1. Rows are reached from every third one, which leaves registers for addresses.
 // The panel behind this one is asked for meanwhile, a share of it for each block of rows: hardware stops at every 4 KiB.
 // Inlined always: as a function of its own it would keep the sums in memory.
 template <std::size_t Rows, weights_from From>
-KEDGE_INLINE void accumulate(panel_product const& p, std::size_t begin, floats (&acc)[Rows][2]) {
+KEDGE_INLINE void accumulate(panel_product const& p, std::size_t begin, std::size_t k0, std::size_t k1, floats (&acc)[Rows][2]) {
   std::size_t const word = p.bf16 ? 2 : 4, panel_bytes = p.in * panel_width * word, ahead = panel_width * word * Rows / p.rows;
-  char const* next = static_cast<char const*>(p.panel) + panel_bytes + panel_bytes * begin / p.rows;
+  char const* next = static_cast<char const*>(p.panel) + panel_bytes + panel_bytes * begin / p.rows + k0 * ahead;
   constexpr std::size_t bases = (Rows + 2) / 3;
   float const* base[bases];
   for (std::size_t i = 0; i < bases; ++i) base[i] = p.x + (begin + 3 * i) * p.x_stride;
-  auto const* weights = From == weights_from::fp32 && p.bf16 ? p.wide : static_cast<float const*>(p.panel);
-  float* wide = p.wide;
-  for (std::size_t k = 0; k < p.in; ++k) {
+  auto const* weights = (From == weights_from::fp32 && p.bf16 ? p.wide : static_cast<float const*>(p.panel)) + k0 * (From == weights_from::fp32 ? 2 : 1) * lanes;
+  float* wide = p.wide + k0 * panel_width;
+  for (std::size_t k = k0; k < k1; ++k) {
     floats low, high;
     __builtin_prefetch(next, 0, 2);
     next += ahead;
@@ -117,21 +120,29 @@ KEDGE_INLINE void finish(panel_end end, floats a, floats b, float* y) {
 
 template <std::size_t Rows, bool Bf16, weights_from From>
 void multiply_rows(panel_product const& p, std::size_t begin) {
-  floats acc[Rows][2];
+  floats sums[Rows][2] = {};
+  for (std::size_t k = 0; k < p.in; k += sum_depth) {
+    floats acc[Rows][2];
 #pragma GCC unroll 12
-  for (std::size_t r = 0; r < Rows; ++r) acc[r][0] = acc[r][1] = zero();
-  accumulate<Rows, From>(p, begin, acc);
+    for (std::size_t r = 0; r < Rows; ++r) acc[r][0] = acc[r][1] = zero();
+    accumulate<Rows, From>(p, begin, k, smaller(p.in, k + sum_depth), acc);
+#pragma GCC unroll 12
+    for (std::size_t r = 0; r < Rows; ++r) {
+      sums[r][0] += acc[r][0];
+      sums[r][1] += acc[r][1];
+    }
+  }
   float* const y = p.y + begin * p.y_stride;
   if (p.columns == (p.end == panel_end::swiglu ? lanes : panel_width)) {
 #pragma GCC unroll 12
-    for (std::size_t r = 0; r < Rows; ++r) finish<Bf16>(p.end, acc[r][0], acc[r][1], y + r * p.y_stride);
+    for (std::size_t r = 0; r < Rows; ++r) finish<Bf16>(p.end, sums[r][0], sums[r][1], y + r * p.y_stride);
     return;
   }
   float edge[Rows][panel_width] = {};  // of the last panel: the outputs that there are go through memory
   for (std::size_t r = 0; r < Rows; ++r)
     for (std::size_t j = 0; j < p.columns; ++j) edge[r][j] = y[r * p.y_stride + j];
 #pragma GCC unroll 12
-  for (std::size_t r = 0; r < Rows; ++r) finish<Bf16>(p.end, acc[r][0], acc[r][1], edge[r]);
+  for (std::size_t r = 0; r < Rows; ++r) finish<Bf16>(p.end, sums[r][0], sums[r][1], edge[r]);
   for (std::size_t r = 0; r < Rows; ++r)
     for (std::size_t j = 0; j < p.columns; ++j) y[r * p.y_stride + j] = edge[r][j];
 }
