@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # The instruction sets of the kernels: a file of src/kernels/isa/ each, and the compiler's flags for it. Which one is used is asked at run time.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set(KEDGE_INSTRUCTION_SETS baseline avx2 avx512)
+  set(KEDGE_INSTRUCTION_SETS baseline avx2 avx512 amx)
   set(KEDGE_FLAGS_avx2 -mavx2 -mfma)
   set(KEDGE_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma)
+  set(KEDGE_FLAGS_amx ${KEDGE_FLAGS_avx512} -mamx-tile -mamx-bf16)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64|ARM64")
   set(KEDGE_INSTRUCTION_SETS baseline neon)
 else()

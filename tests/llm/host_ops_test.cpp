@@ -43,18 +43,19 @@ TEST_CASE("products of any shape and layout are those of fp64 rounded", "[host]"
       INFO(rows << " x " << in << " times " << in << " x " << out << ", weights in " << at::toString(type));
       at::Tensor const x = single(random({rows, in}, 1)), g = single(random({rows, out}, 2)), start = single(random({rows, in}, 3));
       at::Tensor const weight = random({out, in}, 4).to(type), wide = weight.to(at::kDouble);
-      double const enough = ops::stream_type(weight) == at::kFloat ? 1e-6 : 1e-2;
-      at::ScalarType const stream = ops::stream_type(weight);
-      CHECK(distance(ops::linear(x.to(stream), weight), at::mm(x.to(at::kDouble), wide.t())) < enough);
-      CHECK(distance(ops::input_gradient(g.to(stream), weight), at::mm(g.to(at::kDouble), wide)) < enough);
-      at::Tensor onto = start.to(stream, /*non_blocking=*/false, /*copy=*/true);
-      ops::add_input_gradient(onto, g.to(stream), weight);
-      CHECK(distance(onto, start.to(at::kDouble) + at::mm(g.to(at::kDouble), wide)) < enough);
-      at::Tensor sum = at::ones({out, in}, at::kFloat);
-      ops::add_weight_gradient(sum, g, x);
-      CHECK(distance(sum, 1 + at::mm(g.t().to(at::kDouble), x.to(at::kDouble))) < 1e-6);
+      // Where products round their operands, those are what the exact product takes.
+      at::Tensor const of_x = ops::operand(x, weight).to(at::kDouble), of_g = ops::operand(g, weight).to(at::kDouble);
+      CHECK(distance(ops::linear(x, weight), at::mm(of_x, wide.t())) < 1e-6);
+      CHECK(distance(ops::linear_wide(x, weight), at::mm(of_x, wide.t())) < 1e-6);
+      CHECK(distance(ops::input_gradient(g, weight), at::mm(of_g, wide)) < 1e-6);
+      at::Tensor onto = start.clone();
+      ops::add_input_gradient(onto, g, weight);
+      CHECK(distance(onto, start.to(at::kDouble) + at::mm(of_g, wide)) < 1e-6);
       at::Tensor const residual = single(random({rows, out}, 5));
-      CHECK(distance(ops::linear_onto(residual, x.to(stream), weight), residual.to(at::kDouble) + at::mm(x.to(at::kDouble), wide.t())) < enough);
+      CHECK(distance(ops::linear_onto(residual, x, weight), residual.to(at::kDouble) + at::mm(of_x, wide.t())) < 1e-6);
+      at::Tensor sum = at::ones({out, in}, at::kFloat);
+      ops::add_weight_gradient(sum, g, ops::operand(x, weight));
+      CHECK(distance(sum, 1 + at::mm(of_g.t(), of_x)) < 1e-6);
     }
 }
 
@@ -69,10 +70,11 @@ TEST_CASE("products of no rows are empty or add nothing", "[host]") {
 
 TEST_CASE("a product does not depend on how many rows and columns are computed with it", "[host]") {
   at::Tensor const x = single(random({100, 900}, 6)), weight = single(random({200, 900}, 7));
-  at::Tensor const whole = ops::linear(x, weight);
-  if (!host_ops::takes(x)) return;  // LibTorch's products promise nothing of the kind
-  CHECK(at::equal(whole.narrow(0, 31, 1), ops::linear(x.narrow(0, 31, 1), weight)));
-  CHECK(at::equal(whole.narrow(1, 50, 60), ops::linear(x, weight.narrow(0, 50, 60))));
+  for (at::Tensor const& w : {weight, weight.to(at::kBFloat16)}) {
+    at::Tensor const whole = ops::linear(x, w);
+    CHECK(at::equal(whole.narrow(0, 31, 1), ops::linear(x.narrow(0, 31, 1), w)));
+    CHECK(at::equal(whole.narrow(1, 50, 60), ops::linear(x, w.narrow(0, 50, 60))));
+  }
 }
 
 TEST_CASE("norms and their gradients are those of fp64 rounded", "[host]") {

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
@@ -30,6 +31,8 @@ int main(int argc, char** argv) {
   std::error_code problem;
   std::filesystem::path const self = std::filesystem::read_symlink("/proc/self/exe", problem);
   std::filesystem::path const trainer = self.parent_path() / "kedge-trainer";
+  // LibTorch's OpenMP reads this as it is loaded: threads that wait sleep, instead of spinning beside those that work.
+  ::setenv("OMP_WAIT_POLICY", "PASSIVE", /*replace=*/0);
   ::execv(trainer.c_str(), argv);
   std::fprintf(stderr, "kedge: cannot start '%s': %s; it belongs beside kedge\n", trainer.c_str(), std::strerror(errno));
   return exit_error;

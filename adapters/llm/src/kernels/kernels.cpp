@@ -5,6 +5,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include <kedge/llm/files/error.hpp>
@@ -12,6 +14,9 @@
 namespace kedge::llm {
 
 #if defined(__x86_64__)
+namespace amx {
+extern kernel_table const table;
+}
 namespace avx512 {
 extern kernel_table const table;
 }
@@ -29,6 +34,22 @@ extern kernel_table const table;
 
 namespace {
 
+#if defined(__x86_64__)
+bool runs_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+}
+
+// The system keeps the contents of tiles for threads of programs that have asked for them.
+bool runs_amx() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned bf16 = 1U << 22, tiles = 1U << 24;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & bf16) == 0 || (edx & tiles) == 0) return false;
+  constexpr long request_permission = 0x1023, tile_data = 18;
+  return runs_avx512() && ::syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+}
+#endif
+
 struct instruction_set {
   kernel_table const& table;
   bool (*runs)();
@@ -37,11 +58,8 @@ struct instruction_set {
 // The best in front. A new one is a file of isa/, a line here, and its flags in CMakeLists.txt.
 constexpr instruction_set instruction_sets[] = {
 #if defined(__x86_64__)
-    {avx512::table,
-     [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
-     }},
+    {amx::table, runs_amx},
+    {avx512::table, runs_avx512},
     {avx2::table, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
 #elif defined(__aarch64__)
     {neon::table, [] { return true; }},
@@ -66,16 +84,6 @@ kernel_table const& chosen() {
   throw error("KEDGE_ISA=" + std::string(name) + " is no instruction set of this kedge; it has " + known);
 }
 
-bool has_matrix_units() {
-#if defined(__x86_64__)
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  constexpr unsigned amx_bf16 = 1U << 22;
-  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & amx_bf16) != 0;
-#else
-  return false;
-#endif
-}
-
 }  // namespace
 
 kernel_table const& kernels() {
@@ -89,12 +97,5 @@ std::vector<kernel_table const*> runnable_kernels() {
     if (set.runs()) all.push_back(&set.table);
   return all;
 }
-
-bool uses_matrix_units() {
-  static bool const uses = !named_set() && has_matrix_units();
-  return uses;
-}
-
-std::string describe_kernels() { return std::string(kernels().name) + (uses_matrix_units() ? ", bf16 products by AMX" : ""); }
 
 }  // namespace kedge::llm

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "adam.hpp"
@@ -11,6 +10,7 @@
 #include "norms.hpp"
 #include "product.hpp"
 #include "softmax.hpp"
+#include "tile_product.hpp"
 
 namespace kedge::llm {
 
@@ -24,6 +24,7 @@ struct kernel_table {
   adam_kernels adam;
   decode_kernels decode;
   merge_kernels merge;
+  void (*tile_product)(matrix_product const&);  ///< as product.multiply, operands rounded to bf16, faster; null without matrix units
   std::size_t near_scores;  ///< numbers of an attention's scores that stay in the second-level cache
 };
 
@@ -33,12 +34,5 @@ struct kernel_table {
 
 /// All that this processor runs, the best in front.
 [[nodiscard]] std::vector<kernel_table const*> runnable_kernels();
-
-/// Whether bf16 products are left to the processor's matrix units (AMX), by LibTorch. Only these multiply bf16 faster than fp32: AVX-512's
-/// bf16 instruction was measured at half the rate of its fp32 multiply-adds. False where KEDGE_ISA names an instruction set.
-[[nodiscard]] bool uses_matrix_units();
-
-/// For people: the instruction set, and the matrix units where they are used.
-[[nodiscard]] std::string describe_kernels();
 
 }  // namespace kedge::llm

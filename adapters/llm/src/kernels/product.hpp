@@ -118,8 +118,10 @@ void tile_up_to(std::size_t rows, float const* a, std::size_t row, std::size_t s
 
 // The first `columns` of a tile at the right edge.
 inline void copy_edge(float const* tile, std::size_t width, std::size_t rows, std::size_t columns, float const* onto, float* c, std::size_t c_row) {
-  for (std::size_t r = 0; r < rows; ++r)
-    for (std::size_t j = 0; j < columns; ++j) c[r * c_row + j] = (onto ? onto[r * c_row + j] : 0) + tile[r * width + j];
+  for (std::size_t r = 0; r < rows; ++r, tile += width, c += c_row)
+    each(columns, [&](std::size_t j, auto some) __attribute__((always_inline)) {
+      store(c + j, onto ? load(onto + r * c_row + j, some) + load(tile + j) : load(tile + j), some);
+    });
 }
 
 // As many numbers next to each other as there are lanes, of `lines` lines, line_stride apart, become rows of `to`, [depth][width].

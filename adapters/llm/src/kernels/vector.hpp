@@ -104,6 +104,12 @@ KEDGE_INLINE floats number(std::uint16_t const* at, Lanes some) {
   return widened(load(at, some));
 }
 
+/// Numbers of memory that are fp32 or bf16, as bits of bf16.
+KEDGE_INLINE words bits(float const* at) { return narrowed(load(at)); }
+KEDGE_INLINE words bits(std::uint16_t const* at) { return load(at); }
+KEDGE_INLINE words bits(float const* at, part some) { return narrowed(load(at, some)); }
+KEDGE_INLINE words bits(std::uint16_t const* at, part some) { return load(at, some); }
+
 /// Rows become columns. First within blocks of 4 by 4, then blocks of 4 numbers between vectors.
 KEDGE_INLINE void transpose(floats (&x)[lanes]) {
   floats y[lanes];

@@ -17,9 +17,14 @@ completion_head::completion_head(at::Tensor hidden, at::Tensor targets, double t
     : hidden_(std::move(hidden)), targets_(std::move(targets)), temperature_(temperature), soft_cap_(soft_cap) {}
 
 at::Tensor completion_head::logits(chunk const& part, at::Tensor const& weight) const {
-  at::Tensor scores = ops::wide(ops::linear(hidden_.narrow(0, part.begin, part.size), weight));
+  at::Tensor scores = ops::linear_wide(hidden_.narrow(0, part.begin, part.size), weight);
   ops::soft_cap_(scores, soft_cap_);
   return temperature_ == 1 ? scores : scores.div_(temperature_);
+}
+
+// p − onehot(target), in place. It is narrowed afterwards: of a confident token's 1 − p, bf16 would leave nothing.
+at::Tensor& completion_head::residual_(chunk const& part, at::Tensor& p) const {
+  return p.scatter_add_(-1, targets_.narrow(0, part.begin, part.size).unsqueeze(-1), at::full({part.size, 1}, -1, p.options()));
 }
 
 completion_head::output completion_head::forward(at::Tensor const& weight, std::int64_t rows, std::int64_t budget_bytes, bool entropies) {
@@ -36,38 +41,34 @@ completion_head::output completion_head::forward(at::Tensor const& weight, std::
     log_sums.push_back(ops::softmax_(scores));
     logp.push_back(at::sub(of_targets, log_sums.back()));
     if (entropies) entropy.push_back(at::sub(log_sums.back(), at::mul(scores, raw).sum(-1, /*keepdim=*/true)));
-    std::int64_t const bytes = scores.numel() * static_cast<std::int64_t>(hidden_.element_size());
-    if (bytes > budget_bytes || soft_cap_ != 0) continue;  // the slope of a cap takes the logits themselves
+    if (soft_cap_ != 0) continue;  // the slope of a cap takes the logits themselves
+    bool const narrow = ops::operand(hidden_.narrow(0, 0, 0), weight).scalar_type() == at::kBFloat16;
+    auto const bytes = scores.numel() * static_cast<std::int64_t>(narrow ? sizeof(at::BFloat16) : hidden_.element_size());
+    if (bytes > budget_bytes) continue;
     budget_bytes -= bytes;
-    part.probabilities = scores.to(hidden_.scalar_type());
+    part.residual = ops::operand(residual_(part, scores).to(hidden_.scalar_type()), weight);
   }
   if (total > 0) log_sums_ = at::cat(log_sums);
   return {joined(logp), joined(entropy)};
 }
 
-// ∂ log softmax(s)_target / ∂s = onehot(target) − p. The row's slope c goes to the short vectors instead of to p, and the one of
-// the target to its row of W: ∂/∂h = c (W_target − p W), ∂/∂W = (onehot(target) − p)ᵀ (c h). A cap has a slope for each logit.
+// ∂ log softmax(s)_target / ∂s = onehot(target) − p. The row's slope c goes to the short vectors instead of to p:
+// ∂/∂h = −c (p − onehot) W, ∂/∂W = (p − onehot)ᵀ (−c h). A cap has a slope for each logit.
 at::Tensor completion_head::backward(at::Tensor const& cotangent, at::Tensor const& weight, at::Tensor& weight_gradient) {
   timed const scope(phase::head);
-  at::Tensor const slopes = cotangent.unsqueeze(-1).div(temperature_).to(log_sums_.scalar_type());
+  at::Tensor const slopes = cotangent.unsqueeze(-1).div(-temperature_).to(log_sums_.scalar_type());
   at::Tensor gradient = at::empty_like(hidden_);
   for (chunk& part : chunks_) {
     auto const rows_of = [&](at::Tensor const& x) { return x.narrow(0, part.begin, part.size); };
-    at::Tensor const scores = part.probabilities.defined() ? at::Tensor() : logits(part, weight);
-    at::Tensor p = scores.defined() ? at::sub(scores, rows_of(log_sums_)).exp_().to(hidden_.scalar_type()) : std::move(part.probabilities);
-    at::Tensor const c = rows_of(slopes), targets = rows_of(targets_), steered = at::mul(rows_of(hidden_), c);
-    if (soft_cap_ != 0) {
-      p.neg_().scatter_add_(-1, targets.unsqueeze(-1), at::ones_like(c, p.options()));
-      ops::soft_cap_backward_(p, scores, soft_cap_ / temperature_);
-      rows_of(gradient).copy_(ops::input_gradient(p, weight).mul_(c));
-      if (weight_gradient.defined()) ops::add_weight_gradient(weight_gradient, p, steered.to(hidden_.scalar_type()));
-    } else {
-      at::Tensor const of_targets = weight.index_select(0, targets).to(c.scalar_type());
-      rows_of(gradient).copy_(at::sub(of_targets, ops::input_gradient(p, weight)).mul_(c));
-      if (!weight_gradient.defined()) continue;
-      weight_gradient.index_add_(0, targets, steered.to(weight_gradient.scalar_type()));
-      ops::add_weight_gradient(weight_gradient, p, steered.neg().to(hidden_.scalar_type()));
+    at::Tensor residual = std::move(part.residual);
+    if (!residual.defined()) {
+      at::Tensor const scores = logits(part, weight);
+      at::Tensor p = at::sub(scores, rows_of(log_sums_)).exp_();
+      residual = ops::soft_cap_backward_(residual_(part, p), scores, soft_cap_ / temperature_).to(hidden_.scalar_type());
     }
+    at::Tensor const c = rows_of(slopes);
+    rows_of(gradient).copy_(ops::input_gradient(residual, weight).mul_(c));
+    if (weight_gradient.defined()) ops::add_weight_gradient(weight_gradient, residual, ops::operand(at::mul(rows_of(hidden_), c).to(hidden_.scalar_type()), weight));
   }
   return gradient;
 }

@@ -9,7 +9,7 @@
 namespace kedge::llm {
 
 /// The LM head at completion positions only, a few rows at a time: log-probability of each row's target.
-/// Probabilities of as many rows as the budget allows are kept for the backward pass, the others are computed again.
+/// p − onehot(target) of as many rows as the budget allows is kept for the backward pass, the rest is computed again.
 class completion_head {
  public:
   completion_head() = default;
@@ -28,8 +28,9 @@ class completion_head {
  private:
   struct chunk {
     std::int64_t begin, size;
-    at::Tensor probabilities;  ///< empty: compute again
+    at::Tensor residual;  ///< p − onehot(target), in the type of products; empty: compute again
   };
+  at::Tensor& residual_(chunk const& part, at::Tensor& p) const;
   [[nodiscard]] at::Tensor logits(chunk const& part, at::Tensor const& weight) const;
 
   at::Tensor hidden_, targets_;

@@ -31,8 +31,10 @@ char const* moved(matrix_view const& m, std::size_t elements) { return static_ca
 bool takes(at::Tensor const& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
 
 bool multiplies_by(at::Tensor const& weight) {
-  return weight.is_cpu() && (weight.scalar_type() == at::kFloat || (weight.scalar_type() == at::kBFloat16 && !uses_matrix_units()));
+  return weight.is_cpu() && (weight.scalar_type() == at::kFloat || weight.scalar_type() == at::kBFloat16);
 }
+
+bool rounds_operands() { return kernels().tile_product != nullptr; }
 
 void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, at::Tensor const& onto) {
   if (a.size(1) == 0) {
@@ -40,6 +42,8 @@ void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, at:
     return;
   }
   product_kernels const& product = kernels().product;
+  bool const narrow = rounds_operands() && (a.scalar_type() == at::kBFloat16 || b.scalar_type() == at::kBFloat16);
+  auto const kernel = narrow ? kernels().tile_product : product.multiply;
   matrix_product const whole{view_of(a),            view_of(b),          onto.defined() ? numbers(onto) : nullptr, written(c),
                              as_size(c.stride(0)), as_size(c.size(0)), as_size(c.size(1)), as_size(a.size(1))};
   if (whole.m == 0 || whole.n == 0) return;
@@ -61,7 +65,7 @@ void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, at:
     std::size_t const place = by_rows ? first * whole.c_row : first;
     part.c += place;
     if (part.onto) part.onto += place;
-    product.multiply(part);
+    kernel(part);
   });
 }
 

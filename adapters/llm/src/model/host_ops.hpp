@@ -14,10 +14,14 @@ namespace kedge::llm::host_ops {
 /// Whether there are kernels for such numbers: fp32 on the host.
 [[nodiscard]] bool takes(at::Tensor const& x);
 
-/// Whether fp32 numbers are multiplied by such a matrix as it is, as fast as any: then activations need not be narrower than fp32.
+/// Whether there are products with such a matrix: fp32 or bf16 on the host. Then activations need not be narrower than fp32.
 [[nodiscard]] bool multiplies_by(at::Tensor const& weight);
 
-/// c = a b, or c = onto + a b, summed in fp32.   a: [m, k], b: [k, n], each fp32 or bf16, one of its strides 1; c and onto: [m, n], fp32, with
+/// Whether the other operand of a product with a bf16 matrix is rounded to bf16 too: matrix units multiply nothing else, and several times as
+/// fast as the processor does fp32.
+[[nodiscard]] bool rounds_operands();
+
+/// c = a b, or c = onto + a b, summed in fp32; of the operands see rounds_operands.   a: [m, k], b: [k, n], each fp32 or bf16, one of its strides 1; c and onto: [m, n], fp32, with
 /// the same strides, rows contiguous; onto may be c
 void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, at::Tensor const& onto = {});
 

@@ -13,11 +13,11 @@ at::Tensor apply(linear_map const& map, at::Tensor const& x) {
 
 // Adds the gradients of the map, from that of its output and from its input.
 void add_gradients(linear_map& gradient, linear_map const& map, at::Tensor const& g, at::Tensor const& x) {
-  if (gradient.weight.defined()) ops::add_weight_gradient(gradient.weight, g, x);
+  if (gradient.weight.defined()) ops::add_weight_gradient(gradient.weight, g, ops::operand(x, map.weight));
   if (gradient.bias.defined()) gradient.bias.add_(g.sum(0, /*keepdim=*/false, gradient.bias.scalar_type()));
   if (!map.a.defined()) return;
-  ops::add_weight_gradient(gradient.b, g, ops::linear(x, map.a).mul_(map.scale));
-  ops::add_weight_gradient(gradient.a, ops::input_gradient(g, map.b).mul_(map.scale), x);
+  ops::add_weight_gradient(gradient.b, g, ops::operand(ops::linear(x, map.a).mul_(map.scale), map.b));
+  ops::add_weight_gradient(gradient.a, ops::input_gradient(g, map.b).mul_(map.scale), ops::operand(x, map.a));
 }
 
 // The gradient of the map's input, from that of its output; added to `sum` where there is one.

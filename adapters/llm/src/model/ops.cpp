@@ -6,6 +6,8 @@
 #include <optional>
 #include <string_view>
 
+#include <torch/version.h>
+
 #include "host_ops.hpp"
 #include "profile.hpp"
 #include "varlen_attention.hpp"
@@ -14,8 +16,8 @@ namespace kedge::llm::ops {
 
 namespace {
 
-// Whether the processor's own products take these.
-bool goes_fast(at::Tensor const& x, at::Tensor const& weight) { return host_ops::takes(x) && host_ops::multiplies_by(weight); }
+// Whether the processor's kernels multiply these; they give fp32.
+bool goes_fast(at::Tensor const& x, at::Tensor const& y) { return host_ops::multiplies_by(x) && host_ops::multiplies_by(y); }
 
 // Of a product of rows with a matrix of a weight's size.
 struct timed_product : timed {
@@ -33,9 +35,19 @@ at::Tensor wide(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x
 at::Tensor linear(at::Tensor const& x, at::Tensor const& weight) {
   timed_product const scope(x, weight);
   if (!goes_fast(x, weight)) return at::mm(x, weight.t());
-  at::Tensor out = at::empty({x.size(0), weight.size(0)}, x.options());
+  at::Tensor out = at::empty({x.size(0), weight.size(0)}, x.options().dtype(at::kFloat));
   host_ops::multiply(out, x, weight.t());
   return out;
+}
+
+at::Tensor linear_wide(at::Tensor const& x, at::Tensor const& weight) {
+#if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 15
+  if (x.is_cuda() && x.scalar_type() == at::kBFloat16) {
+    timed_product const scope(x, weight);
+    return at::mm(x, weight.t(), at::kFloat);
+  }
+#endif
+  return wide(ops::linear(x, weight));
 }
 
 at::Tensor linear_onto(at::Tensor const& residual, at::Tensor const& x, at::Tensor const& weight) {
@@ -52,7 +64,7 @@ at::Tensor linear_onto(at::Tensor const& residual, at::Tensor const& x, at::Tens
 at::Tensor input_gradient(at::Tensor const& g, at::Tensor const& weight) {
   timed_product const scope(g, weight);
   if (!goes_fast(g, weight)) return at::mm(g, weight);
-  at::Tensor out = at::empty({g.size(0), weight.size(1)}, g.options());
+  at::Tensor out = at::empty({g.size(0), weight.size(1)}, g.options().dtype(at::kFloat));
   host_ops::multiply(out, g, weight);
   return out;
 }
@@ -63,6 +75,11 @@ void add_input_gradient(at::Tensor& onto, at::Tensor const& g, at::Tensor const&
     host_ops::multiply(onto, g, weight, onto);
   else
     onto.addmm_(g, weight);
+}
+
+at::Tensor operand(at::Tensor const& x, at::Tensor const& weight) {
+  bool const rounds = x.is_cpu() && weight.scalar_type() == at::kBFloat16 && host_ops::rounds_operands();
+  return rounds ? x.to(at::kBFloat16) : x;
 }
 
 void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tensor const& x) {

@@ -25,6 +25,9 @@ namespace kedge::llm::ops {
 /// x Wᵀ.   x: [T, in], W: [out, in] -> [T, out]
 at::Tensor linear(at::Tensor const& x, at::Tensor const& weight);
 
+/// x Wᵀ in at least fp32, summed and left there: for logits, whose rounding to bf16 would cost a confident token a part of its 1 − p.
+at::Tensor linear_wide(at::Tensor const& x, at::Tensor const& weight);
+
 /// residual + x Wᵀ, in the residual's type.
 at::Tensor linear_onto(at::Tensor const& residual, at::Tensor const& x, at::Tensor const& weight);
 
@@ -34,7 +37,10 @@ at::Tensor input_gradient(at::Tensor const& g, at::Tensor const& weight);
 /// onto += g W.
 void add_input_gradient(at::Tensor& onto, at::Tensor const& g, at::Tensor const& weight);
 
-/// accumulator += gᵀ x, the weight gradient of linear.
+/// x as it is multiplied by such a weight: its numbers rounded to bf16 where products of bf16 are faster.
+at::Tensor operand(at::Tensor const& x, at::Tensor const& weight);
+
+/// accumulator += gᵀ x, the weight gradient of linear. Where x is an operand() of bf16, so is g.
 void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tensor const& x);
 
 /// RMS normalisation in Hugging Face's order: scaled in the residual's type, rounded to the type between products, then weighted. With an

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <cstdio>
 
+#include "host_ops.hpp"
+
 namespace kedge::llm {
 namespace {
 
@@ -17,14 +19,20 @@ thread_local step_profile* current = nullptr;
 constexpr std::array<char const*, static_cast<std::size_t>(phase::count)> names{
     "outside", "matrix products", "attention", "norms and activations", "head", "optimizer", "data", "other"};
 
-constexpr std::int64_t peak_size = 2048;
-
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // A device that computes on its own has to be waited for, or a phase would pay for what another one asked for.
 void finish(at::Device device) {
   if (!device.is_cpu()) c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.has_index() ? device.index() : c10::DeviceIndex{0});
 }
+
+// The type that products of such a computation are made in: without matrix units the kernels widen bf16 and multiply in fp32.
+at::ScalarType type_of_products(compute_settings const& compute) {
+  bool const widened = compute.device.is_cpu() && compute.type == at::kBFloat16 && !host_ops::rounds_operands();
+  return widened ? at::kFloat : compute.type;
+}
+
+double cube(std::int64_t n) { return static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n); }
 
 bool owns_what_is_in_it(phase p) { return p == phase::head || p == phase::attention; }
 
@@ -60,16 +68,25 @@ void step_profile::go_back(phase previous) {
   now_ = previous;
 }
 
+// Of the largest product that takes at most a quarter of a second, by the rate of the one before.
 void step_profile::measure_peak() {
   at::NoGradGuard const no_grad;
-  at::Tensor const a = at::ones({peak_size, peak_size}, at::TensorOptions(compute_.device).dtype(compute_.type));
-  at::Tensor product = at::mm(a, a);
-  for (int i = 0; i < 3; ++i) {
-    finish(compute_.device);
-    double const begin = now();
-    at::mm_out(product, a, a);
-    finish(compute_.device);
-    peak_ = std::max(peak_, 2.0 * peak_size * peak_size * peak_size / (now() - begin));
+  constexpr double seconds_at_most = 0.25;
+  double rate = 0;
+  for (std::int64_t size = 256; size <= 2048 && (rate == 0 || 2 * cube(size) / rate < seconds_at_most); size *= 2) {
+    at::Tensor const a = at::rand({size, size}, at::TensorOptions(compute_.device).dtype(type_of_products(compute_)));
+    at::Tensor product = at::mm(a, a);
+    rate = 0;
+    for (int i = 0; i < 3; ++i) {
+      finish(compute_.device);
+      double const begin = now();
+      at::mm_out(product, a, a);
+      finish(compute_.device);
+      rate = std::max(rate, 2 * cube(size) / (now() - begin));
+    }
+    if (size < peak_size_) continue;
+    peak_ = size > peak_size_ ? rate : std::max(peak_, rate);
+    peak_size_ = size;
   }
 }
 
@@ -88,7 +105,8 @@ json step_profile::report() {
   double const rate = seconds > 0 ? operations / seconds : 0;
   return {{"seconds", seconds},          {"operations", operations},
           {"gigaflops", rate / 1e9},     {"peak_gigaflops", peak_ / 1e9},
-          {"share_of_peak", rate / peak_}, {"dtype", std::string(at::toString(compute_.type))},
+          {"share_of_peak", rate / peak_}, {"peak_size", peak_size_},
+          {"peak_dtype", std::string(at::toString(type_of_products(compute_)))},
           {"phases", phases}};
 }
 
@@ -107,9 +125,10 @@ std::string step_profile::text(json const& report) {
     }
     all += '\n';
   }
+  auto const size = report.at("peak_size").get<std::int64_t>();
   std::snprintf(line.data(), line.size(), "  achieved %.1f GFLOP/s, %.1f %% of the %.1f of a product of %lld x %lld matrices in %s", number("gigaflops"),
-                100 * number("share_of_peak"), number("peak_gigaflops"), static_cast<long long>(peak_size), static_cast<long long>(peak_size),
-                report.at("dtype").get<std::string>().c_str());
+                100 * number("share_of_peak"), number("peak_gigaflops"), static_cast<long long>(size), static_cast<long long>(size),
+                report.at("peak_dtype").get<std::string>().c_str());
   return all + line.data();
 }
 

@@ -33,8 +33,9 @@ class step_profile {
   /// Floating-point operations of the running phase.
   void count(double operations) { operations_[index(now_)] += operations; }
 
-  /// Seconds and rates of every phase, and the share of the peak: the rate of a 2048³ product in the same run.
-  /// cost    three such products
+  /// Seconds and rates of every phase, and the share of the peak: the rate of LibTorch's product of 2048³ in the same run, or of a smaller one
+  /// where that would take more than a quarter of a second.
+  /// cost    less than two seconds
   [[nodiscard]] nlohmann::ordered_json report();
   /// The report as lines for people.
   [[nodiscard]] static std::string text(nlohmann::ordered_json const& report);
@@ -48,7 +49,8 @@ class step_profile {
   phase now_ = phase::outside;
   double since_;
   std::array<double, static_cast<std::size_t>(phase::count)> seconds_{}, operations_{};
-  double peak_ = 0;  // operations a second
+  double peak_ = 0;             // operations a second
+  std::int64_t peak_size_ = 0;  // of the product that it is measured on
 };
 
 /// Its lifetime is time spent in a phase, if somebody measures.

@@ -12,7 +12,6 @@
 #include <kedge/llm/model/weights.hpp>
 
 #include "../base/thread_pool.hpp"
-#include "../kernels/kernels.hpp"
 #include "../model/cuda_graph.hpp"
 #include "available_memory.hpp"
 #include "preference_problem.hpp"
@@ -38,7 +37,7 @@ compute_settings resolve(device_settings const& settings) {
   if (compute.device.is_cuda() && !at::hasCUDA())
     throw error("--device " + settings.device + ": this build of LibTorch has no CUDA, or there is no GPU; use --device cpu");
   if (settings.dtype == "auto")
-    compute.type = compute.device.is_cuda() || uses_matrix_units() ? at::kBFloat16 : at::kFloat;
+    compute.type = compute.device.is_cuda() || !fast_fp32_products() ? at::kBFloat16 : at::kFloat;
   else if (settings.dtype == "float32" || settings.dtype == "bfloat16" || settings.dtype == "float64")
     compute.type = settings.dtype == "float32" ? at::kFloat : settings.dtype == "float64" ? at::kDouble : at::kBFloat16;
   else

@@ -13,8 +13,8 @@ namespace kedge::llm::avx2 {
 
 constexpr char const* name = "avx2";
 constexpr std::size_t tile_sums = 12;
-constexpr std::size_t tile_vectors = 2;
-constexpr std::size_t tile_depth = 384;            // a panel of 16 columns fills three quarters of a first-level cache of 32 KiB
+constexpr std::size_t tile_vectors = 3;
+constexpr std::size_t tile_depth = 384;            // a panel of 24 columns takes 36 KiB
 constexpr std::size_t near_numbers = 192 * 384;    // rows: 288 KiB
 constexpr std::size_t near_scores = 64 * 1024;
 

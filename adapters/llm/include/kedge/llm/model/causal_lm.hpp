@@ -44,7 +44,7 @@ struct compute_settings {
   double temperature = 1;                 ///< logits are divided by it: the policy that was sampled at this temperature
 };
 
-/// Whether this processor multiplies fp32 activations by fp32 weights as fast as by bf16 ones.
+/// Whether this processor multiplies fp32 numbers as fast as bf16 ones: all but those with matrix units for bf16.
 [[nodiscard]] bool fast_fp32_products();
 
 /// What a model says at every row of a batch that is read.

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+# cmake -DFOLDER=... -P check_intrinsics.cmake: instructions of a processor are named in the kernels' room alone, where every instruction
+# set has a file. Elsewhere they would be code for one processor that no other runs, or tests.
+set(kernels "${FOLDER}/adapters/llm/src/kernels/")
+file(GLOB_RECURSE sources "${FOLDER}/adapters/*.[ch]pp" "${FOLDER}/include/*.[ch]pp" "${FOLDER}/examples/*.[ch]pp")
+set(searched 0)
+set(found "")
+foreach(source IN LISTS sources)
+  string(FIND "${source}" "${kernels}" at)
+  if(at EQUAL 0)
+    continue()
+  endif()
+  math(EXPR searched "${searched} + 1")
+  file(STRINGS "${source}" lines REGEX "(^|[^A-Za-z0-9_])_mm|[a-z]mmintrin\\.h|immintrin\\.h|arm_neon\\.h")
+  foreach(line IN LISTS lines)
+    string(APPEND found "\n${source}: ${line}")
+  endforeach()
+endforeach()
+if(searched EQUAL 0)
+  message(FATAL_ERROR "no sources in ${FOLDER}")
+elseif(found)
+  message(FATAL_ERROR "move this into a kernel of ${kernels}:${found}")
+endif()
