@@ -10,6 +10,9 @@
 #include <malloc.h>
 #endif
 
+#include <torch/version.h>
+
+#include <kedge/llm/kernels/instruction_set.hpp>
 #include <kedge/version.hpp>
 
 #include "command.hpp"
@@ -39,6 +42,13 @@ void print_usage(std::FILE* to) {
   std::fprintf(to, "kedge %s: preference optimization of language models\n\nusage: kedge SUBCOMMAND [--flags]\n\n", KEDGE_VERSION_STRING);
   for (command const& c : commands) std::fprintf(to, "  %-9s %s\n", c.name, c.summary);
   std::fprintf(to, "\nkedge SUBCOMMAND --help lists the flags; --config FILE.toml takes the same keys, and flags win.\n");
+}
+
+int print_version(arguments const&) {
+  std::string runs;
+  for (std::string const& name : kedge::llm::instruction_sets()) runs += (runs.empty() ? "" : ", ") + name;
+  std::printf("kedge %s\nLibTorch %s\nkernels: %s (this processor runs %s)\n", KEDGE_VERSION_STRING, TORCH_VERSION, kedge::llm::instruction_set().c_str(), runs.c_str());
+  return exit_done;
 }
 
 // Processes that torchrun started beside each other would all do the same, and write over each other's files.
@@ -80,8 +90,7 @@ int main(int argc, char** argv) {
     return exit_done;
   }
   if (name == "--version") {
-    std::printf("kedge %s\n", KEDGE_VERSION_STRING);
-    return exit_done;
+    return run({"--version", "", print_version}, {});
   }
   for (command const& c : commands)
     if (name == c.name) return c.shares_work || !in_company() || asks_for_help(args) ? run(c, args) : run({c.name, c.summary, refuse_company}, args);

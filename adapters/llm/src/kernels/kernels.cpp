@@ -10,6 +10,7 @@
 #endif
 
 #include <kedge/llm/files/error.hpp>
+#include <kedge/llm/kernels/instruction_set.hpp>
 
 namespace kedge::llm {
 
@@ -50,13 +51,13 @@ bool runs_amx() {
 }
 #endif
 
-struct instruction_set {
+struct known_set {
   kernel_table const& table;
   bool (*runs)();
 };
 
 // The best in front. A new one is a file of isa/, a line here, and its flags in CMakeLists.txt.
-constexpr instruction_set instruction_sets[] = {
+constexpr known_set known_sets[] = {
 #if defined(__x86_64__)
     {amx::table, runs_amx},
     {avx512::table, runs_avx512},
@@ -75,7 +76,7 @@ char const* named_set() {
 kernel_table const& chosen() {
   char const* const name = named_set();
   std::string known;
-  for (instruction_set const& set : instruction_sets) {
+  for (known_set const& set : known_sets) {
     bool const fits = !name || std::string(name) == set.table.name;
     if (fits && set.runs()) return set.table;
     if (fits) throw error("KEDGE_ISA=" + std::string(name) + ": this processor has no such instructions; unset it");
@@ -93,9 +94,17 @@ kernel_table const& kernels() {
 
 std::vector<kernel_table const*> runnable_kernels() {
   std::vector<kernel_table const*> all;
-  for (instruction_set const& set : instruction_sets)
+  for (known_set const& set : known_sets)
     if (set.runs()) all.push_back(&set.table);
   return all;
+}
+
+std::string instruction_set() { return kernels().name; }
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names;
+  for (kernel_table const* table : runnable_kernels()) names.emplace_back(table->name);
+  return names;
 }
 
 }  // namespace kedge::llm

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "../kernels/kernels.hpp"
 #include "adapter_layout.hpp"
 
 namespace kedge::llm {
@@ -77,7 +78,7 @@ nlohmann::ordered_json describe_memory(transformer_config const& config, describ
           {"1 x 80 GB", on_one_device(plan({}))},
           {"1 x 80 GB, LoRA of rank 16", on_one_device(plan({.lora = lora_settings{.rank = 16, .target_modules = {"all-linear"}}}))},
           {std::to_string(devices) + " x 80 GB, each, moments shared", on_one_device(plan({.processes = devices}))},
-          {"host, bfloat16, 512 tokens at once", on_host({.reads_masters = true})},
+          {"host, bfloat16, 512 tokens at once", on_host({.reads_masters = kernels().tile_product == nullptr})},
           {"host, float32, 512 tokens at once", on_host({.word = 4})}};
 }
 

@@ -6,7 +6,14 @@
 #include <array>
 #include <cstdio>
 
+#include <torch/version.h>
+
+#include <kedge/llm/files/atomic.hpp>
 #include <kedge/llm/files/error.hpp>
+#include <kedge/llm/kernels/instruction_set.hpp>
+#include <kedge/version.hpp>
+
+#include "../base/thread_pool.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -29,6 +36,23 @@ nlohmann::ordered_json common_settings(run_settings const& s) {
   if (s.use_peft)
     all["lora"] = {{"r", s.lora.rank}, {"lora_alpha", s.lora.alpha}, {"target_modules", s.lora.target_modules}, {"use_rslora", s.lora.rslora}};
   return all;
+}
+
+}  // namespace
+
+namespace {
+
+// What the run was made with, beside its results.
+void write_record(fs::path const& file, compute_settings const& compute, std::size_t processes, nlohmann::ordered_json const& settings) {
+  nlohmann::ordered_json const record{{"kedge", KEDGE_VERSION_STRING},
+                                      {"libtorch", TORCH_VERSION},
+                                      {"instruction_set", instruction_set()},
+                                      {"device", compute.device.str()},
+                                      {"dtype", std::string(at::toString(compute.type))},
+                                      {"threads", shared_pool().size()},
+                                      {"processes", processes},
+                                      {"settings", settings}};
+  write_file_atomically(file, record.dump(2) + "\n");
 }
 
 }  // namespace
@@ -86,6 +110,7 @@ bool run_host::begin(std::size_t all_steps, std::vector<shown_metric> shown, con
   what_.settings.update(common_settings(settings_));
   log_.emplace(group_.leads() ? settings_.output_dir / "metrics.jsonl" : fs::path(), settings_.logging_steps, all_steps,
                settings_.quiet || !group_.leads(), std::move(shown));
+  if (group_.leads()) write_record(settings_.output_dir / "run.json", compute_, settings_.processes, what_.settings);
   interrupt_.emplace();
   if (settings_.profile) profile_.emplace(compute_);
   if (!settings_.profile_trace.empty() && group_.leads()) trace_.emplace(settings_.profile_trace, compute_.device);
