@@ -15,8 +15,11 @@ std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
 float const* numbers(at::Tensor const& x) { return x.const_data_ptr<float>(); }
 float* written(at::Tensor const& x) { return x.mutable_data_ptr<float>(); }
 
-// Rows that are worth a thread: some ten thousand numbers.
-std::size_t row_grain(std::size_t n) { return std::max<std::size_t>(1, 16384 / std::max<std::size_t>(n, 1)); }
+// Numbers that are worth a thread which may be asleep: some fifty microseconds of work.
+constexpr std::size_t many_numbers = 131072;
+
+// Rows that are.
+std::size_t row_grain(std::size_t n) { return std::max<std::size_t>(1, many_numbers / std::max<std::size_t>(n, 1)); }
 
 matrix_view view_of(at::Tensor const& x) {
   return {x.const_data_ptr(), as_size(x.stride(0)), as_size(x.stride(1)), x.scalar_type() == at::kBFloat16};
@@ -50,7 +53,7 @@ void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, at:
   // Each thread takes rows or columns of c, whichever there are more of; packing the other side is done by each. Rows that have to be packed count twice.
   bool const packs_rows = whole.a.column != 1 || whole.a.bf16, by_rows = (packs_rows ? 2 : 1) * whole.m > whole.n;
   std::size_t const tile = by_rows ? product.tile_rows : product.tile_columns, length = by_rows ? whole.m : whole.n, all = tiles(length, tile);
-  constexpr std::size_t worth_a_thread = 1'000'000;  // multiply-adds
+  constexpr std::size_t worth_a_thread = 4'000'000;  // multiply-adds
   std::size_t const grain = std::max<std::size_t>(1, worth_a_thread / std::max<std::size_t>(1, whole.m * whole.n * whole.k / all));
   shared_pool().divide(all, grain, [&](std::size_t begin, std::size_t end) {
     std::size_t const first = begin * tile, size = std::min(length, end * tile) - first;
@@ -107,7 +110,7 @@ void scale_backward(at::Tensor const& g, at::Tensor const& x, at::Tensor const& 
   at::Tensor const sums = at::zeros({static_cast<std::int64_t>(blocks), x.size(1)}, x.options());
   float const *const out_gradient = numbers(g), *const in = numbers(x), *const factors = numbers(inverse), *const weights = numbers(w);
   float *const to = written(gx), *const sum = written(sums);
-  shared_pool().divide(blocks, 1, [&](std::size_t begin, std::size_t end) {
+  shared_pool().divide(blocks, row_grain(block * n), [&](std::size_t begin, std::size_t end) {
     for (std::size_t b = begin; b < end; ++b) {
       std::size_t const first = b * block, size = std::min(block, rows - first);
       kernels().norms.scale_backward(out_gradient + first * n, in + first * n, factors + first, weights, size, n, to + first * n, sum + b * n);
@@ -129,7 +132,7 @@ at::Tensor swiglu(at::Tensor const& gate, at::Tensor const& up) {
   at::Tensor result = at::empty_like(gate);
   float const *const z = numbers(gate), *const u = numbers(up);
   float* const out = written(result);
-  shared_pool().divide(as_size(gate.numel()), 8192, [&](std::size_t begin, std::size_t end) { kernels().gates.swiglu(z + begin, u + begin, end - begin, out + begin); });
+  shared_pool().divide(as_size(gate.numel()), many_numbers / 2, [&](std::size_t begin, std::size_t end) { kernels().gates.swiglu(z + begin, u + begin, end - begin, out + begin); });
   return result;
 }
 
@@ -138,7 +141,7 @@ void swiglu_backward(at::Tensor const& g, at::Tensor const& gate, at::Tensor con
   up_gradient = at::empty_like(up);
   float const *const out = numbers(g), *const z = numbers(gate), *const u = numbers(up);
   float *const gz = written(gate_gradient), *const gu = written(up_gradient);
-  shared_pool().divide(as_size(gate.numel()), 8192, [&](std::size_t begin, std::size_t end) {
+  shared_pool().divide(as_size(gate.numel()), many_numbers / 2, [&](std::size_t begin, std::size_t end) {
     kernels().gates.swiglu_backward(out + begin, z + begin, u + begin, end - begin, gz + begin, gu + begin);
   });
 }
@@ -178,7 +181,7 @@ std::vector<attention_run> runs_by_cost(std::vector<shared_prompt> const& prompt
 // f(run, key-value head) for all of them as threads become free.
 template <class F>
 void each_run_and_head(std::vector<attention_run> const& runs, prompt_attention const& all, F const& f) {
-  constexpr std::int64_t worth_waking = 1'000'000;  // multiply-adds
+  constexpr std::int64_t worth_waking = 8'000'000;  // multiply-adds
   std::int64_t work = 0;
   for (attention_run const& run : runs) work += cost(run) * static_cast<std::int64_t>(all.heads * all.d);
   auto const task = [&](std::size_t i, std::size_t) { f(i / all.kv_heads, i % all.kv_heads); };

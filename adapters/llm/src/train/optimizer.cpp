@@ -133,7 +133,7 @@ void adamw::step_fast(at::Tensor& theta, at::Tensor const& gradient, at::Tensor 
   auto const moved = [](at::Tensor const& t, std::size_t elements) { return static_cast<char*>(t.mutable_data_ptr()) + elements * t.element_size(); };
   auto const n = static_cast<std::size_t>(theta.numel()), blocks = (n + moment_block - 1) / moment_block;
   bool const coded = settings_.moments == moment_type::bits8;
-  constexpr std::size_t worth_a_thread = 64;  // blocks
+  constexpr std::size_t worth_a_thread = 512;  // blocks
   shared_pool().divide(blocks, worth_a_thread, [&](std::size_t begin, std::size_t end) {
     std::size_t const from = begin * moment_block, to = std::min(n, end * moment_block);
     adam_range const range{theta.mutable_data_ptr<float>() + from, gradient.mutable_data_ptr<float>() + from, moved(first[i], from), moved(second[i], from),
