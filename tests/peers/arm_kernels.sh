@@ -2,28 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Compiles kedge for 64-bit ARM, what includes LibTorch where its headers are in .deps, and runs the tests of the kernels by an emulator;
 # arguments go to the tests.
+# `./dev test --all` installs the compiler and the emulator.
 set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
 build=$root/build/arm
-
-say() { printf 'arm_kernels: %s\n' "$*" >&2; }
-
-need_packages() {
-  command -v dpkg-query >/dev/null || return 0    # not a Debian: CMake names what it misses
-  local missing=() package
-  for package in "$@"; do
-    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
-  done
-  [[ ${#missing[@]} -gt 0 ]] || return 0
-  [[ $(id -u) -eq 0 ]] || { say "Debian packages are missing; install them first: sudo apt-get install ${missing[*]}"; exit 1; }
-  say "installing ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 && return 0
-  apt-get update -qq
-  apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
-}
-
-need_packages g++-aarch64-linux-gnu qemu-user catch2 nlohmann-json3-dev libyaml-cpp-dev zlib1g-dev libzstd-dev
 
 # Headers of this machine's libraries that are the same for ARM. All of /usr/include isn't.
 mkdir -p "$build/include"

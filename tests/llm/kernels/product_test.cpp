@@ -50,6 +50,21 @@ class factor {
   guarded<std::uint16_t> bits_{0, 0};
 };
 
+// What multiplies: the products of every table, and those by matrix units where there are any.
+struct multiplier {
+  void (*multiply)(llm::matrix_product const&);
+  bool rounds;  // its operands to bf16
+};
+template <class F>
+void each_multiplier(F const& f) {
+  each_table([&](kernel_table const& table) {
+    f(multiplier{table.product.multiply, false});
+    if (!table.tile_product) return;
+    INFO("by matrix units");
+    f(multiplier{table.tile_product, true});
+  });
+}
+
 enum class onto { nothing, itself, another };
 
 // [m, n] numbers, rows further apart than they are long. What lies between rows is `mark`.
@@ -67,13 +82,14 @@ struct outputs {
 };
 
 // The plain loop over b's rows, in fp64. Terms that overflow fp32 are none of the tests'.
-std::vector<exact> plain_product(factor const& a, factor const& b, sizes const& s, float const* start, std::size_t start_row) {
+std::vector<exact> plain_product(factor const& a, factor const& b, bool rounds, sizes const& s, float const* start, std::size_t start_row) {
+  auto const operand = [&](double x) { return rounds ? static_cast<double>(rounded_to_bf16(x)) : x; };
   std::vector<exact> c(s.m * s.n, {0, 0});
   std::vector<double> row(s.n);
   for (std::size_t k = 0; k < s.k; ++k) {
-    for (std::size_t j = 0; j < s.n; ++j) row[j] = b(k, j);
+    for (std::size_t j = 0; j < s.n; ++j) row[j] = operand(b(k, j));
     for (std::size_t i = 0; i < s.m; ++i) {
-      double const x = a(i, k);
+      double const x = operand(a(i, k));
       for (std::size_t j = 0; j < s.n; ++j) {
         double const term = x * row[j];
         c[i * s.n + j].value += term;
@@ -111,13 +127,16 @@ void check_products(sizes const& s, std::vector<float> const& a_values, std::vec
       for (onto const way : ways) {
         INFO(s.m << " x " << s.k << " times " << s.k << " x " << s.n << ", columns together: " << of_a.by_columns << of_b.by_columns
                  << ", bf16: " << of_a.bf16 << of_b.bf16 << ", onto: " << static_cast<int>(way));
-        std::vector<exact> const expected = plain_product(a, b, s, way == onto::nothing ? nullptr : start.numbers.data(), start.row);
-        each_table([&](kernel_table const& table) {
+        float const* const first = way == onto::nothing ? nullptr : start.numbers.data();
+        std::vector<exact> const expected = plain_product(a, b, false, s, first, start.row);
+        std::vector<exact> rounded;
+        each_multiplier([&](multiplier const& by) {
+          if (by.rounds && rounded.empty()) rounded = plain_product(a, b, true, s, first, start.row);
           outputs c(s.m, s.n, (shift + 2) % 4);
           if (way == onto::itself) c = start;
           float const* const from = way == onto::nothing ? nullptr : way == onto::itself ? c.numbers.data() : start.numbers.data();
-          table.product.multiply({a.view(), b.view(), from, c.numbers.data(), c.row, s.m, s.n, s.k});
-          CHECK(wrong(c, expected) == "");
+          by.multiply({a.view(), b.view(), from, c.numbers.data(), c.row, s.m, s.n, s.k});
+          CHECK(wrong(c, by.rounds ? rounded : expected) == "");
         });
       }
     }
@@ -132,9 +151,9 @@ void check_products(sizes const& s, std::vector<onto> const& ways) {
 std::vector<onto> const every_way{onto::nothing, onto::itself, onto::another};
 
 // Rows m0 … and columns n0 … of a product, computed alone, have the bits they have in the whole.
-bool cut_is_the_same(kernel_table const& table, factor const& a, factor const& b, outputs const& whole, sizes const& s, std::size_t m0, std::size_t n0, sizes const& cut) {
+bool cut_is_the_same(multiplier const& by, factor const& a, factor const& b, outputs const& whole, sizes const& s, std::size_t m0, std::size_t n0, sizes const& cut) {
   outputs part(cut.m, cut.n, (m0 + n0) % 4);
-  table.product.multiply({a.from(m0, 0), b.from(0, n0), nullptr, part.numbers.data(), part.row, cut.m, cut.n, s.k});
+  by.multiply({a.from(m0, 0), b.from(0, n0), nullptr, part.numbers.data(), part.row, cut.m, cut.n, s.k});
   bool same = part.kept_its_gaps();
   for (std::size_t i = 0; i < cut.m; ++i)
     same = same && same_bits(part.numbers.span().subspan(i * part.row, cut.n), whole.numbers.span().subspan((m0 + i) * whole.row + n0, cut.n));
@@ -177,7 +196,7 @@ TEST_CASE("a number that is none or infinite in a factor reaches its own row or 
 
 TEST_CASE("an output's bits do not depend on the rows and columns computed with it", "[kernels]") {
   random_numbers random(2);
-  each_table([&](kernel_table const& table) {
+  each_multiplier([&](multiplier const& by) {
     // Products of the last are so small that sums vanish: a zero has the same sign wherever it stands.
     for (auto const& [s, scale] : {std::pair{sizes{61, 131, 901}, 1.0F}, std::pair{sizes{30, 70, 40}, 1.0F}, std::pair{sizes{30, 70, 1}, 1e-25F}})
       for (layout const& of_a : layouts)
@@ -185,13 +204,13 @@ TEST_CASE("an output's bits do not depend on the rows and columns computed with 
           INFO("depth " << s.k << ", columns together: " << of_a.by_columns << of_b.by_columns << ", bf16: " << of_a.bf16 << of_b.bf16);
           factor const a(s.m, s.k, of_a, random(s.m * s.k, scale), 1), b(s.k, s.n, of_b, random(s.k * s.n, scale), 2);
           outputs whole(s.m, s.n, 0);
-          table.product.multiply({a.view(), b.view(), nullptr, whole.numbers.data(), whole.row, s.m, s.n, s.k});
+          by.multiply({a.view(), b.view(), nullptr, whole.numbers.data(), whole.row, s.m, s.n, s.k});
           for (auto const& [m0, n0, cut] :
                {std::tuple{std::size_t{0}, std::size_t{0}, sizes{1, 1, 0}}, std::tuple{std::size_t{7}, std::size_t{16}, sizes{1, s.n - 16, 0}},
                 std::tuple{std::size_t{11}, std::size_t{5}, sizes{13, 33, 0}}, std::tuple{s.m - 2, s.n - 3, sizes{2, 3, 0}},
                 std::tuple{std::size_t{0}, std::size_t{1}, sizes{s.m, 48, 0}}}) {
             INFO(cut.m << " rows from " << m0 << ", " << cut.n << " columns from " << n0);
-            CHECK(cut_is_the_same(table, a, b, whole, s, m0, n0, cut));
+            CHECK(cut_is_the_same(by, a, b, whole, s, m0, n0, cut));
           }
         }
   });
@@ -209,6 +228,6 @@ TEST_CASE("pieces of the tiles' sizes make up a product", "[kernels]") {
     table.product.multiply({a.view(), b.view(), nullptr, whole.numbers.data(), whole.row, s.m, s.n, s.k});
     for (std::size_t i = 0; i < s.m; i += rows)
       for (std::size_t j = 0; j < s.n; j += columns)
-        CHECK(cut_is_the_same(table, a, b, whole, s, i, j, {std::min(rows, s.m - i), std::min(columns, s.n - j), 0}));
+        CHECK(cut_is_the_same({table.product.multiply, false}, a, b, whole, s, i, j, {std::min(rows, s.m - i), std::min(columns, s.n - j), 0}));
   });
 }

@@ -9,7 +9,7 @@
 namespace kedge::llm::KEDGE_ISA {
 
 extern kernel_table const table;
-constinit kernel_table const table{name,           product::table, norm::table,  gate::table, softmax::table,
-                                   adam::table,    decode::table,  merge::table, tile_product::kernel, near_scores};
+constinit kernel_table const table{name,        product::table, norm::table,   gate::table,          softmax::table, adam::table, convert::table,
+                                   decode::table, merge::table, tile_product::kernel, near_scores};
 
 }  // namespace kedge::llm::KEDGE_ISA

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "adam.hpp"
+#include "convert.hpp"
 #include "decode.hpp"
 #include "gates.hpp"
 #include "merge.hpp"
@@ -22,6 +23,7 @@ struct kernel_table {
   gate_kernels gates;
   softmax_kernels softmax;
   adam_kernels adam;
+  convert_kernels convert;
   decode_kernels decode;
   merge_kernels merge;
   void (*tile_product)(matrix_product const&);  ///< as product.multiply, operands rounded to bf16, faster; null without matrix units

@@ -78,6 +78,20 @@ at::Tensor plus(at::Tensor const& weight, double offset) { return offset == 0 ? 
 
 }  // namespace
 
+at::Tensor converted(at::Tensor const& x, at::ScalarType type) {
+  if (x.scalar_type() == type) return x;
+  at::Tensor const from = x.contiguous();
+  at::Tensor result = at::empty(x.sizes(), x.options().dtype(type));
+  auto const bits = [](void const* at) { return static_cast<std::uint16_t const*>(at); };
+  shared_pool().divide(as_size(x.numel()), many_numbers, [&, to = result.mutable_data_ptr()](std::size_t begin, std::size_t end) {
+    if (type == at::kBFloat16)
+      kernels().convert.narrow(numbers(from) + begin, end - begin, static_cast<std::uint16_t*>(to) + begin);
+    else
+      kernels().convert.widen(bits(from.const_data_ptr()) + begin, end - begin, static_cast<float*>(to) + begin);
+  });
+  return result;
+}
+
 at::Tensor inverse_rms(at::Tensor const& x, double eps) {
   std::size_t const n = as_size(x.size(1));
   at::Tensor inverse = at::empty({x.size(0), 1}, x.options());

@@ -25,6 +25,9 @@ namespace kedge::llm::host_ops {
 /// the same strides, rows contiguous; onto may be c
 void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, at::Tensor const& onto = {});
 
+/// x in another type, fp32 or bf16; x itself where it has that type.
+[[nodiscard]] at::Tensor converted(at::Tensor const& x, at::ScalarType type);
+
 /// 1/√(mean x² + eps).   x: [T, H] -> [T, 1]
 [[nodiscard]] at::Tensor inverse_rms(at::Tensor const& x, double eps);
 /// x ∘ inverse ∘ (weight + offset).

@@ -64,7 +64,7 @@ at::Tensor head_norm_backward(at::Tensor const& g, at::Tensor const& weight, ops
 
 layer_tape layer_tape::in(at::ScalarType type) const {
   layer_tape other = *this;
-  for (at::Tensor* const x : {&other.q, &other.k, &other.v, &other.attended, &other.gate, &other.up}) *x = x->to(type);
+  for (at::Tensor* const x : {&other.q, &other.k, &other.v, &other.attended, &other.gate, &other.up}) *x = ops::converted(*x, type);
   return other;
 }
 

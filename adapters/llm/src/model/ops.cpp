@@ -32,6 +32,11 @@ at::ScalarType stream_type(at::Tensor const& weight) { return host_ops::multipli
 
 at::Tensor wide(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
 
+at::Tensor converted(at::Tensor const& x, at::ScalarType type) {
+  auto const fits = [](at::ScalarType t) { return t == at::kFloat || t == at::kBFloat16; };
+  return x.is_cpu() && fits(x.scalar_type()) && fits(type) ? host_ops::converted(x, type) : x.to(type);
+}
+
 at::Tensor linear(at::Tensor const& x, at::Tensor const& weight) {
   timed_product const scope(x, weight);
   if (!goes_fast(x, weight)) return at::mm(x, weight.t());
@@ -79,7 +84,7 @@ void add_input_gradient(at::Tensor& onto, at::Tensor const& g, at::Tensor const&
 
 at::Tensor operand(at::Tensor const& x, at::Tensor const& weight) {
   bool const rounds = x.is_cpu() && weight.scalar_type() == at::kBFloat16 && host_ops::rounds_operands();
-  return rounds ? x.to(at::kBFloat16) : x;
+  return rounds ? converted(x, at::kBFloat16) : x;
 }
 
 void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tensor const& x) {

@@ -22,6 +22,9 @@ namespace kedge::llm::ops {
 /// fp32, or fp64 where it is that: the type of sums, norms and the residual stream.
 [[nodiscard]] at::Tensor wide(at::Tensor const& x);
 
+/// x in another type.
+[[nodiscard]] at::Tensor converted(at::Tensor const& x, at::ScalarType type);
+
 /// x Wᵀ.   x: [T, in], W: [out, in] -> [T, out]
 at::Tensor linear(at::Tensor const& x, at::Tensor const& weight);
 
