@@ -17,7 +17,7 @@ void relax() {
 
 void wait_for_change(std::atomic<unsigned> const& value, unsigned old) {
   using clock = std::chrono::steady_clock;
-  constexpr auto patience = std::chrono::microseconds(20);
+  constexpr auto patience = std::chrono::microseconds(100);
   auto const since = clock::now();
   do
     for (int i = 0; i < 16; ++i) {

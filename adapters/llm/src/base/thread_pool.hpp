@@ -15,7 +15,7 @@
 
 namespace kedge::llm {
 
-/// Threads that work together on what the caller asks for; the caller is one of them. A thread that waits polls for some microseconds, which is
+/// Threads that work together on what the caller asks for; the caller is one of them. A thread that waits polls for a tenth of a millisecond, which is
 /// how long the next piece of a computation takes to come, and then sleeps: on a busy machine the thread waited for may need the processor.
 class thread_pool {
  public:

@@ -15,8 +15,8 @@ std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
 float const* numbers(at::Tensor const& x) { return x.const_data_ptr<float>(); }
 float* written(at::Tensor const& x) { return x.mutable_data_ptr<float>(); }
 
-// Numbers that are worth a thread which may be asleep: some fifty microseconds of work.
-constexpr std::size_t many_numbers = 131072;
+// Numbers that are worth a thread which may be asleep: some twenty microseconds of work.
+constexpr std::size_t many_numbers = 65536;
 
 // Rows that are.
 std::size_t row_grain(std::size_t n) { return std::max<std::size_t>(1, many_numbers / std::max<std::size_t>(n, 1)); }
