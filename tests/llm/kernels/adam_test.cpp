@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <ostream>
 
 #include "llm/kernels/support.hpp"
 
@@ -12,7 +14,15 @@ using llm::kernel_table;
 
 namespace {
 
-adam_numbers const numbers{.decay = 0.999F, .rate = 0.01F, .root = 1.5F, .beta1 = 0.9F, .beta2 = 0.95F, .epsilon = 1e-8F, .scale = 0.5F, .seed = 12345, .zero_gradient = false};
+adam_numbers const numbers{.decay = 0.999F,
+                           .rate = 0.01F,
+                           .root = 1.5F,
+                           .beta1 = 0.9F,
+                           .beta2 = 0.95F,
+                           .epsilon = 1e-8F,
+                           .scale = 0.5F,
+                           .seed = 12345,
+                           .zero_gradient = false};
 constexpr std::size_t first_index = 3 * adam_block;
 
 // Moments and a parameter behind a step, in fp64.
@@ -22,8 +32,8 @@ struct stepped {
 stepped step(double theta, double gradient, double m, double v, adam_numbers const& s) {
   auto const wide = [](float x) { return static_cast<double>(x); };
   double const g = gradient * wide(s.scale), first = m + (1 - wide(s.beta1)) * (g - m), second = wide(s.beta2) * v + (1 - wide(s.beta2)) * g * g;
-  double const change = wide(s.rate) * first / (std::sqrt(second) * wide(s.root) + wide(s.epsilon));
-  return {first, second, wide(s.decay) * theta - change, std::abs(theta) + std::abs(wide(s.rate) / (std::sqrt(second) * wide(s.root) + wide(s.epsilon))) * (std::abs(m) + std::abs(g))};
+  double const rate = wide(s.rate) / (std::sqrt(second) * wide(s.root) + wide(s.epsilon));
+  return {first, second, wide(s.decay) * theta - rate * first, std::abs(theta) + rate * (std::abs(m) + std::abs(g))};
 }
 
 // Parameters with their gradients, and the copy in bf16.
@@ -34,7 +44,15 @@ struct parameters {
   parameters(std::size_t n, random_numbers& random) : theta(random(n), n % 4), gradient(random(n, 0.1F), (n + 1) % 4), copy(n, n % 2) {}
   // n of them from `begin` on; moments and scales are the caller's
   llm::adam_range range(std::size_t begin, std::size_t n, bool with_copy = true) {
-    return {theta.data() + begin, gradient.data() + begin, nullptr, nullptr, nullptr, nullptr, with_copy ? copy.data() + begin : nullptr, n, first_index + begin};
+    return {.theta = theta.data() + begin,
+            .gradient = gradient.data() + begin,
+            .first = nullptr,
+            .second = nullptr,
+            .first_scale = nullptr,
+            .second_scale = nullptr,
+            .copy = with_copy ? copy.data() + begin : nullptr,
+            .n = n,
+            .first_index = first_index + begin};
   }
   [[nodiscard]] bool kept_their_ends() const { return theta.kept_its_ends() && gradient.kept_its_ends() && copy.kept_its_ends(); }
   [[nodiscard]] bool copied() const {
@@ -87,6 +105,9 @@ struct code_differences {
     wrong += std::abs(code - expected) > 1;
   }
   [[nodiscard]] bool fine() const { return wrong == 0 && neighbours * 300 <= all + 300; }
+  friend std::ostream& operator<<(std::ostream& to, code_differences const& d) {
+    return to << d.neighbours << " of " << d.all << " are neighbours, " << d.wrong << " wrong";
+  }
 };
 
 struct codes {
@@ -113,7 +134,9 @@ struct codes {
     r.second_scale = second_scale.data() + begin / adam_block;
     return r;
   }
-  [[nodiscard]] bool kept_their_ends() const { return first.kept_its_ends() && second.kept_its_ends() && first_scale.kept_its_ends() && second_scale.kept_its_ends(); }
+  [[nodiscard]] bool kept_their_ends() const {
+    return first.kept_its_ends() && second.kept_its_ends() && first_scale.kept_its_ends() && second_scale.kept_its_ends();
+  }
 };
 
 template <class T>
@@ -135,7 +158,8 @@ TEST_CASE("a step of AdamW with fp32 moments is that of the formula", "[kernels]
         if (n > 3) second[n / 2] = first[n / 2] = p.gradient[n / 2] = 0;  // nothing moves but by decay
         std::vector<exact> theta, m, v, gradient;
         for (std::size_t i = 0; i < n; ++i) {
-          stepped const s = step(static_cast<double>(p.theta[i]), static_cast<double>(p.gradient[i]), static_cast<double>(first[i]), static_cast<double>(second[i]), numbers);
+          stepped const s = step(static_cast<double>(p.theta[i]), static_cast<double>(p.gradient[i]), static_cast<double>(first[i]),
+                                 static_cast<double>(second[i]), numbers);
           theta.push_back(theta_of(s));
           m.push_back({s.first, 3e-7 * (std::abs(static_cast<double>(first[i])) + std::abs(static_cast<double>(p.gradient[i])))});
           v.push_back({s.second, 1e-6 * s.second});
@@ -201,7 +225,8 @@ TEST_CASE("moments in bf16 are rounded to nearest and by the step's random numbe
       for (std::size_t i = 0; i < n; ++i) {
         first[i] = to_bf16(random());
         second[i] = to_bf16(std::abs(random()));
-        stepped const s = step(static_cast<double>(p.theta[i]), static_cast<double>(p.gradient[i]), static_cast<double>(from_bf16(first[i])), static_cast<double>(from_bf16(second[i])), numbers);
+        stepped const s = step(static_cast<double>(p.theta[i]), static_cast<double>(p.gradient[i]), static_cast<double>(from_bf16(first[i])),
+                               static_cast<double>(from_bf16(second[i])), numbers);
         theta.push_back(theta_of(s));
         first_expected.push_back(to_bf16(static_cast<float>(s.first)));
         second_expected.push_back(static_cast<int>((std::bit_cast<std::uint32_t>(static_cast<float>(s.second)) + (noise(i) & 0xffffU)) >> 16));
@@ -218,7 +243,7 @@ TEST_CASE("moments in bf16 are rounded to nearest and by the step's random numbe
         seconds.add(second[i], second_expected[i]);
       }
     }
-    INFO(firsts.neighbours << " and " << seconds.neighbours << " of " << firsts.all << " are neighbours, " << firsts.wrong << " and " << seconds.wrong << " wrong");
+    INFO("first moments: " << firsts << ", second: " << seconds);
     CHECK((firsts.fine() && seconds.fine()));
   });
 }
@@ -260,7 +285,7 @@ TEST_CASE("moments of 8 bits are the codes that the lines give, and scales the l
         seconds.add(c.second[i], second_code(root[i] / second_scales[i / adam_block].value, noise(i)));
       }
     }
-    INFO(firsts.neighbours << " and " << seconds.neighbours << " of " << firsts.all << " are neighbours, " << firsts.wrong << " and " << seconds.wrong << " wrong");
+    INFO("first moments: " << firsts << ", second: " << seconds);
     CHECK((firsts.fine() && seconds.fine()));
   });
 }
@@ -284,9 +309,11 @@ TEST_CASE("second moments of a block that are positive get no code of zero, and 
 
       parameters still(n, random);
       codes none(n, random);
-      for (std::size_t i = 0; i < n; ++i) none.first[i] = none.second[i] = 0, still.gradient[i] = 0;
+      for (std::size_t i = 0; i < n; ++i) none.first[i] = none.second[i] = 0;
+      for (float& g : still.gradient.span()) g = 0;
       std::vector<exact> decayed;
-      for (float const t : still.theta.span()) decayed.push_back({static_cast<double>(t) * static_cast<double>(numbers.decay), 1e-7 * std::abs(static_cast<double>(t))});
+      for (float const t : still.theta.span())
+        decayed.push_back({static_cast<double>(t) * static_cast<double>(numbers.decay), 1e-7 * std::abs(static_cast<double>(t))});
       table.adam.step_bits8(none.put(still.range(0, n), 0), numbers);
       CHECK(first_difference(still.theta.span(), decayed) == "");
       CHECK((none.first_scale[0] == 0 && none.second_scale[0] == 0));

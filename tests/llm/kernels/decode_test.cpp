@@ -21,8 +21,8 @@ struct panel_sizes {
 class panel_case {
  public:
   panel_case(std::size_t width, panel_sizes const& s, panel_end end, bool bf16, random_numbers& random)
-      : sizes(s), width_(width), end_(end), bf16_(bf16), x_stride_(s.in + 3), y_stride_(s.columns + 5), x((s.rows - 1) * x_stride_ + s.in, s.rows % 4), y_start_((s.rows - 1) * y_stride_ + s.columns, s.in % 4),
-        weights_(random(s.in * width, 0.3F)) {
+      : sizes(s), width_(width), end_(end), bf16_(bf16), x_stride_(s.in + 3), y_stride_(s.columns + 5), 
+        x((s.rows - 1) * x_stride_ + s.in, s.rows % 4), y_start_((s.rows - 1) * y_stride_ + s.columns, s.in % 4), weights_(random(s.in * width, 0.3F)) {
     for (std::size_t r = 0; r < s.rows; ++r) {
       for (std::size_t k = 0; k < s.in; ++k) row(r)[k] = random();
       for (std::size_t j = 0; j < s.columns; ++j) y_start_[r * y_stride_ + j] = random();
@@ -58,7 +58,7 @@ class panel_case {
                            .bf16 = bf16_});
     between_is_kept_ = wide.kept_its_ends() && y.kept_its_ends();
     for (std::size_t r = 0; r + 1 < sizes.rows; ++r)
-      for (std::size_t j = sizes.columns; j < y_stride_; ++j) between_is_kept_ = between_is_kept_ && y[r * y_stride_ + j] == floats::mark;
+      for (std::size_t j = sizes.columns; j < y_stride_; ++j) between_is_kept_ &= y[r * y_stride_ + j] == floats::mark;
     return y;
   }
   [[nodiscard]] std::span<float const> outputs(floats const& y, std::size_t r) const { return y.span().subspan(r * y_stride_, sizes.columns); }
@@ -227,7 +227,8 @@ TEST_CASE("a panel's outputs are those of fp64 rounded, for every number of rows
         INFO(describe(s, end, bf16));
         check_panel(table, panel_case(width, s, end, bf16, random));
       }
-      for (panel_sizes const& s : {panel_sizes{1, 801, most}, panel_sizes{13, 256, most}, panel_sizes{14, 513, 1}, panel_sizes{5, 257, most - 1}, panel_sizes{2, 2000, most}}) {
+      for (panel_sizes const& s : {panel_sizes{1, 801, most}, panel_sizes{13, 256, most}, panel_sizes{14, 513, 1}, panel_sizes{5, 257, most - 1},
+                                   panel_sizes{2, 2000, most}}) {
         INFO(describe(s, end, bf16));
         check_panel(table, panel_case(width, s, end, bf16, random));
       }

@@ -66,7 +66,8 @@ TEST_CASE("a gate and its gradients are those of fp64 rounded", "[kernels]") {
 
 TEST_CASE("a gate far from zero is open or closed, and numbers that are none come out where the formula has them", "[kernels]") {
   std::vector<float> gate, up;
-  for (float const z : {not_a_number, infinity, -infinity, 0.0F, -0.0F, 1e-30F, -1e-30F, 1e-42F, 80.0F, -80.0F, 88.5F, -88.5F, 89.5F, -89.5F, 103.5F, -103.5F, 1e4F, -1e4F, 3e38F, -3e38F})
+  for (float const z : {not_a_number, infinity, -infinity, 0.0F, -0.0F, 1e-30F, -1e-30F, 1e-42F,
+                        80.0F, -80.0F, 88.5F, -88.5F, 89.5F, -89.5F, 103.5F, -103.5F, 1e4F, -1e4F, 3e38F, -3e38F})
     for (float const u : {1.0F, -0.5F, 0.0F, not_a_number, infinity, -infinity}) {
       bool const closed = z < -89 && z > -200;  // a gate that is 0 in fp32 only: times infinity it is no number
       if (closed && std::isinf(u)) continue;

@@ -180,7 +180,8 @@ TEST_CASE("gradients of scores are those of the formula", "[kernels]") {
         floats p(scores, n % 4), g(start, (n + 1) % 4);
         std::vector<float> log_sums, inner = random(rows);
         for (std::size_t r = 0; r < rows; ++r) {
-          log_sums.push_back(static_cast<float>(softmax(std::span(scores).subspan(r * stride, visible + r), static_cast<double>(scale)).log_sum.value));
+          std::span const seen = std::span(scores).subspan(r * stride, visible + r);
+          log_sums.push_back(static_cast<float>(softmax(seen, static_cast<double>(scale)).log_sum.value));
           for (std::size_t i = visible + r; i < n; ++i) p[r * stride + i] = g[r * stride + i] = unseen;
           if (r + 1 < rows)
             for (std::size_t i = n; i < stride; ++i) p[r * stride + i] = g[r * stride + i] = floats::mark;
@@ -191,7 +192,8 @@ TEST_CASE("gradients of scores are those of the formula", "[kernels]") {
           std::vector<exact> probabilities(n, exact{0, 0}), gradients(n, exact{0, 0});
           for (std::size_t i = 0; i < visible + r; ++i) {
             double const size = std::abs(static_cast<double>(scale * scores[r * stride + i])) + std::abs(static_cast<double>(log_sums[r]));
-            double const value = std::exp(static_cast<double>(scale) * static_cast<double>(scores[r * stride + i]) - static_cast<double>(log_sums[r]));
+            double const value =
+                std::exp(static_cast<double>(scale) * static_cast<double>(scores[r * stride + i]) - static_cast<double>(log_sums[r]));
             double const slope = (static_cast<double>(start[r * stride + i]) - static_cast<double>(inner[r])) * static_cast<double>(scale);
             probabilities[i] = {value, value * (5e-7 + 2e-7 * size)};
             gradients[i] = {value * slope, std::abs(value * slope) * (1e-6 + 2e-7 * size)};
@@ -252,7 +254,8 @@ TEST_CASE("an exponential is right to a unit in the last place and falls to zero
     for (int i = 0; i <= steps; ++i) {
       float const x = -110 + 205.0F * static_cast<float>(i) / steps;
       double const y = exponential(x), right = std::exp(static_cast<double>(x));
-      bool const normal = right >= static_cast<double>(std::numeric_limits<float>::min()), fits = right <= static_cast<double>(std::numeric_limits<float>::max());
+      bool const normal = right >= static_cast<double>(std::numeric_limits<float>::min());
+      bool const fits = right <= static_cast<double>(std::numeric_limits<float>::max());
       if (normal && fits) worst = std::max(worst, std::abs(y - right) / right);
       if (!fits) strange += y != static_cast<double>(infinity);
       if (!normal) strange += std::abs(y - right) > 2e-45;
@@ -278,7 +281,8 @@ TEST_CASE("a row's probabilities do not depend on the rows with it", "[kernels]"
     for (std::size_t n = 1; n <= 67; ++n) {
       INFO("n = " << n);
       std::vector<float> const scores = random(3 * n, 4);
-      std::vector<float> all = scores, alone(scores.begin() + static_cast<std::ptrdiff_t>(n), scores.begin() + static_cast<std::ptrdiff_t>(2 * n)), log_sums(3), log_sum(1);
+      std::span const second = std::span(scores).subspan(n, n);
+      std::vector<float> all = scores, alone(second.begin(), second.end()), log_sums(3), log_sum(1);
       table.softmax.softmax(all.data(), 3, n, log_sums.data());
       table.softmax.softmax(alone.data(), 1, n, log_sum.data());
       CHECK(same_bits(alone, std::span(all).subspan(n, n)));
