@@ -166,7 +166,7 @@ TEST_CASE("a run takes the memory that its plan says within a tenth", "[program]
       INFO(optim << " " << dtype);
       auto const plan = last_line(kedge_program("inspect --json --optim " + optim + " " + quoted(model)).text).at("memory");
       auto const run = last_line(kedge_program("dpo --model_name_or_path " + quoted(model) + " --dataset " + quoted(data) + " --output_dir " +
-                                               quoted(folder / (optim + dtype)) + " --max_train_samples 8 --max_steps 2 --quiet --json --optim " + optim +
+                                               quoted(folder / (optim + dtype)) + " --max_train_samples 4 --max_steps 1 --quiet --json --optim " + optim +
                                                " --dtype " + dtype)
                                      .text);
       double const planned = plan.at("host, " + dtype + ", 512 tokens at once"), measured = run.at("peak_memory_bytes");
