@@ -135,24 +135,36 @@ void thread_pool::serve(std::size_t index) {
 
 namespace {
 
-std::unique_ptr<thread_pool>& the_pool() {
-  static std::unique_ptr<thread_pool> pool;
-  return pool;
+// One pool for each number of threads that was asked for: who has one may keep it while another is used.
+struct pools {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<thread_pool>> all;
+  thread_pool* used = nullptr;
+
+  thread_pool& use(unsigned threads) {
+    auto const found = std::find_if(all.begin(), all.end(), [&](auto const& pool) { return pool->size() == threads; });
+    used = found != all.end() ? found->get() : all.emplace_back(std::make_unique<thread_pool>(threads)).get();
+    return *used;
+  }
+};
+
+pools& known_pools() {
+  static pools known;
+  return known;
 }
-std::mutex making_pool;
 
 }  // namespace
 
 thread_pool& shared_pool() {
-  std::lock_guard const lock(making_pool);
-  if (!the_pool()) the_pool() = std::make_unique<thread_pool>();
-  return *the_pool();
+  pools& known = known_pools();
+  std::lock_guard const lock(known.mutex);
+  return known.used ? *known.used : known.use(processors());
 }
 
 void use_threads(unsigned threads) {
-  std::lock_guard const lock(making_pool);
-  unsigned const wanted = threads == 0 ? processors() : threads;
-  if (!the_pool() || the_pool()->size() != wanted) the_pool() = std::make_unique<thread_pool>(wanted);
+  pools& known = known_pools();
+  std::lock_guard const lock(known.mutex);
+  known.use(threads == 0 ? processors() : threads);
 }
 
 }  // namespace kedge::llm

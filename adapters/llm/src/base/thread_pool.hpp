@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -106,7 +107,7 @@ class thread_pool {
 /// The pool of the model's computations: as many threads as the machine has processors until use_threads says otherwise.
 [[nodiscard]] thread_pool& shared_pool();
 
-/// Not while the pool is at work. threads: 0 for as many as the machine has processors
+/// From now on. A pool that somebody holds stays. threads: 0 for as many as the machine has processors
 void use_threads(unsigned threads);
 
 }  // namespace kedge::llm

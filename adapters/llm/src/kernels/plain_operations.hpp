@@ -4,12 +4,9 @@
 // The operations of an instruction set without an instruction of any processor named: for a baseline, and for widths that the processor at
 // hand doesn't have.
 
-#include "types.hpp"
+#include "parts_by_count.hpp"
 
 namespace kedge::llm::KEDGE_ISA {
-
-using part = std::size_t;
-KEDGE_INLINE part first(std::size_t n) { return n < lanes ? n : lanes; }
 
 KEDGE_INLINE floats broadcast(float x) {
   floats all;
@@ -17,14 +14,6 @@ KEDGE_INLINE floats broadcast(float x) {
   return all;
 }
 KEDGE_INLINE words broadcast(std::uint32_t x) { return words{} + x; }
-KEDGE_INLINE floats load(float const* at, part some) { return load_first(at, some); }
-KEDGE_INLINE words load(std::uint16_t const* at, part some) { return load_first(at, some); }
-KEDGE_INLINE words load(std::uint8_t const* at, part some) { return load_first(at, some); }
-KEDGE_INLINE void store(float* at, floats x, part some) { store_first(at, x, some); }
-KEDGE_INLINE void store(std::uint16_t* at, words x, part some) { store_first(at, x, some); }
-KEDGE_INLINE void store(std::uint8_t* at, words x, part some) { store_first(at, x, some); }
-KEDGE_INLINE floats keep(floats x, part some, floats otherwise) { return keep_first(x, some, otherwise); }
-
 KEDGE_INLINE floats fma(floats a, floats b, floats c) { return a * b + c; }
 KEDGE_INLINE floats min(floats a, floats b) { return a < b ? a : b; }
 KEDGE_INLINE floats max(floats a, floats b) { return a > b ? a : b; }

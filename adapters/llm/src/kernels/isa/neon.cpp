@@ -7,7 +7,7 @@
 
 #include <arm_neon.h>
 
-#include "../types.hpp"
+#include "../parts_by_count.hpp"
 
 namespace kedge::llm::neon {
 
@@ -18,18 +18,8 @@ constexpr std::size_t tile_depth = 512;
 constexpr std::size_t near_numbers = 128 * 512;
 constexpr std::size_t near_scores = 64 * 1024;
 
-using part = std::size_t;
-KEDGE_INLINE part first(std::size_t n) { return n < lanes ? n : lanes; }
-
 KEDGE_INLINE floats broadcast(float x) { return floats(vdupq_n_f32(x)); }
 KEDGE_INLINE words broadcast(std::uint32_t x) { return words(vdupq_n_u32(x)); }
-KEDGE_INLINE floats load(float const* at, part some) { return load_first(at, some); }
-KEDGE_INLINE words load(std::uint16_t const* at, part some) { return load_first(at, some); }
-KEDGE_INLINE words load(std::uint8_t const* at, part some) { return load_first(at, some); }
-KEDGE_INLINE void store(float* at, floats x, part some) { store_first(at, x, some); }
-KEDGE_INLINE void store(std::uint16_t* at, words x, part some) { store_first(at, x, some); }
-KEDGE_INLINE void store(std::uint8_t* at, words x, part some) { store_first(at, x, some); }
-KEDGE_INLINE floats keep(floats x, part some, floats otherwise) { return keep_first(x, some, otherwise); }
 
 KEDGE_INLINE floats fma(floats a, floats b, floats c) { return floats(vfmaq_f32(float32x4_t(c), float32x4_t(a), float32x4_t(b))); }
 KEDGE_INLINE floats min(floats a, floats b) { return floats(vminq_f32(float32x4_t(a), float32x4_t(b))); }
