@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # cmake -DPROGRAM=.../kedge-salsa -DFOLDER=... -P on_policy.cmake: a quick run on the tiny world leaves a report and a summary in which the
-# reward has risen; a second one reuses the runs.
+# reward has risen; a second one reuses the runs. Three seeds: of one, the last digits of a processor decide how far it gets.
 cmake_path(GET PROGRAM FILENAME name)
 file(REMOVE_RECURSE "${FOLDER}")
 
@@ -13,7 +13,7 @@ function(run code)
   set(errors "${err}" PARENT_SCOPE)
 endfunction()
 
-run(0 --tiny --quick --seeds 1 --output_dir "${FOLDER}")
+run(0 --tiny --quick --seeds 3 --output_dir "${FOLDER}")
 foreach(part IN ITEMS "Mean reward rises" "report.html")
   if(NOT output MATCHES "${part}")
     message(FATAL_ERROR "standard output has no '${part}':\n${output}")
@@ -49,7 +49,7 @@ if(page MATCHES "(src|href)=\"http")
 endif()
 
 # Finished runs are not run again, and give the same figures.
-run(0 --tiny --quick --seeds 1 --output_dir "${FOLDER}")
+run(0 --tiny --quick --seeds 3 --output_dir "${FOLDER}")
 if(NOT errors MATCHES "runs: ${count} of ${count} are there already")
   message(FATAL_ERROR "finished runs were run again: ${errors}")
 endif()
