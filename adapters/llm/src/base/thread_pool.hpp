@@ -35,12 +35,12 @@ class thread_pool {
   /// what the lowest of those that threw has thrown is thrown again. Where the pool is at work already, the caller runs all of them.
   void run(std::size_t count, task const& work);
 
-  /// f(begin, end) over parts of 0 … n − 1, each of at least `grain`, at most `parts` a thread: what is worth less than two grains stays on this
+  /// f(begin, end) over parts of 0 … n − 1, each of at least `grain`, at most one a thread: what is worth less than two grains stays on this
   /// thread. Parts differ with the number of threads, so that no result may depend on where they are cut. f must not throw.
   template <class F>
-  void divide(std::size_t n, std::size_t grain, F const& f, std::size_t parts = 1) {
-    std::size_t const pieces = grain == 0 ? n : std::min(n / std::max<std::size_t>(1, grain), parts * size());
-    if (pieces < 2 || size() == 1) {
+  void divide(std::size_t n, std::size_t grain, F const& f) {
+    std::size_t const pieces = std::min(n / std::max<std::size_t>(1, grain), size());
+    if (pieces < 2) {
       if (n > 0) f(std::size_t{0}, n);
       return;
     }

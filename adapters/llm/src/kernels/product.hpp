@@ -116,7 +116,7 @@ void tile_up_to(std::size_t rows, float const* a, std::size_t row, std::size_t s
   if constexpr (Rows > 1) tile_up_to<Vectors, Rows - 1>(rows, a, row, step, b, depth, onto, c, c_row, upcoming);
 }
 
-// The first `columns` of a tile at the right edge.
+// c = onto + tile, or tile: the first `rows` and `columns` of one that was computed beside c.
 inline void copy_edge(float const* tile, std::size_t width, std::size_t rows, std::size_t columns, float const* onto, float* c, std::size_t c_row) {
   for (std::size_t r = 0; r < rows; ++r, tile += width, c += c_row)
     each(columns, [&](std::size_t j, auto some) __attribute__((always_inline)) {

@@ -97,14 +97,6 @@ struct memory {
   ~memory() { std::free(at); }
 };
 
-// c = onto + sums, or sums, of `rows` by `columns`.
-inline void store_sums(float const* sums, std::size_t rows, std::size_t columns, float const* onto, float* c, std::size_t c_row) {
-  for (std::size_t r = 0; r < rows; ++r, sums += block, c += c_row)
-    each(columns, [&](std::size_t j, auto some) __attribute__((always_inline)) {
-      store(c + j, onto ? load(onto + r * c_row + j, some) + load(sums + j) : load(sums + j), some);
-    });
-}
-
 template <class A, class B>
 void multiply_tiles(matrix_product const& p) {
   thread_local memory const own;
@@ -146,7 +138,7 @@ void multiply_tiles(matrix_product const& p) {
           _tile_stored(2, sums + side * block, block * 4);
           _tile_stored(3, sums + side * block + side, block * 4);
           std::size_t const at = (m0 + r) * p.c_row + n0;
-          store_sums(sums, smaller(block, rows - r), columns, onto ? onto + at : nullptr, p.c + at, p.c_row);
+          product::copy_edge(sums, block, smaller(block, rows - r), columns, onto ? onto + at : nullptr, p.c + at, p.c_row);
         }
       }
     }
