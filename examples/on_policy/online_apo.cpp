@@ -25,9 +25,9 @@ struct variant {
 
 round_settings rounds_of(world const& w, variant const& v) {
   bool const tiny = w.name == "tiny";
-  round_settings r{.method = "apo", .rounds = w.given.quick ? 2U : tiny ? 8U : 3U, .momentum = v.alpha > 0 ? "constant" : "none", .alpha = {v.alpha},
-                   .extrapolate = v.log_probs ? "log-probs" : "weights", .prompts_per_round = tiny ? 0U : 16U, .num_samples = 4,
-                   .sample_from = v.log_probs ? "mixture" : "weights"};
+  round_settings r{.method = round_method::apo, .rounds = w.given.quick ? 2U : tiny ? 8U : 3U, .momentum = v.alpha > 0 ? momentum_rule::constant : momentum_rule::none, .alpha = {v.alpha},
+                   .extrapolate = v.log_probs ? extrapolated::log_probs : extrapolated::weights, .prompts_per_round = tiny ? 0U : 16U, .num_samples = 4,
+                   .sample_from = v.log_probs ? sampled_policy::mixture : sampled_policy::weights};
   w.sampling(r.sampling);
   return r;
 }
@@ -46,7 +46,7 @@ training_settings settings_of(world const& w, variant const& v, std::uint64_t se
   s.warmup_ratio = tiny ? 0.2 : 0;  // AdamW begins afresh in each round, and its first steps are as long as the rate allows
   s.num_train_epochs = tiny ? 2 : 1;
   s.per_device_train_batch_size = tiny ? 16 : 4;
-  if (!tiny) s.save_dtype = "bfloat16";
+  if (!tiny) s.save_dtype = saved_type::bfloat16;
   return s;
 }
 

@@ -108,7 +108,7 @@ job job_of(world const& w, variant const& v, std::uint64_t seed) {
   s.kl_coef = v.kl_coef;
   s.kl_baseline = v.kl_baseline;
   s.value_model = "shared";
-  if (!tiny) s.save_dtype = "bfloat16";
+  if (!tiny) s.save_dtype = saved_type::bfloat16;
   json const described = {{"kind", v.kind}, {"weight", v.weight}, {"models", v.models}, {"kl_coef", v.kl_coef}, {"kl_baseline", v.kl_baseline}, {"updates", updates},
                           {"completions", s.episodes_per_update()}, {"num_mini_batches", s.num_mini_batches}, {"epochs", s.num_train_epochs},
                           {"learning_rate", s.learning_rate}, {"judge", s.sampling.judge}, {"eval_samples", s.sampling.eval_samples}, {"eval_steps", s.eval_steps},

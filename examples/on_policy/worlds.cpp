@@ -96,7 +96,7 @@ void world::common(run_settings& s, fs::path const& output, std::uint64_t seed) 
   s.logging_steps = 1;
   s.seed = seed;
   s.compute.threads = threads;
-  s.compute.dtype = "float32";
+  s.compute.dtype = compute_type::float32;
 }
 
 void world::sampling(on_policy_settings& s) const {

@@ -175,7 +175,7 @@ TEST_CASE("a small model learns the tiny language from random numbers", "[exampl
   s.dataset = folder / "train.jsonl";
   s.eval_dataset = folder / "test.jsonl";
   s.output_dir = folder / "sft";
-  s.compute.dtype = "float32";
+  s.compute.dtype = compute_type::float32;
   s.compute.threads = 1;
   s.compute.micro_batch_tokens = 2048;
   s.per_device_train_batch_size = 64;

@@ -51,7 +51,7 @@ opened open(fs::path const& folder) {
 std::vector<json> score(fs::path const& model, fs::path const& pairs, int threads, std::size_t most = 0) {
   std::ostringstream out;
   score_preferences(
-      {.model = model, .dataset = pairs, .compute = {.dtype = "float32", .threads = threads}, .max_samples = most, .quiet = true}, out);
+      {.model = model, .dataset = pairs, .compute = {.dtype = compute_type::float32, .threads = threads}, .max_samples = most, .quiet = true}, out);
   std::istringstream in(out.str());
   return lines(in);
 }
@@ -72,7 +72,7 @@ double compare_scores(std::vector<json> const& ours, std::vector<json> const& th
 // What a run of TRL was told, in kedge's settings. An argument that kedge lacks fails the test.
 training_settings as_settings(json const& given) {
   training_settings s;
-  s.compute = {.dtype = "float32", .threads = 1};  // tiny tensors: a second thread costs more than it brings
+  s.compute = {.dtype = compute_type::float32, .threads = 1};  // tiny tensors: a second thread costs more than it brings
   s.shuffle = false;
   s.logging_steps = 1;
   s.quiet = true;
@@ -195,7 +195,7 @@ TEST_CASE("training follows TRL step by step with every loss and schedule", "[go
     settings.model = golden / "tiny" / run.at("model").get<std::string>();
     settings.dataset = {golden / "tiny" / run.at("dataset").get<std::string>()};
     settings.output_dir = folder / "out";
-    settings.save_dtype = "float32";
+    settings.save_dtype = saved_type::float32;
     settings.skip_bad_lines = name == "truncated";  // TRL drops prompts that fill max_length without a word
     compare_steps(train(settings), run.at("steps"));
     std::vector<json> const after = score(settings.output_dir, settings.dataset.front(), 1);
@@ -222,7 +222,7 @@ TEST_CASE("four steps of the real model follow TRL's loss within 1e-4 and its gr
   settings.max_train_samples = 32;
   settings.output_dir = folder / "out";
   settings.lr_scheduler_type = "constant";
-  settings.compute = {.dtype = "float32", .threads = all_cores};
+  settings.compute = {.dtype = compute_type::float32, .threads = all_cores};
   settings.max_steps = 4;
   settings.shuffle = false;
   settings.logging_steps = 1;

@@ -92,7 +92,7 @@ training_settings settings_for(fs::path const& output) {
   s.model = tiny / "tied";
   s.output_dir = output;
   s.dataset = {tiny / "pairs.jsonl"};
-  s.compute = {.dtype = "float32", .threads = 1};
+  s.compute = {.dtype = compute_type::float32, .threads = 1};
   s.use_peft = true;
   s.lora = {.rank = 4, .alpha = 8, .target_modules = {"all-linear"}};
   s.learning_rate = 1e-2;
@@ -106,12 +106,12 @@ training_settings settings_for(fs::path const& output) {
 
 std::vector<json> scores(fs::path const& model) {
   std::ostringstream out;
-  score_preferences({.model = model, .dataset = tiny / "pairs.jsonl", .compute = {.dtype = "float32", .threads = 1}, .quiet = true}, out);
+  score_preferences({.model = model, .dataset = tiny / "pairs.jsonl", .compute = {.dtype = compute_type::float32, .threads = 1}, .quiet = true}, out);
   std::istringstream in(out.str());
   return lines(in);
 }
 
-round_settings const three_rounds_of_apo{.method = "apo", .chunks = 3, .momentum = "constant", .alpha = {0.5}};
+round_settings const three_rounds_of_apo{.method = round_method::apo, .chunks = 3, .momentum = momentum_rule::constant, .alpha = {0.5}};
 
 }  // namespace
 
@@ -343,7 +343,7 @@ TEST_CASE("a run with an adapter in bfloat16 takes the steps of one in float32 t
   scratch_folder const folder;
   training_settings exact = settings_for(folder / "float32"), rounded = settings_for(folder / "bfloat16");
   exact.shuffle = rounded.shuffle = false;
-  rounded.compute.dtype = "bfloat16";
+  rounded.compute.dtype = compute_type::bfloat16;
   train_preferences(exact, {});
   train_preferences(rounded, {});
   auto const a = lines(exact.output_dir / "metrics.jsonl"), b = lines(rounded.output_dir / "metrics.jsonl");
@@ -375,7 +375,7 @@ TEST_CASE("a reward model trains by an adapter from where it trains whole and re
   CHECK(settings.at("modules_to_save") == json{"classifier", "score"});
   merge({.adapter = folder / "adapter", .base = {}, .output_dir = folder / "merged"});
   CHECK(read_json(folder / "merged" / "config.json").at("architectures").at(0) == "LlamaForSequenceClassification");
-  device_settings const compute{.dtype = "float32", .threads = 1};
+  device_settings const compute{.dtype = compute_type::float32, .threads = 1};
   std::vector<judged> const asked{{"The anchor", " held."}, {"Name a colour.", " Blue, or green."}};
   std::vector<double> const one = reward_model(folder / "adapter", compute).score(asked), other = reward_model(folder / "merged", compute).score(asked);
   for (std::size_t i = 0; i < one.size(); ++i) CHECK_THAT(one[i], WithinAbs(other[i], 1e-5));
@@ -395,7 +395,7 @@ TEST_CASE("rounds of adapters start at their anchors and go on after a stop as i
     train_preferences(s, rounds);
     auto const steps = lines(s.output_dir / "metrics.jsonl");
     REQUIRE(steps.size() == 9);
-    if (rounds.extrapolate == "weights")
+    if (rounds.extrapolate == extrapolated::weights)
       for (std::size_t const first : {0U, 3U, 6U}) CHECK(std::abs(steps[first].at("loss").get<double>() - std::log(2.0)) < 1e-9);
     return read_file(s.output_dir / "adapter_model.safetensors");
   };
@@ -404,12 +404,12 @@ TEST_CASE("rounds of adapters start at their anchors and go on after a stop as i
   CHECK(read_json(folder / "apo" / "adapter_config.json").at("lora_alpha") == 16);
   round_settings iterative = three_rounds_of_apo, exact = three_rounds_of_apo;
   iterative.alpha = {0};
-  exact.extrapolate = "log-probs";
-  CHECK(run("iterative", iterative) == run("sdpo", {.method = "sdpo", .chunks = 3}));
+  exact.extrapolate = extrapolated::log_probs;
+  CHECK(run("iterative", iterative) == run("sdpo", {.method = round_method::sdpo, .chunks = 3}));
   CHECK(run("exact", exact) != apo);
   training_settings s = settings_for(folder / "apo");
   s.save_steps = 1;
-  s.resume_from_checkpoint = folder / "apo" / "checkpoints" / "step-7";
+  s.resume_from_checkpoint = (folder / "apo" / "checkpoints" / "step-7").string();
   train_preferences(s, three_rounds_of_apo);
   CHECK(read_file(s.output_dir / "adapter_model.safetensors") == apo);
 }

@@ -48,11 +48,11 @@ ppo_settings settings_of(json const& all, json const& variant) {
   s.learning_rate = g.at("learning_rate").get<double>();
   s.num_train_epochs = g.at("epochs").get<double>();
   s.missing_eos_penalty = g.at("missing_eos_penalty").get<double>();
-  s.kl_estimator = variant.at("estimator").get<std::string>();
+  s.kl_estimator = from_name<kl_estimator_kind>(variant.at("estimator").get<std::string>()).value();
   s.whiten_rewards = variant.at("whiten_rewards").get<bool>();
   s.lr_scheduler_type = "constant";
   s.per_device_train_batch_size = s.total_episodes = all.at("completions").size();
-  s.compute.dtype = "float64";
+  s.compute.dtype = compute_type::float64;
   return s;
 }
 
@@ -82,7 +82,7 @@ TEST_CASE("an update of PPO has the advantages and losses and gradient norms of 
     json const& g = all.at("variants").at(variant);
     ppo_settings settings = settings_of(all, g);
     session const tied(tiny / "tied", settings.compute);
-    actor_critic const models(tied.config, tied.compute, "gae", variant);
+    actor_critic const models(tied.config, tied.compute, advantage_rule::gae, variant);
     encoded_prompts prompts;
     for (json const& ids : all.at("prompts")) prompts.ids.push_back(ids.get<std::vector<std::int32_t>>());
     prompts.examples.resize(prompts.ids.size());
@@ -118,11 +118,11 @@ TEST_CASE("the pairs of a round are the best and the worst or all that differ in
   std::vector<rollout> rollouts(6);
   double const scores[] = {1, 3, 2, 5, 5, 5};
   for (std::size_t i = 0; i < 6; ++i) rollouts[i].score = scores[i];
-  auto const best = pair_up(rollouts, 3, "best-worst", 0);
+  auto const best = pair_up(rollouts, 3, pairing_rule::best_worst, 0);
   REQUIRE(best.size() == 1);  // the second prompt's are all equal
   CHECK((best[0].better == 1 && best[0].worse == 0));
-  CHECK(pair_up(rollouts, 3, "all", 0).size() == 3);
-  CHECK(pair_up(rollouts, 3, "all", 1.5).size() == 1);
+  CHECK(pair_up(rollouts, 3, pairing_rule::all, 0).size() == 3);
+  CHECK(pair_up(rollouts, 3, pairing_rule::all, 1.5).size() == 1);
 }
 
 namespace {
@@ -144,7 +144,7 @@ ppo_settings small_run(fs::path const& folder, std::string const& name) {
   s.sampling.prompts = prompts_in(folder);
   s.sampling.judge = judge_command;
   s.sampling.max_new_tokens = 6;
-  s.compute.dtype = "float32";
+  s.compute.dtype = compute_type::float32;
   s.compute.threads = 1;
   s.learning_rate = 1e-3;
   s.num_train_epochs = 2;
@@ -169,7 +169,7 @@ fs::path other_model(fs::path const& folder) {
   s.model = tiny / "tied";
   s.output_dir = folder / "other";
   s.dataset = {tiny / "pairs.jsonl"};
-  s.compute.dtype = "float32";
+  s.compute.dtype = compute_type::float32;
   s.learning_rate = 1e-2;
   s.max_steps = 4;
   s.save_steps = 0;
@@ -284,8 +284,8 @@ TEST_CASE("ppo in bf16 samples and rewards and sees its first step by the number
   auto first_update = [&](std::string const& values, std::string const& dtype, std::string const& weights) {
     ppo_settings s = small_run(folder.path(), values + dtype + weights);
     s.value_model = values;
-    s.compute.dtype = dtype;
-    s.compute.weights_dtype = weights;
+    s.compute.dtype = from_name<compute_type>(dtype).value();
+    s.compute.weights_dtype = from_name<weights_type>(weights).value();
     s.total_episodes = 4;
     s.num_mini_batches = 1;
     s.num_train_epochs = 1;
@@ -309,12 +309,12 @@ TEST_CASE("ppo in bf16 samples and rewards and sees its first step by the number
 
 TEST_CASE("ppo resumed from any update ends with the same bits", "[ppo]") {
   scratch_folder const folder;
-  for (std::string const advantage : {"gae", "rloo", "grpo"}) {
+  for (advantage_rule const advantage : {advantage_rule::gae, advantage_rule::rloo, advantage_rule::grpo}) {
     auto settings = [&](std::string const& name) {
-      ppo_settings s = small_run(folder.path(), advantage + name);
+      ppo_settings s = small_run(folder.path(), std::string(name_of(advantage)) + name);
       s.advantage = advantage;
       s.adap_kl_ctrl = true;
-      if (advantage != "gae") s.num_generations = 2;
+      if (advantage != advantage_rule::gae) s.num_generations = 2;
       return s;
     };
     ppo_settings whole = settings("-whole");
@@ -366,33 +366,34 @@ TEST_CASE("a run whose judge fails is saved and goes on to the bits of one whose
   std::string const expected = weights_after(small_run(folder.path(), "whole"));
   ppo_settings s = small_run(folder.path(), "failing");
   s.save_steps = 0;
-  s.sampling.judge = "head -n 8 | (" + judge_command + ")";  // one update's answers
+  std::string const repaired = (folder / "repaired").string();
+  s.sampling.judge = "if [ -e " + repaired + " ]; then " + judge_command + "; else head -n 8 | (" + judge_command + "); fi";  // one update's answers
   CHECK_THROWS_WITH(train_ppo(s), contains("The run is saved"));
   CHECK(fs::exists(s.output_dir / "checkpoints" / "step-1" / "state.json"));
-  s.sampling.judge = judge_command;
+  std::ofstream(repaired) << "the command is the same, and works now\n";
   s.resume_from_checkpoint = "latest";
   CHECK(weights_after(s) == expected);
 }
 
 TEST_CASE("online apo resumed inside a round and between rounds ends with the same bits", "[ppo]") {
   scratch_folder const folder;
-  for (std::string const extrapolate : {"weights", "log-probs"}) {
+  for (extrapolated const what : {extrapolated::weights, extrapolated::log_probs}) {
     training_settings s;
     s.model = tiny / "tied";
-    s.output_dir = folder.path() / extrapolate;
-    s.compute.dtype = "float32";
+    s.output_dir = folder.path() / name_of(what);
+    s.compute.dtype = compute_type::float32;
     s.compute.threads = 1;
     s.learning_rate = 1e-3;
     s.num_train_epochs = 2;
     s.per_device_train_batch_size = 2;
     s.save_steps = 1;
     s.quiet = true;
-    round_settings r{.method = "apo", .rounds = 3, .momentum = "constant", .alpha = {0.5, 0.2}, .beta = {0.2, 0.1}, .extrapolate = extrapolate};
+    round_settings r{.method = round_method::apo, .rounds = 3, .momentum = momentum_rule::constant, .alpha = {0.5, 0.2}, .beta = {0.2, 0.1}, .extrapolate = what};
     r.sampling.prompts = prompts_in(folder.path());
     r.sampling.judge = judge_command;
     r.sampling.max_new_tokens = 8;
     r.num_samples = 5;
-    r.sample_from = extrapolate == "weights" ? "weights" : "mixture";
+    r.sample_from = what == extrapolated::weights ? sampled_policy::weights : sampled_policy::mixture;
     training_result const result = train_preferences(s, r);
     CHECK(result.sample_seconds > 0);
     std::string const weights = kedge::testing::read_file(s.output_dir / "model.safetensors");
@@ -418,9 +419,9 @@ TEST_CASE("references that can't be averaged and prompts without room and settin
   s.sampling.max_new_tokens = 100000;
   CHECK_THROWS_WITH(train_ppo(s), contains("leaves no room"));
   s.sampling.max_new_tokens = 6;
-  s.advantage = "rloo";
+  s.advantage = advantage_rule::rloo;
   CHECK_THROWS_WITH(train_ppo(s), contains("--num_generations 2 or more"));
-  s.advantage = "gae";
+  s.advantage = advantage_rule::gae;
   s.sampling.judge = "echo nonsense";
   CHECK_THROWS_WITH(train_ppo(s), contains("nonsense"));
 }

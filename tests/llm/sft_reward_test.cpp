@@ -46,7 +46,7 @@ Settings settings_for(fs::path const& output) {
   Settings s;
   s.model = tiny / "tied";
   s.output_dir = output;
-  s.compute.dtype = "float32";
+  s.compute.dtype = compute_type::float32;
   s.compute.threads = 1;  // the model is too small for two
   s.learning_rate = 1e-3;
   s.lr_scheduler_type = "constant";
@@ -141,7 +141,7 @@ void check_resume(Run&& run, Settings s) {
 template <class Run, class Settings>
 void check_packing(Run&& run, Settings const& s) {
   Settings whole = s, cut = s;
-  whole.compute.dtype = cut.compute.dtype = "float64";
+  whole.compute.dtype = cut.compute.dtype = compute_type::float64;
   whole.per_device_train_batch_size = 8;
   whole.compute.micro_batch_tokens = 100000;
   cut.output_dir = s.output_dir.string() + "-cut";
@@ -229,8 +229,8 @@ TEST_CASE("a reward run in bf16 sees its first step by the numbers of fp32 where
   auto first_step = [&](std::string const& dtype, std::string const& weights) {
     auto s = settings_for<reward_settings>(folder / (dtype + weights));
     s.dataset = s.eval_dataset = tiny / "pairs.jsonl";
-    s.compute.dtype = dtype;
-    s.compute.weights_dtype = weights;
+    s.compute.dtype = from_name<compute_type>(dtype).value();
+    s.compute.weights_dtype = from_name<weights_type>(weights).value();
     s.max_steps = 1;
     json const held_out = train_reward(s).evaluations.front();
     for (json const& line : lines(s.output_dir / "metrics.jsonl"))
@@ -256,7 +256,7 @@ TEST_CASE("rewards do not depend on company", "[reward]") {
   for (json const& pair : lines(tiny / "pairs.jsonl"))
     for (std::string const text : {"Yes.", "Yes.", "Not at all, and why should it be?", ""}) asked.push_back({pair.at("prompt"), text});
   asked.push_back({"plain", " text"});
-  device_settings device{.dtype = "float64"};
+  device_settings device{.dtype = compute_type::float64};
   std::vector<double> const together = reward_model(base, device).score(asked);
   device.micro_batch_tokens = 1;
   reward_model const alone(base, device);

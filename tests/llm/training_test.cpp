@@ -35,7 +35,7 @@ training_settings settings_for(fs::path const& output, std::string const& model 
   s.model = tiny / model;
   s.output_dir = output;
   s.dataset = {tiny / "pairs.jsonl"};
-  s.compute.dtype = "float32";
+  s.compute.dtype = compute_type::float32;
   s.learning_rate = 1e-3;
   s.per_device_train_batch_size = 4;
   s.max_steps = 4;
@@ -58,8 +58,8 @@ std::string trained(training_settings const& settings, round_settings const& rou
 
 TEST_CASE("before the first step the loss is ln 2 and every margin is exactly 0", "[training]") {
   scratch_folder const folder;
-  for (std::string const dtype : {"float32", "bfloat16"}) {
-    training_settings s = settings_for(folder / dtype);
+  for (compute_type const dtype : {compute_type::float32, compute_type::bfloat16}) {
+    training_settings s = settings_for(folder / name_of(dtype));
     s.compute.dtype = dtype;
     s.shuffle = true;
     s.eval_dataset = tiny / "pairs.jsonl";
@@ -94,20 +94,20 @@ TEST_CASE("a profile divides the time of steps and reference passes and leaves t
 TEST_CASE("one chunk of sdpo and one round of apo are dpo bit for bit", "[training]") {
   scratch_folder const folder;
   std::string const dpo = trained(settings_for(folder / "dpo"));
-  CHECK(trained(settings_for(folder / "sdpo"), {.method = "sdpo", .chunks = 1}) == dpo);
-  CHECK(trained(settings_for(folder / "apo"), {.method = "apo", .chunks = 1, .momentum = "constant", .alpha = {0.5}}) == dpo);
+  CHECK(trained(settings_for(folder / "sdpo"), {.method = round_method::sdpo, .chunks = 1}) == dpo);
+  CHECK(trained(settings_for(folder / "apo"), {.method = round_method::apo, .chunks = 1, .momentum = momentum_rule::constant, .alpha = {0.5}}) == dpo);
 }
 
 TEST_CASE("apo with alpha 0 is iterative dpo bit for bit and with alpha above 0 it is not", "[training]") {
   scratch_folder const folder;
-  std::string const iterative = trained(settings_for(folder / "sdpo"), {.method = "sdpo", .chunks = 3});
-  round_settings apo{.method = "apo", .chunks = 3, .momentum = "constant", .alpha = {0}};
+  std::string const iterative = trained(settings_for(folder / "sdpo"), {.method = round_method::sdpo, .chunks = 3});
+  round_settings apo{.method = round_method::apo, .chunks = 3, .momentum = momentum_rule::constant, .alpha = {0}};
   CHECK(trained(settings_for(folder / "zero"), apo) == iterative);
-  apo.extrapolate = "log-probs";
+  apo.extrapolate = extrapolated::log_probs;
   CHECK(trained(settings_for(folder / "zero-log-probs"), apo) == iterative);
   apo.alpha = {0.5};
   std::string const log_probs = trained(settings_for(folder / "log-probs"), apo);
-  apo.extrapolate = "weights";
+  apo.extrapolate = extrapolated::weights;
   std::string const weights = trained(settings_for(folder / "weights"), apo);
   CHECK(log_probs != iterative);
   CHECK(weights != iterative);
@@ -118,7 +118,7 @@ TEST_CASE("after a hand-off the loss starts at ln 2 again", "[training]") {
   scratch_folder const folder;
   training_settings s = settings_for(folder / "run");
   s.max_steps = 3;
-  train_preferences(s, {.method = "sdpo", .chunks = 2, .order = "random"});
+  train_preferences(s, {.method = round_method::sdpo, .chunks = 2, .order = chunk_order::random});
   auto const steps = lines(s.output_dir / "metrics.jsonl");
   REQUIRE(steps.size() == 6);
   CHECK(std::abs(steps[3].at("loss").get<double>() - std::log(2.0)) < 1e-12);
@@ -128,7 +128,7 @@ TEST_CASE("after a hand-off the loss starts at ln 2 again", "[training]") {
 TEST_CASE("accumulation 1 times 8 is 8 times 1", "[training]") {
   scratch_folder const folder;
   training_settings whole = settings_for(folder / "whole"), cut = settings_for(folder / "cut");
-  whole.compute.dtype = cut.compute.dtype = "float64";
+  whole.compute.dtype = cut.compute.dtype = compute_type::float64;
   whole.per_device_train_batch_size = 8;
   cut.per_device_train_batch_size = 1;
   cut.gradient_accumulation_steps = 8;
@@ -144,13 +144,13 @@ TEST_CASE("accumulation 1 times 8 is 8 times 1", "[training]") {
 
 TEST_CASE("a run that stopped after any step goes on to the same bits", "[training]") {
   scratch_folder const folder;
-  for (std::string const extrapolate : {"weights", "log-probs"})
+  for (extrapolated const what : {extrapolated::weights, extrapolated::log_probs})
     for (std::string const dtype : {"float32", "bfloat16", "bfloat16 copies"}) {
-      INFO(extrapolate << " " << dtype);
-      round_settings const rounds{.method = "apo", .chunks = 3, .momentum = "constant", .alpha = {0.5}, .extrapolate = extrapolate};
-      training_settings s = settings_for(folder / (extrapolate + dtype));
-      s.compute.dtype = dtype.substr(0, dtype.find(' '));
-      s.compute.weights_dtype = dtype == "bfloat16 copies" ? "bfloat16" : "auto";
+      INFO(name_of(what) << " " << dtype);
+      round_settings const rounds{.method = round_method::apo, .chunks = 3, .momentum = momentum_rule::constant, .alpha = {0.5}, .extrapolate = what};
+      training_settings s = settings_for(folder / (std::string(name_of(what)) + dtype));
+      s.compute.dtype = from_name<compute_type>(dtype.substr(0, dtype.find(' '))).value();
+      s.compute.weights_dtype = dtype == "bfloat16 copies" ? weights_type::bfloat16 : weights_type::automatic;
       s.max_steps = 2;
       s.shuffle = true;
       s.save_steps = 1;
@@ -178,7 +178,7 @@ TEST_CASE("a run with short moments stops and goes on to the same bits", "[train
     CHECK(trained(s) == expected);
     s.optim = "adamw_torch_fused";
     CHECK_THROWS_WITH(train_preferences(s, {}), kedge::testing::contains("optim = \"" + optim));
-    s.resume_from_checkpoint.clear();
+    s.resume_from_checkpoint = {};
     s.output_dir = folder / (optim + "fp32");
     CHECK(trained(s) != expected);
   }
@@ -189,7 +189,8 @@ TEST_CASE("a run in bf16 measures what rounding does to margins and warns in a l
   training_settings s = settings_for(folder / "small");
   CHECK_FALSE(train_preferences(s, {}).noise);  // fp32
   s = settings_for(folder / "bf16");
-  s.compute.dtype = s.compute.weights_dtype = "bfloat16";
+  s.compute.dtype = compute_type::bfloat16;
+  s.compute.weights_dtype = weights_type::bfloat16;
   s.learning_rate = 1e-2;
   s.max_steps = 20;
   margin_noise const large = train_preferences(s, {}).noise.value();
@@ -205,10 +206,11 @@ TEST_CASE("a run in bf16 measures what rounding does to margins and warns in a l
   CHECK(measured(s.output_dir) == 1);
   s.output_dir = folder / "rounds";
   s.max_steps = 2;
-  train_preferences(s, {.method = "apo", .chunks = 3, .momentum = "constant", .alpha = {0.5}, .extrapolate = "log-probs"});
+  train_preferences(s, {.method = round_method::apo, .chunks = 3, .momentum = momentum_rule::constant, .alpha = {0.5}, .extrapolate = extrapolated::log_probs});
   CHECK(measured(s.output_dir) == 3);
   s = settings_for(folder / "none");
-  s.compute.dtype = s.compute.weights_dtype = "bfloat16";
+  s.compute.dtype = compute_type::bfloat16;
+  s.compute.weights_dtype = weights_type::bfloat16;
   s.precision_pairs = 0;
   CHECK_FALSE(train_preferences(s, {}).noise);
 }
@@ -262,9 +264,9 @@ TEST_CASE("memory is flat over 200 steps", "[training]") {
 TEST_CASE("difficulty orders the rounds", "[training]") {
   scratch_folder const folder;
   training_settings s = settings_for(folder / "margin");
-  CHECK(trained(s, {.method = "sdpo", .chunks = 2, .order = "easy-to-hard", .difficulty = "logp-margin"}) !=
-        trained(settings_for(folder / "reverse"), {.method = "sdpo", .chunks = 2, .order = "hard-to-easy", .difficulty = "logp-margin"}));
-  CHECK_THROWS_WITH(train_preferences(settings_for(folder / "scores"), {.method = "sdpo", .chunks = 2, .order = "easy-to-hard"}),
+  CHECK(trained(s, {.method = round_method::sdpo, .chunks = 2, .order = chunk_order::easy_to_hard, .difficulty = pair_difficulty::logp_margin}) !=
+        trained(settings_for(folder / "reverse"), {.method = round_method::sdpo, .chunks = 2, .order = chunk_order::hard_to_easy, .difficulty = pair_difficulty::logp_margin}));
+  CHECK_THROWS_WITH(train_preferences(settings_for(folder / "scores"), {.method = round_method::sdpo, .chunks = 2, .order = chunk_order::easy_to_hard}),
                     kedge::testing::contains("score_chosen"));
 }
 
@@ -292,7 +294,7 @@ TEST_CASE("what can't be trained is refused in one line and leaves nothing behin
   s = settings_for(folder / "out");
   s.loss.loss_type = {"sigmoidal"};
   CHECK_THAT(refusal(s), contains("sigmoidal"));
-  CHECK_THAT(refusal(settings_for(folder / "out"), {.method = "sdpo", .chunks = 1000}), contains("1000"));
+  CHECK_THAT(refusal(settings_for(folder / "out"), {.method = round_method::sdpo, .chunks = 1000}), contains("1000"));
   CHECK_FALSE(fs::exists(folder / "out" / "config.json"));
   s = settings_for(folder / "diverging");
   s.learning_rate = 1e30;

@@ -5,16 +5,13 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
-#include <kedge/llm/train/ppo.hpp>
 #include <kedge/llm/train/settings.hpp>
+
+#include "command_line.hpp"
 
 namespace kedge::cli {
 
 inline constexpr int exit_done = 0, exit_error = 1, exit_usage = 2, exit_interrupted = 130;
-
-using arguments = std::vector<std::string>;
 
 /// A subcommand: its name, what it does in a line, and its main function, which returns an exit code or throws.
 struct command {
@@ -42,29 +39,8 @@ int run_merge(arguments const& args);
 /// Runs a subcommand and turns what it throws into one line on stderr and an exit code.
 int run(command const& c, arguments const& args);
 
-/// Parses `args` with the options of `app`, which gets --config; `-` and `_` are the same in flag names.
-void parse(CLI::App& app, arguments const& args);
-
-/// --dtype, --device, --threads, --micro_batch_tokens.
-void add_compute_options(CLI::App& app, llm::device_settings& compute);
-
-/// The options that every training subcommand shares: model, output, optimisation, checkpoints, computation.
-void add_run_options(CLI::App& app, llm::run_settings& settings);
-
-/// --prompts, --judge and what belongs to training on the model's own completions.
-void add_sampling_options(CLI::App& app, llm::on_policy_settings& settings);
-
-/// --use_peft, --lora_r and what belongs to adapters.
-void add_lora_options(CLI::App& app, llm::run_settings& settings);
-
-/// The same, and how completions become pairs.
-void add_online_options(CLI::App& app, llm::round_settings& rounds);
-
-/// add_run_options and what belongs to training on preference pairs.
-void add_training_options(CLI::App& app, llm::training_settings& settings);
-
-/// --chunks, --order, --difficulty.
-void add_chunk_options(CLI::App& app, llm::round_settings& rounds);
+/// --json: the summary as one JSON object.
+void add_json(command_line& line, bool& json);
 
 /// Prints how a run without rounds ended (as JSON if asked) and returns the exit code; `what` are its examples.
 int report(llm::run_settings const& settings, llm::one_round_result const& result, char const* what, bool json);

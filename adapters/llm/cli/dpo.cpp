@@ -6,11 +6,11 @@ namespace kedge::cli {
 int run_dpo(arguments const& args) {
   llm::training_settings settings;
   bool json = false;
-  CLI::App app("Trains a model on preference pairs, in one round against the model it starts from.", "kedge dpo");
-  add_training_options(app, settings);
-  app.add_flag("--json", json, "print the summary as one JSON object");
-  parse(app, args);
-  if (settings.dataset.size() != 1) throw CLI::ValidationError("--dataset", "dpo takes one file; for several rounds use sdpo or apo");
+  command_line line("kedge dpo", "Trains a model on preference pairs, in one round against the model it starts from.");
+  declare(line.settings, settings);
+  add_json(line, json);
+  line.parse(args);
+  if (settings.dataset.size() != 1) throw llm::usage_error("--dataset: dpo takes one file; for several rounds use sdpo or apo");
   return train(settings, {}, json);
 }
 

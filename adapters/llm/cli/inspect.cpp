@@ -36,12 +36,12 @@ int run_inspect(arguments const& args) {
   std::string optim = "adamw_torch_fused";
   llm::described_run planned;
   bool json = false;
-  CLI::App app("What a checkpoint is: family, shapes, stored types, parameters, memory, tokenizer, and problems. Reads no weights.", "kedge inspect");
-  app.add_option("model,--model_name_or_path", path, "Hugging Face folder, GGUF file, or a config.json alone")->required();
-  app.add_option("--optim", optim, "as the training subcommands have it: how the plan of memory counts moments")->capture_default_str();
-  app.add_option("--processes", planned.processes, "that share a run: the plan of memory is that of one of them")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  app.add_flag("--json", json, "print one JSON object");
-  parse(app, args);
+  command_line line("kedge inspect", "What a checkpoint is: family, shapes, stored types, parameters, memory, tokenizer, and problems. Reads no weights.");
+  line.settings.add("model", path, "Hugging Face folder, GGUF file, or a config.json alone").alias("model_name_or_path").positional().required();
+  line.settings.add("optim", optim, "as the training subcommands have it: how the plan of memory counts moments");
+  line.settings.add("processes", planned.processes, "that share a run: the plan of memory is that of one of them").at_least(1).at_most(1 << 20);
+  line.settings.add("json", json, "print one JSON object");
+  line.parse(args);
   planned.moments = llm::moments_of(optim);
   nlohmann::ordered_json const about = describe(path, planned);
   if (json)

@@ -122,15 +122,16 @@ bool is_data(std::string const& argument) {
 
 int inspect_data(arguments const& args) {
   data_settings s;
-  CLI::App app("What a data set is: examples, lengths, repetitions, and lines that deserve a second look.", "kedge inspect");
-  app.add_option("data,--dataset,--data", s.data, "JSONL of pairs, demonstrations or prompts, plain or packed by gzip or zstd; - for standard input")->required();
-  auto* const model = app.add_option("--model_name_or_path,--model", s.model, "Hugging Face folder or GGUF file: lengths in tokens too");
-  app.add_option("--max_length", s.max_length, "count the examples that a run would cut; 0: no limit")->capture_default_str()->needs(model);
-  app.add_option("--score", s.score, "let the model score the first so many pairs: has it seen them?")->needs(model);
-  app.add_flag("--json", s.json, "print one JSON object");
-  add_compute_options(app, s.compute);
-  parse(app, args);
-  if (s.score > 0 && s.data == "-") throw CLI::ValidationError("--score reads the data a second time; pass a file");
+  command_line line("kedge inspect", "What a data set is: examples, lengths, repetitions, and lines that deserve a second look.");
+  line.settings.add("dataset", s.data, "JSONL of pairs, demonstrations or prompts, plain or packed by gzip or zstd; - for standard input")
+      .alias("data").positional().required();
+  line.settings.add("model_name_or_path", s.model, "Hugging Face folder or GGUF file: lengths in tokens too").alias("model");
+  line.settings.add("max_length", s.max_length, "count the examples that a run would cut; 0 or -1: no limit").also("-1", "0").needs("model_name_or_path");
+  line.settings.add("score", s.score, "let the model score the first so many pairs: has it seen them? 0: no").needs("model_name_or_path");
+  line.settings.add("json", s.json, "print one JSON object");
+  declare(line.settings, s.compute);
+  line.parse(args);
+  if (s.score > 0 && s.data == "-") throw llm::usage_error("--score reads the data a second time; pass a file");
   llm::data_report const report = report_on(s);
   if (s.score > 0 && report.kind != llm::data_kind::pairs) throw llm::error("--score: the data are no pairs");
   nlohmann::ordered_json const scores = s.score > 0 ? score(s) : nlohmann::ordered_json();

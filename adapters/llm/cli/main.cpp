@@ -41,7 +41,7 @@ constexpr std::array commands{
 void print_usage(std::FILE* to) {
   std::fprintf(to, "kedge %s: preference optimization of language models\n\nusage: kedge SUBCOMMAND [--flags]\n\n", KEDGE_VERSION_STRING);
   for (command const& c : commands) std::fprintf(to, "  %-9s %s\n", c.name, c.summary);
-  std::fprintf(to, "\nkedge SUBCOMMAND --help lists the flags; --config FILE.toml takes the same keys, and flags win.\n");
+  std::fprintf(to, "\nkedge SUBCOMMAND --help lists the flags; --config FILE takes the same keys (TOML, YAML or JSON), and flags win.\n");
 }
 
 int print_version(arguments const&) {
@@ -53,7 +53,7 @@ int print_version(arguments const&) {
 
 // Processes that torchrun started beside each other would all do the same, and write over each other's files.
 int refuse_company(arguments const&) {
-  throw CLI::ValidationError("WORLD_SIZE", "it runs in one process; only sft, reward, dpo, sdpo and apo divide their work among several");
+  throw kedge::llm::usage_error("WORLD_SIZE is set, but it runs in one process; only sft, reward, dpo, sdpo and apo divide their work among several");
 }
 
 bool in_company() {
@@ -62,7 +62,7 @@ bool in_company() {
 }
 
 bool asks_for_help(arguments const& args) {
-  return std::any_of(args.begin(), args.end(), [](std::string const& arg) { return arg == "--help" || arg == "-h"; });
+  return std::any_of(args.begin(), args.end(), [](std::string const& arg) { return arg.compare(0, 6, "--help") == 0 || arg == "-h"; });
 }
 
 // What a step frees the next one asks for again. Given back to the system in between, each page would have to be mapped and cleared

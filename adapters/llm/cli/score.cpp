@@ -12,17 +12,17 @@ namespace kedge::cli {
 int run_score(arguments const& args) {
   llm::score_settings settings;
   std::string output = "-";
-  CLI::App app("Log-probability, in nats, and token count of chosen and rejected for every pair; one JSON object a line.", "kedge score");
-  app.add_option("--model_name_or_path", settings.model, "Hugging Face folder or GGUF file")->required();
-  app.add_option("--dataset,--data", settings.dataset, "JSONL of preference pairs")->required();
-  app.add_option("--output", output, "file, or - for standard output")->capture_default_str();
-  app.add_option("--batch_size", settings.batch_size, "pairs")->capture_default_str();
-  app.add_option("--max_length", settings.max_length, "longest prompt + completion in tokens; 0: no limit")->capture_default_str();
-  app.add_option("--max_samples", settings.max_samples, "score the first so many pairs; 0: all")->capture_default_str();
-  app.add_flag("--skip_bad_lines", settings.skip_bad_lines, "go on after lines that can't be used, and count them");
-  app.add_flag("--quiet", settings.quiet, "no progress");
-  add_compute_options(app, settings.compute);
-  parse(app, args);
+  command_line line("kedge score", "Log-probability, in nats, and token count of chosen and rejected for every pair; one JSON object a line.");
+  line.settings.add("model_name_or_path", settings.model, "Hugging Face folder or GGUF file").required();
+  line.settings.add("dataset", settings.dataset, "JSONL of preference pairs").alias("data").required();
+  line.settings.add("output", output, "file, or - for standard output");
+  line.settings.add("batch_size", settings.batch_size, "pairs").at_least(1).at_most(1 << 20);
+  line.settings.add("max_length", settings.max_length, "longest prompt + completion in tokens; 0, -1 or none: no limit").also("-1", "0").also("none", "0");
+  line.settings.add("max_samples", settings.max_samples, "score the first so many pairs; 0 or -1: all").also("-1", "0");
+  line.settings.add("skip_bad_lines", settings.skip_bad_lines, "go on after lines that can't be used, and count them");
+  line.settings.add("quiet", settings.quiet, "no progress");
+  declare(line.settings, settings.compute);
+  line.parse(args);
   if (output == "-") {
     llm::score_preferences(settings, std::cout);
     return exit_done;

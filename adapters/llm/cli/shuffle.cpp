@@ -14,12 +14,12 @@ int run_shuffle(arguments const& args) {
   std::filesystem::path input, output = "-";
   std::uint64_t seed = 42;
   std::size_t most = 0;
-  CLI::App app("The lines of a file in a random order, also of one that is larger than memory.", "kedge shuffle");
-  app.add_option("input,--dataset,--data", input, "JSONL, plain or packed by gzip or zstd; - for standard input")->required();
-  app.add_option("--output", output, "file, or - for standard output")->capture_default_str();
-  app.add_option("--seed", seed, "decides the order")->capture_default_str();
-  app.add_option("--max_samples", most, "write the first so many lines of the order: a random sample; 0: all")->capture_default_str();
-  parse(app, args);
+  command_line line("kedge shuffle", "The lines of a file in a random order, also of one that is larger than memory.");
+  line.settings.add("dataset", input, "JSONL, plain or packed by gzip or zstd; - for standard input").alias("data").positional().required();
+  line.settings.add("output", output, "file, or - for standard output");
+  line.settings.add("seed", seed, "decides the order").at_most(1.8446744073709552e19);
+  line.settings.add("max_samples", most, "write the first so many lines of the order: a random sample; 0 or -1: all").also("-1", "0");
+  line.parse(args);
   llm::shuffled_lines const lines(input, seed);
   std::optional<llm::pending_file> file;
   if (output != "-") file.emplace(output);

@@ -9,38 +9,68 @@
 #include "command.hpp"
 
 namespace kedge::cli {
+
+// A method's parameter: a number or a truth, or several over the depth of the models, "0,0.5,1".
+struct parameter_text {
+  std::string text;
+};
+
+}  // namespace kedge::cli
+
+namespace kedge::llm {
+
+template <>
+struct setting_type<cli::parameter_text> {
+  static std::optional<cli::parameter_text> read(std::string_view text, number_range const&) {
+    for (std::size_t begin = 0; begin <= text.size();) {
+      std::size_t const end = std::min(text.find(',', begin), text.size());
+      std::string_view const part = text.substr(begin, end - begin);
+      auto const number = setting_type<double>::read(part, {});
+      if (!setting_type<bool>::read(part, {}) && (!number || !number_range{.least = -1e9}.contains(*number))) return {};
+      begin = end + 1;
+    }
+    return cli::parameter_text{std::string(text)};
+  }
+  static nlohmann::ordered_json write(cli::parameter_text const& value) { return setting_type<std::string>::write(value.text); }
+  static bool valid(cli::parameter_text const&, number_range const&) { return true; }
+  static std::string form(number_range const&) { return "a number, true, false, or several over the depth: 0,0.5,1"; }
+};
+
+}  // namespace kedge::llm
+
+namespace kedge::cli {
 namespace {
 
 struct soup_options {
   std::vector<std::string> models;
   std::filesystem::path recipe, base_model;
-  std::string method = "linear", dtype, evaluate, shard_size = "50GB";
-  std::map<std::string, std::string> parameters;
+  llm::soup_method method = llm::soup_method::linear;
+  std::string dtype, evaluate, shard_size = "50GB";
+  std::map<std::string, parameter_text> parameters;
   bool allow_unnormalized = false, dry_run = false, json = false;
   llm::soup_settings settings;
 };
 
-void add_options(CLI::App& app, soup_options& o) {
-  app.add_option("models", o.models, "Hugging Face folders or GGUF files, each with its weight after a colon if it is to have one");
-  app.add_option("--recipe", o.recipe, "YAML file in mergekit's format instead of models and flags; --config FILE.yml means the same");
-  app.add_option("--method", o.method, "linear, slerp, nuslerp, multislerp, karcher, task_arithmetic, ties, dare_linear, dare_ties, della, della_linear, "
-                                       "breadcrumbs, breadcrumbs_ties, model_stock, passthrough, expo or greedy")->capture_default_str();
-  app.add_option("--base_model", o.base_model, "what the other models were trained from; slerp takes the first model without it");
-  app.add_option("--output_dir", o.settings.output_dir, "folder of the result");
-  app.add_option("--dtype", o.dtype, "of the result: float32, bfloat16 or float16; else the models'");
-  app.add_option("--evaluate", o.evaluate, "for greedy: a command that gets a model as its last argument and prints one number, larger is better");
-  app.add_option("--max_shard_size", o.shard_size, "largest weights file, as 5GB or 500MB")->capture_default_str();
-  app.add_option("--threads", o.settings.threads, "0: all cores; changes no result")->capture_default_str();
-  app.add_option("--seed", o.settings.seed, "of dare and della")->capture_default_str();
-  app.add_flag("--allow_unnormalized", o.allow_unnormalized, "linear with weights that don't sum to one, as they are");
-  app.add_flag("--allow_tokenizer_mismatch", o.settings.allow_tokenizer_mismatch, "merge though the tokenizers differ; the result gets the base's or first one");
-  app.add_flag("--overwrite_output_dir", o.settings.overwrite_output_dir, "replace what is there");
-  app.add_flag("--dry_run", o.dry_run, "check everything and say what would be read and written; write nothing");
-  app.add_flag("--json", o.json, "print the summary as one JSON object");
-  app.add_flag("--quiet", o.settings.quiet, "no progress, no notes");
+void declare(llm::settings_list& list, soup_options& o) {
+  list.add("models", o.models, "Hugging Face folders or GGUF files, each with its weight after a colon if it is to have one").positional();
+  list.add("recipe", o.recipe, "YAML file in mergekit's format instead of models and flags; --config FILE.yml means the same");
+  list.add("method", o.method, "how the models become one");
+  list.add("base_model", o.base_model, "what the other models were trained from; slerp takes the first model without it");
+  list.add("output_dir", o.settings.output_dir, "folder of the result");
+  list.add("dtype", o.dtype, "of the result: float32, bfloat16 or float16; none: the models'");
+  list.add("evaluate", o.evaluate, "for greedy: a command that gets a model as its last argument and prints one number, larger is better");
+  list.add("max_shard_size", o.shard_size, "largest weights file, as 5GB or 500MB");
+  list.add("threads", o.settings.threads, "0: all cores; changes no result").at_most(4096);
+  list.add("seed", o.settings.seed, "of dare and della").at_most(1.8446744073709552e19);
+  list.add("allow_unnormalized", o.allow_unnormalized, "linear with weights that don't sum to one, as they are");
+  list.add("allow_tokenizer_mismatch", o.settings.allow_tokenizer_mismatch, "merge though the tokenizers differ; the result gets the base's or first one");
+  list.add("overwrite_output_dir", o.settings.overwrite_output_dir, "replace what is there");
+  list.add("dry_run", o.dry_run, "check everything and say what would be read and written; write nothing");
+  list.add("json", o.json, "print the summary as one JSON object");
+  list.add("quiet", o.settings.quiet, "no progress, no notes");
+  list.group("Parameters of the methods");
   for (auto const& info : llm::soup_parameter_table())
-    if (info.name != "weight" && info.name != "int8_mask")
-      app.add_option("--" + std::string{info.name}, o.parameters[std::string{info.name}], std::string{info.help})->group("Parameters of the methods");
+    if (info.name != "weight" && info.name != "int8_mask") list.add(std::string{info.name}, o.parameters[std::string{info.name}], std::string{info.help});
 }
 
 /// `--config FILE.yml` is mergekit's recipe; any other suffix stays a file of flags.
@@ -56,10 +86,10 @@ arguments with_recipe(arguments args) {
 llm::soup_recipe recipe_of(soup_options const& o) {
   std::map<std::string, std::string> given;
   for (auto const& [name, value] : o.parameters)
-    if (!value.empty()) given[name] = value;
-  if (o.recipe.empty()) return llm::make_recipe(llm::soup_method_from_name(o.method), o.models, o.base_model, o.dtype, given, o.allow_unnormalized);
+    if (!value.text.empty()) given[name] = value.text;
+  if (o.recipe.empty()) return llm::make_recipe(o.method, o.models, o.base_model, o.dtype, given, o.allow_unnormalized);
   if (!o.models.empty() || !given.empty() || !o.base_model.empty() || !o.dtype.empty())
-    throw CLI::ValidationError("a recipe says all about the models; leave out models, --base_model, --dtype and parameters, or the recipe");
+    throw llm::usage_error("a recipe says all about the models; leave out models, --base_model, --dtype and parameters, or the recipe");
   return llm::read_recipe(o.recipe);
 }
 
@@ -81,16 +111,16 @@ void print(nlohmann::ordered_json const& summary, bool json) {
 
 int run_soup(arguments const& args) {
   soup_options o;
-  CLI::App app("One model from several: averages and mixtures of checkpoints, streamed from disk to disk.", "kedge soup");
-  add_options(app, o);
-  parse(app, with_recipe(args));
-  if (o.settings.output_dir.empty() && !o.dry_run) throw CLI::RequiredError("--output_dir");
-  if (o.recipe.empty() && o.models.empty()) throw CLI::RequiredError("models or --recipe");
+  command_line line("kedge soup", "One model from several: averages and mixtures of checkpoints, streamed from disk to disk.");
+  declare(line.settings, o);
+  line.parse(with_recipe(args));
+  if (o.settings.output_dir.empty() && !o.dry_run) throw llm::usage_error("--output_dir is required");
+  if (o.recipe.empty() && o.models.empty()) throw llm::usage_error("models or --recipe are required");
   o.settings.max_shard_bytes = llm::parse_size(o.shard_size);
   llm::soup_recipe const recipe = recipe_of(o);
   bool const greedy = recipe.method == llm::soup_method::greedy;
-  if (greedy && o.evaluate.empty() && !o.dry_run) throw CLI::RequiredError("--evaluate, for a greedy soup,");
-  if (!greedy && !o.evaluate.empty()) throw CLI::ValidationError("--evaluate is for --method greedy");
+  if (greedy && o.evaluate.empty() && !o.dry_run) throw llm::usage_error("--evaluate is required for a greedy soup");
+  if (!greedy && !o.evaluate.empty()) throw llm::usage_error("--evaluate is for --method greedy");
   llm::interrupt_guard const interrupt;
   o.settings.stop = [&] { return interrupt.requested(); };
   auto const begin = std::chrono::steady_clock::now();

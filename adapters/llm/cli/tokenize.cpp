@@ -89,17 +89,17 @@ void tokenize(tokenize_settings const& settings, std::istream& in, std::ostream&
 
 int run_tokenize(arguments const& args) {
   tokenize_settings settings;
-  CLI::App app("Token ids, one line of output for each line of input.", "kedge tokenize");
-  app.add_option("--model_name_or_path", settings.model, "Hugging Face folder or GGUF file")->required();
-  app.add_option("--input", settings.input, "file, or - for standard input")->capture_default_str();
-  app.add_option("--output", settings.output, "file, or - for standard output")->capture_default_str();
-  app.add_flag("--json", settings.json, "print one JSON array a line");
-  app.add_flag("--json_lines", settings.json_lines, "input lines are JSON strings");
-  app.add_flag("--chat", settings.chat, "input lines are JSON lists of messages; the chat template frames them");
-  app.add_flag("--add_generation_prompt", settings.add_generation_prompt, "with --chat: end where the assistant would begin");
-  app.add_option("--add_special_tokens", settings.add_special_tokens, "frame each text as the tokenizer does: true or false")->capture_default_str();
-  app.add_flag("--show_text", settings.show_text, "print the text that would be tokenized, as a JSON string");
-  parse(app, args);
+  command_line line("kedge tokenize", "Token ids, one line of output for each line of input.");
+  line.settings.add("model_name_or_path", settings.model, "Hugging Face folder or GGUF file").required();
+  line.settings.add("input", settings.input, "file, or - for standard input");
+  line.settings.add("output", settings.output, "file, or - for standard output");
+  line.settings.add("json", settings.json, "print one JSON array a line");
+  line.settings.add("json_lines", settings.json_lines, "input lines are JSON strings");
+  line.settings.add("chat", settings.chat, "input lines are JSON lists of messages; the chat template frames them");
+  line.settings.add("add_generation_prompt", settings.add_generation_prompt, "end where the assistant would begin").needs("chat");
+  line.settings.add("add_special_tokens", settings.add_special_tokens, "frame each text as the tokenizer does");
+  line.settings.add("show_text", settings.show_text, "print the text that would be tokenized, as a JSON string");
+  line.parse(args);
   std::ifstream file;
   if (settings.input != "-") {
     file.open(settings.input);

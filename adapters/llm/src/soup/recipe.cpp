@@ -12,26 +12,6 @@ namespace {
 
 using enum soup_method;
 
-constexpr std::array<std::pair<soup_method, std::string_view>, 17> method_names{{
-    {linear, "linear"},
-    {slerp, "slerp"},
-    {nuslerp, "nuslerp"},
-    {multislerp, "multislerp"},
-    {karcher, "karcher"},
-    {task_arithmetic, "task_arithmetic"},
-    {ties, "ties"},
-    {dare_linear, "dare_linear"},
-    {dare_ties, "dare_ties"},
-    {della, "della"},
-    {della_linear, "della_linear"},
-    {breadcrumbs, "breadcrumbs"},
-    {breadcrumbs_ties, "breadcrumbs_ties"},
-    {model_stock, "model_stock"},
-    {passthrough, "passthrough"},
-    {expo, "expo"},
-    {greedy, "greedy"},
-}};
-
 std::vector<parameter_info> make_table() {
   using kind = parameter_info::kind;
   using scope = parameter_info::scope;
@@ -71,19 +51,9 @@ parameter_info const* find_info(std::string_view name) {
 
 }  // namespace
 
-std::string_view name_of(soup_method method) {
-  for (auto const& [value, name] : method_names)
-    if (value == method) return name;
-  return "";
-}
-
 soup_method soup_method_from_name(std::string_view wanted) {
-  std::string known;
-  for (auto const& [value, name] : method_names) {
-    if (name == wanted) return value;
-    known += (known.empty() ? "" : ", ") + std::string{name};
-  }
-  throw error("there is no merge method " + in_quotes(wanted) + "; there are " + known);
+  if (auto const method = from_name<soup_method>(wanted)) return *method;
+  throw error("there is no merge method " + in_quotes(wanted) + "; there are " + all_names<soup_method>());
 }
 
 std::span<parameter_info const> soup_parameter_table() {

@@ -19,7 +19,7 @@ void merge(merge_settings const& settings) {
   transformer_config const config = read_config(source.config, source.path().string());
   pack const theta = load_merged(source, config, files);
   std::filesystem::create_directories(out);
-  write_model(out, source, config, theta, dtype_from_name(settings.save_dtype));
+  write_model(out, source, config, theta, stored(settings.save_dtype));
 }
 
 }  // namespace kedge::llm

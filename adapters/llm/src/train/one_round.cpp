@@ -4,17 +4,8 @@
 #include "run_host.hpp"
 
 namespace kedge::llm {
-namespace {
 
 using json = nlohmann::ordered_json;
-
-json shared_settings(one_round_task const& task, causal_lm const& model, std::size_t steps) {
-  json all{{"examples", task.examples}, {"steps", steps}, {"dtype", std::string(at::toString(model.settings().type))}};
-  all.update(task.settings);
-  return all;
-}
-
-}  // namespace
 
 one_round_result run_one_round(run_settings const& settings, process_group const& group, causal_lm const& model, pack theta,
                               one_round_task const& task) {
@@ -42,7 +33,7 @@ one_round_result run_one_round(run_settings const& settings, process_group const
     restore(from, solver, theta);
     evaluations = from.state.at("evaluations");
   };
-  if (!host.begin(steps, task.shown, {save_all, restore_all, shared_settings(task, model, steps)})) {
+  if (!host.begin(steps, task.shown, {save_all, restore_all, task.identity})) {
     host.log().say(task.name + ": " + short_count(parameter_count(model.config())) + " parameters, " +
                    std::string(at::toString(model.settings().type)) + " on " + model.settings().device.str() + "; " +
                    std::to_string(task.examples) + " examples, " + std::to_string(steps) + " steps");

@@ -12,6 +12,7 @@
 #include <kedge/llm/train/training_log.hpp>
 
 #include "epochs.hpp"
+#include "run_identity.hpp"
 
 namespace kedge::llm {
 
@@ -23,7 +24,7 @@ struct one_round_task {
   std::function<nlohmann::ordered_json(pack const& weights)> evaluate;
   std::function<void(pack const& theta)> write;
   std::vector<shown_metric> shown;
-  nlohmann::ordered_json settings;  ///< that a run which goes on must share, beyond those of every run
+  run_identity identity;
   std::string name;                 ///< of the model, for people
 };
 

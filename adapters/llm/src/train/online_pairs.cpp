@@ -31,7 +31,7 @@ json completion_after(json const& prompt, std::string const& text) {
 
 }  // namespace
 
-std::vector<ranked> pair_up(std::vector<rollout> const& rollouts, std::size_t samples, std::string const& pairing, double min_score_gap) {
+std::vector<ranked> pair_up(std::vector<rollout> const& rollouts, std::size_t samples, pairing_rule pairing, double min_score_gap) {
   std::vector<ranked> pairs;
   for (std::size_t first = 0; first < rollouts.size(); first += samples) {
     std::vector<std::size_t> group(samples);
@@ -41,7 +41,7 @@ std::vector<ranked> pair_up(std::vector<rollout> const& rollouts, std::size_t sa
       double const gap = rollouts[better].score - rollouts[worse].score;
       if (gap > 0 && gap >= min_score_gap) pairs.push_back({better, worse});
     };
-    if (pairing == "best-worst") {
+    if (pairing == pairing_rule::best_worst) {
       add(group.front(), group.back());
       continue;
     }
@@ -58,7 +58,7 @@ std::size_t online_pairs::prompts_per_round() const { return settings_.prompts_p
 
 std::size_t online_pairs::expected() const {
   std::size_t const k = settings_.num_samples;
-  return prompts_per_round() * (settings_.pairing == "all" ? k * (k - 1) / 2 : 1);
+  return prompts_per_round() * (settings_.pairing == pairing_rule::all ? k * (k - 1) / 2 : 1);
 }
 
 std::filesystem::path online_pairs::file(std::size_t round) const {
@@ -69,7 +69,7 @@ std::vector<preference_pair> online_pairs::pairs(training_state const& state) {
   if (state.cached) return read(state.round);  // a reference is there: the round goes on with the pairs that it belongs to
   std::vector<pack> points;
   std::vector<double> weights;
-  if (settings_.sample_from == "mixture")
+  if (settings_.sample_from == sampled_policy::mixture)
     for (auto const& term : state.anchor) {
       points.push_back(model_.weights_for(term.point));
       weights.push_back(term.weight);

@@ -18,7 +18,7 @@ struct ranked {
 
 /// Pairs of one round from rewarded completions of its prompts, `samples` of each in a row: the best with the worst, or each that
 /// scored more with each that scored less. Completions of equal score make no pair.
-[[nodiscard]] std::vector<ranked> pair_up(std::vector<rollout> const& rollouts, std::size_t samples, std::string const& pairing,
+[[nodiscard]] std::vector<ranked> pair_up(std::vector<rollout> const& rollouts, std::size_t samples, pairing_rule pairing,
                                           double min_score_gap);
 
 /// The pairs that a round samples from its anchor. What was sampled stays in rounds/round-N.jsonl: preference pairs that `--dataset`

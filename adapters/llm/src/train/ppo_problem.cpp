@@ -28,14 +28,14 @@ pack part_of(pack const& theta, std::size_t first, std::size_t count) {
   return {theta.begin() + static_cast<std::ptrdiff_t>(first), theta.begin() + static_cast<std::ptrdiff_t>(first + count)};
 }
 
-actor_critic::actor_critic(transformer_config const& config, compute_settings compute, std::string const& advantage,
-                           std::string const& value_model, std::optional<frozen_bases> const& bases)
+actor_critic::actor_critic(transformer_config const& config, compute_settings compute, advantage_rule advantage,
+                           value_choice const& values, std::optional<frozen_bases> const& bases)
     : policy(on_base(config, compute, bases ? &bases->lora : nullptr, bases ? &bases->policy : nullptr)),
       sampler(policy.settings().fp32_weights ? causal_lm(config, in_fp32(compute)) : policy),
       policy_size(policy.parameters().size()) {
-  if (advantage != "gae") return;
+  if (advantage != advantage_rule::gae) return;
   lora_settings const* const lora = bases ? &bases->lora : nullptr;
-  if (value_model == "shared")
+  if (values.what == value_choice::kind::shared)
     shared.emplace(on_base(with_heads(config, true, true), compute, lora, bases ? &bases->policy : nullptr));
   else
     critic.emplace(on_base(with_heads(config, false, true), compute, lora, bases ? &bases->critic : nullptr));
@@ -78,8 +78,12 @@ std::vector<double> ppo_problem::score(pack const& theta, std::vector<rollout> c
 }
 
 kl_term ppo_problem::penalty(double difference) const {
-  if (settings_.kl_estimator == "k1") return kl_k1(difference);
-  return settings_.kl_estimator == "k2" ? kl_k2(difference) : kl_k3(difference);
+  switch (settings_.kl_estimator) {
+    case kl_estimator_kind::k1: return kl_k1(difference);
+    case kl_estimator_kind::k2: return kl_k2(difference);
+    case kl_estimator_kind::k3: break;
+  }
+  return kl_k3(difference);
 }
 
 double ppo_problem::score_of(rollout const& r) const { return r.score - (r.finished ? 0 : settings_.missing_eos_penalty.value_or(0)); }
@@ -120,7 +124,7 @@ void ppo_problem::report_objective(std::vector<rollout> const& rollouts, std::ve
 
 token_targets ppo_problem::targets(std::vector<rollout> const& rollouts, std::vector<double> const& reference,
                                    std::vector<double> const& values) {
-  bool const in_reward = settings_.kl_in == "reward";
+  bool const in_reward = settings_.kl_in == kl_place::reward;
   double const beta = in_reward ? controller.beta : 0, baseline = settings_.kl_baseline ? kl_baseline.value_or(0) : 0;
   std::vector<double> rewards;
   std::size_t t = 0;
@@ -132,7 +136,7 @@ token_targets ppo_problem::targets(std::vector<rollout> const& rollouts, std::ve
   }
   std::vector<std::size_t> const offsets = token_offsets(rollouts);
   token_targets out;
-  if (settings_.advantage == "gae") {
+  if (settings_.advantage == advantage_rule::gae) {
     if (settings_.whiten_rewards) whiten(rewards, /*keep_mean=*/true);
     out.old_value = values;
     for (std::size_t i = 0; i < rollouts.size(); ++i) {
@@ -151,7 +155,7 @@ token_targets ppo_problem::targets(std::vector<rollout> const& rollouts, std::ve
                                     rewards.begin() + static_cast<std::ptrdiff_t>(offsets[i + 1]), 0.0));
   for (std::size_t first = 0; first < whole.size(); first += settings_.num_generations) {
     std::span<double> const group = std::span(whole).subspan(first, settings_.num_generations);
-    if (settings_.advantage == "rloo")
+    if (settings_.advantage == advantage_rule::rloo)
       leave_one_out(group);
     else
       standardize(group);
@@ -169,7 +173,7 @@ step_report ppo_problem::step(pack const& weights, std::vector<rollout> const& r
   causal_lm const& actor = models_.shared ? *models_.shared : models_.policy;
   double tokens = 0;
   for (std::size_t const i : which) tokens += static_cast<double>(rollouts[i].tokens.size());
-  double const share = 1 / tokens, beta = settings_.kl_in == "loss" ? controller.beta : 0;
+  double const share = 1 / tokens, beta = settings_.kl_in == kl_place::loss ? controller.beta : 0;
   bool const share_prefixes = actor.shares_prefixes() && (!models_.critic || models_.critic->shares_prefixes());
   step_report part;
   double ratio_squares = 0;

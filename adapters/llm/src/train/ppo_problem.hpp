@@ -34,7 +34,7 @@ struct frozen_bases {
 /// A policy and its values in one pack of parameters: the policy's first, then the scalar head where the values share its body, or
 /// a whole model of their own. With `bases` they are adapters, and scalar heads.
 struct actor_critic {
-  actor_critic(transformer_config const& policy, compute_settings compute, std::string const& advantage, std::string const& value_model,
+  actor_critic(transformer_config const& policy, compute_settings compute, advantage_rule advantage, value_choice const& values,
                std::optional<frozen_bases> const& bases = {});
 
   causal_lm policy;                 ///< is trained, and scores references

@@ -18,30 +18,18 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-void check(ppo_settings const& s) {
+void check(ppo_settings s) {
+  settings_list list;
+  declare(list, s);
+  list.check_ranges();
   auto require = [](bool holds, std::string const& message) {
     if (!holds) throw error(message);
   };
-  auto one_of = [&](char const* flag, std::string const& value, std::initializer_list<char const*> names) {
-    std::string known;
-    for (char const* name : names) {
-      if (value == name) return;
-      known += std::string(known.empty() ? "" : ", ") + name;
-    }
-    throw error(std::string(flag) + " " + value + " is not known; use one of " + known);
-  };
-  one_of("--advantage", s.advantage, {"gae", "rloo", "grpo"});
-  one_of("--kl_estimator", s.kl_estimator, {"k1", "k2", "k3"});
-  one_of("--kl_in", s.kl_in, {"reward", "loss"});
-  require(s.kl_coef >= 0, "--kl_coef must not be negative");
   require(s.kl_coef > 0 || !s.adap_kl_ctrl, "--adap_kl_ctrl needs a --kl_coef above 0 to start from");
-  require(s.sampling.temperature > 0, "--temperature must be above 0: greedy completions explore nothing");
-  require(s.total_episodes > 0 && s.num_mini_batches > 0 && s.num_generations > 0,
-          "--total_episodes, --num_mini_batches and --num_generations must be at least 1");
   require(s.episodes_per_update() % s.num_generations == 0,
           "an update has " + std::to_string(s.episodes_per_update()) + " completions (batch size x accumulation x --num_mini_batches), which " +
               std::to_string(s.num_generations) + " --num_generations don't divide");
-  require(s.advantage == "gae" || s.num_generations > 1, "--advantage " + s.advantage + " compares completions of a prompt; give --num_generations 2 or more");
+  require(s.advantage == advantage_rule::gae || s.num_generations > 1, "--advantage " + std::string(name_of(s.advantage)) + " compares completions of a prompt; give --num_generations 2 or more");
   require(s.episodes_per_update() > 1, "an update needs at least 2 completions; raise --per_device_train_batch_size");
 }
 
@@ -72,7 +60,7 @@ class ppo_run {
 
   ppo_result run() {
     bool const resumed = host_.begin(settings_.updates(), {{"objective/scores", "score"}, {"objective/kl", "KL"}, {"completions/mean_length", "length"}},
-                                     {[this](checkpoint_writer& to) { save(to); }, [this](checkpoint_reader const& from) { restore(from); }, describe()});
+                                     {[this](checkpoint_writer& to) { save(to); }, [this](checkpoint_reader const& from) { restore(from); }, identity()});
     kedge::status ended = kedge::status::stopped;
     try {
       auto const keep_going = [this] { return !host_.stop_requested(); };
@@ -111,7 +99,7 @@ class ppo_run {
     return compute;
   }
 
-  static bool has_critic(ppo_settings const& s) { return s.advantage == "gae" && s.value_model != "shared"; }
+  static bool has_critic(ppo_settings const& s) { return s.advantage == advantage_rule::gae && s.value_model.what != value_choice::kind::shared; }
 
   // The reference's models, the start that evaluations compare with if it is none of them, and values of their own.
   static held_besides held(ppo_settings const& s) {
@@ -131,9 +119,9 @@ class ppo_run {
   }
 
   [[nodiscard]] value_start values_of_reward_model() const {
-    checkpoint const source = checkpoint::open(settings_.value_model);
+    checkpoint const source = checkpoint::open(settings_.value_model.model);
     if (!read_config(source.config, source.path().string()).scalar_head)
-      throw error(settings_.value_model + ": not a reward model; --value_model takes separate, shared, or the folder of one");
+      throw error(settings_.value_model.model.string() + ": not a reward model; --value_model takes separate, shared, or the folder of one");
     value_start values{master_weights(load_parameters(source, with_heads(session_.config, false, true)), session_.compute), {}};
     values.score = values.body.back();
     values.body.pop_back();
@@ -142,7 +130,7 @@ class ppo_run {
 
   // policy: all of its parameters, which the values may share
   [[nodiscard]] value_start own_values(pack const& policy) const {
-    return settings_.value_model == "separate" ? values_of_policy(policy) : values_of_reward_model();
+    return settings_.value_model.what == value_choice::kind::separate ? values_of_policy(policy) : values_of_reward_model();
   }
 
   // A head whose values are 0.
@@ -174,19 +162,16 @@ class ppo_run {
     return theta;
   }
 
-  [[nodiscard]] json describe() const {
-    ppo_settings const& s = settings_;
-    json members = json::array();
-    for (auto const& model : s.reference.models) members.push_back(model.filename().string());
-    return {{"method", "ppo"}, {"prompts", s.sampling.prompts.filename().string()}, {"prompt_count", prompts_.size()},
-            {"updates", s.updates()}, {"num_mini_batches", s.num_mini_batches}, {"num_generations", s.num_generations},
-            {"reference", members}, {"reference_kind", static_cast<int>(s.reference.what)},
-            {"reference_weights", s.reference.weights}, {"advantage", s.advantage}, {"value_model", std::filesystem::path(s.value_model).filename().string()},
-            {"kl_coef", s.kl_coef}, {"kl_estimator", s.kl_estimator}, {"kl_in", s.kl_in}, {"kl_baseline", s.kl_baseline}, {"adap_kl_ctrl", s.adap_kl_ctrl},
-            {"cliprange", s.cliprange}, {"vf_coef", s.vf_coef}, {"gamma", s.gamma}, {"lam", s.lam}, {"whiten_rewards", s.whiten_rewards},
-            {"missing_eos_penalty", s.missing_eos_penalty.value_or(0)}, {"max_new_tokens", s.sampling.max_new_tokens},
-            {"temperature", s.sampling.temperature}, {"top_p", s.sampling.top_p}, {"top_k", s.sampling.top_k},
-            {"dtype", std::string(at::toString(session_.compute.type))}};
+  [[nodiscard]] run_identity identity() {
+    settings_list list;
+    declare(list, settings_);
+    json contents{{"model", model_content(settings_.model)}, {"prompts", content_of(prompts_.prompts())}};
+    if (evaluator_) contents["held-out prompts"] = content_of(evaluator_->prompts().prompts());
+    contents["reward model"] = model_content(settings_.sampling.reward_model);
+    contents["reference"] = json::array({static_cast<int>(settings_.reference.what), settings_.reference.weights});
+    for (auto const& model : settings_.reference.models) contents["reference"].push_back(model_content(model));
+    contents["values"] = json::array({static_cast<int>(settings_.value_model.what), model_content(settings_.value_model.model)});
+    return identify(list, settings_, session_.compute, std::move(contents));
   }
 
   void save(checkpoint_writer& to) const {
@@ -238,7 +223,7 @@ class ppo_run {
     return result;
   }
 
-  ppo_settings const& settings_;
+  ppo_settings settings_;
   session session_;
   scorer judge_;
   compute_settings compute_;  // looks at the free memory: once the judge's model has its share, before the own ones are loaded

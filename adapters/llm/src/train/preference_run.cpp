@@ -24,34 +24,25 @@ namespace {
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-void check(training_settings const& s, round_settings const& r) {
+void check(training_settings s, round_settings r) {
+  settings_of(s, r).check_ranges();
   auto require = [](bool holds, std::string const& message) {
     if (!holds) throw error(message);
   };
   require(!s.dataset.empty() || r.online(), "--dataset is missing; give a JSONL file of preference pairs, or --prompts and --judge");
   require(s.dataset.empty() || !r.online(), "--dataset and --prompts exclude each other: pairs come from a file or are sampled");
-  require(s.loss.beta > 0, "--beta must be positive");
-  for (double const beta : r.beta) require(beta > 0, "--round_beta must be positive");
   require(!r.alpha.empty(), "--alpha is empty; give one or several");
   require(r.chunks == 0 || s.dataset.size() == 1, "--chunks cuts one data set; give one file, or leave --chunks out and give one file a round");
-  require(r.momentum == "none" || r.momentum == "constant" || r.momentum == "nesterov",
-          "--momentum " + r.momentum + " is not known; use none, constant or nesterov");
-  require(r.extrapolate == "weights" || r.extrapolate == "log-probs",
-          "--extrapolate " + r.extrapolate + " is not known; use weights or log-probs");
   if (!r.online()) return;
-  require(r.rounds > 0, "--rounds must be at least 1");
-  require(r.num_samples > 1, "--num_samples " + std::to_string(r.num_samples) + ": a pair needs at least 2 completions of a prompt");
-  require(r.pairing == "best-worst" || r.pairing == "all", "--pairing " + r.pairing + " is not known; use best-worst or all");
-  require(r.sample_from == "weights" || r.sample_from == "mixture", "--sample_from " + r.sample_from + " is not known; use weights or mixture");
-  require(r.sample_from == "weights" || (r.extrapolate == "log-probs" && r.momentum != "none"),
+  require(r.sample_from == sampled_policy::weights || (r.extrapolate == extrapolated::log_probs && r.momentum != momentum_rule::none),
           "--sample_from mixture samples from two models' log-probabilities; it goes with --extrapolate log-probs");
 }
 
 // The momentum and schedule of a run, chosen once; everything below is generic over them.
 template <class Use>
 auto with_momentum(round_settings const& r, Use&& use) {
-  if (r.momentum == "constant") return use(listed_momentum{r.alpha});
-  if (r.momentum == "nesterov") return use(nesterov_momentum{r.nesterov_s});
+  if (r.momentum == momentum_rule::constant) return use(listed_momentum{r.alpha});
+  if (r.momentum == momentum_rule::nesterov) return use(nesterov_momentum{r.nesterov_s});
   return use(no_momentum{});
 }
 
@@ -64,14 +55,14 @@ template <class Extrapolate, class Use>
 auto with_extrapolation(round_settings const& r, Use&& use) {
   return with_momentum(r, [&](auto const& rule) {
     using rule_type = std::decay_t<decltype(rule)>;
-    if (r.extrapolate == "log-probs") return use(extrapolated_log_probs<rule_type, Extrapolate>{rule});
+    if (r.extrapolate == extrapolated::log_probs) return use(extrapolated_log_probs<rule_type, Extrapolate>{rule});
     return use(extrapolated_weights<rule_type, Extrapolate>{rule});
   });
 }
 
 template <class Use>
 auto with_schedule(round_settings const& r, bool adapter, Use&& use) {
-  if (r.momentum == "none") return use(hand_off{});
+  if (r.momentum == momentum_rule::none) return use(hand_off{});
   return adapter ? with_extrapolation<extrapolate_adapters>(r, use) : with_extrapolation<extrapolate_points>(r, use);
 }
 
@@ -88,7 +79,7 @@ std::vector<loss_choice> losses_of(training_settings const& settings, round_sett
 }
 
 // While a round trains: the last iterate, where the next round looks back, and the start, where policies are measured against it.
-std::int64_t kept_points(round_settings const& r) { return (r.momentum == "none" ? 0 : 1) + (r.sampling.eval_prompts.empty() ? 0 : 1); }
+std::int64_t kept_points(round_settings const& r) { return (r.momentum == momentum_rule::none ? 0 : 1) + (r.sampling.eval_prompts.empty() ? 0 : 1); }
 
 class preference_run {
  public:
@@ -115,7 +106,7 @@ class preference_run {
   training_result run() {
     std::size_t const steps = all_steps();
     bool const resumed = host_.begin(steps, {{"rewards/margins", "margin"}, {"rewards/accuracies", "accuracy"}},
-                                     {[this](checkpoint_writer& to) { save(to); }, [this](checkpoint_reader const& from) { restore(from); }, describe(steps)});
+                                     {[this](checkpoint_writer& to) { save(to); }, [this](checkpoint_reader const& from) { restore(from); }, identity()});
     problem_.solver.on_step = [this](step_report const& report) { return host_.after_step(report); };
     kedge::status ended = kedge::status::stopped;
     try {
@@ -197,14 +188,12 @@ class preference_run {
     for (fs::path const& file : settings_.dataset) rounds_.push_back(read(file, settings_.min_score_gap, settings_.max_train_samples));
     if (round_settings_.chunks > 0) {
       difficulty_score easiness = score_gaps;
-      if (round_settings_.difficulty == "logp-margin")
+      if (round_settings_.difficulty == pair_difficulty::logp_margin)
         easiness = [&](std::vector<preference_pair> const& pairs) {
           pair_log_probs margins = score_in_order(model_, model_.weights_for(state_.theta), pairs, settings_.per_device_eval_batch_size, settings_.compute.micro_batch_tokens, group_);
           axpby(-1, margins.rejected, 1, margins.chosen);
           return margins.chosen;
         };
-      else if (round_settings_.difficulty != "score-gap")
-        throw error("--difficulty " + round_settings_.difficulty + " is not known; use score-gap or logp-margin");
       rounds_ = cut_into_rounds(std::move(rounds_.front()), round_settings_.chunks, round_settings_.order, settings_.seed, easiness);
     }
     if (loss_.reads_scores)
@@ -216,22 +205,13 @@ class preference_run {
     return round_settings_.chunks > 0 ? round_settings_.chunks : settings_.dataset.size();
   }
 
-  // What a resumed run must share with the one that was stopped.
-  [[nodiscard]] json describe(std::size_t steps) const {
-    json files = json::array();
-    for (auto const& file : settings_.dataset) files.push_back(file.filename().string());
-    return {{"method", round_settings_.method},   {"rounds", round_count()},
-            {"chunks", round_settings_.chunks},   {"order", round_settings_.order},
-            {"momentum", round_settings_.momentum}, {"alpha", round_settings_.alpha},
-            {"extrapolate", round_settings_.extrapolate}, {"dataset", files},
-            {"round_beta", round_settings_.beta}, {"prompts", round_settings_.sampling.prompts.filename().string()},
-            {"num_samples", round_settings_.num_samples}, {"prompts_per_round", round_settings_.prompts_per_round},
-            {"pairing", round_settings_.pairing}, {"sample_from", round_settings_.sample_from},
-            {"max_new_tokens", round_settings_.sampling.max_new_tokens}, {"temperature", round_settings_.sampling.temperature},
-            {"top_p", round_settings_.sampling.top_p}, {"top_k", round_settings_.sampling.top_k},
-            {"steps", steps},     {"loss_type", loss_.name},
-            {"beta", settings_.loss.beta},        {"min_score_gap", settings_.min_score_gap},
-            {"dtype", std::string(at::toString(session_.compute.type))}};
+  [[nodiscard]] run_identity identity() {
+    settings_list list = settings_of(settings_, round_settings_);
+    json contents{{"model", model_content(settings_.model)}, {"training data", content_of(rounds_)}, {"held-out pairs", content_of(held_out_)}};
+    if (online_) contents["prompts"] = content_of(prompts_->prompts());
+    if (evaluator_) contents["held-out prompts"] = content_of(evaluator_->prompts().prompts());
+    contents["reward model"] = model_content(round_settings_.sampling.reward_model);
+    return identify(list, settings_, session_.compute, std::move(contents));
   }
 
   void start(std::size_t steps) {
@@ -239,9 +219,9 @@ class preference_run {
               std::string(at::toString(session_.compute.type)) + " on " + session_.compute.device.str() + "; " +
               std::to_string(steps) + " steps in " + std::to_string(round_count()) + (round_count() == 1 ? " round" : " rounds"));
     if (model_.adapted()) host_.log().say("an adapter of " + short_count(elements_of(state_.theta)) + " parameters is trained");
-    if (round_settings_.method == "apo")
+    if (round_settings_.method == round_method::apo)
       host_.log().say("effective beta " + short_number(effective_beta()) + ": under exact dynamics, iterative DPO with this beta and alpha = 0 ends at the same policy");
-    if (round_settings_.extrapolate == "log-probs" && round_settings_.momentum != "none" && !loss_.shift_invariant)
+    if (round_settings_.extrapolate == extrapolated::log_probs && round_settings_.momentum != momentum_rule::none && !loss_.shift_invariant)
       host_.log().say("warning: " + loss_.name + " is not shift-invariant; extrapolated log-probabilities are unnormalised and only approximate for it");
     evaluate();
   }
@@ -322,7 +302,7 @@ class preference_run {
 
   training_settings settings_;
   process_group group_;
-  round_settings const& round_settings_;
+  round_settings round_settings_;
   std::vector<loss_choice> losses_;
   loss_choice const& loss_;  // the first round's, by which all evaluations are made
   session session_;
@@ -349,6 +329,13 @@ double effective_beta(round_settings const& rounds, std::size_t count, double be
   std::vector<double> betas = rounds.beta;
   betas.resize(count, betas.empty() ? beta : betas.back());
   return with_momentum(rounds, [&](auto const& rule) { return kedge::effective_beta(betas, rule); });
+}
+
+settings_list settings_of(training_settings& settings, round_settings& rounds) {
+  settings_list list;
+  declare(list, settings);
+  declare_rounds(list, rounds);
+  return list;
 }
 
 training_result train_preferences(training_settings const& settings, round_settings const& rounds) {

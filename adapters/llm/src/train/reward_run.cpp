@@ -58,7 +58,10 @@ class reward_run {
     if (!held_out_.empty()) task.evaluate = [this](pack const& weights) { return evaluate(weights); };
     task.write = [this](pack const& theta) { opened_.write_trained(model_, theta, settings_); };
     task.shown = {{"margin", "margin"}, {"accuracy", "accuracy"}};
-    task.settings = {{"dataset", settings_.dataset.filename().string()}, {"center_rewards_coefficient", settings_.center_rewards_coefficient}};
+    settings_list list;
+    declare(list, settings_);
+    task.identity = identify(list, settings_, opened_.compute,
+                             {{"model", model_content(settings_.model)}, {"training data", content_of(pairs_)}, {"held-out pairs", content_of(held_out_)}});
     task.name = opened_.source.path().filename().string();
     return run_one_round(settings_, group_, model_, start(), task);
   }
@@ -172,9 +175,12 @@ class reward_run {
 
 }  // namespace
 
-one_round_result train_reward(reward_settings const& settings) {
+one_round_result train_reward(reward_settings const& given) {
+  reward_settings settings = given;
+  settings_list list;
+  declare(list, settings);
+  list.check_ranges();
   if (settings.dataset.empty()) throw error("--dataset is missing; give a JSONL file of preference pairs");
-  if (settings.center_rewards_coefficient < 0) throw error("--center_rewards_coefficient must not be negative");
   return reward_run(settings).run();
 }
 

@@ -54,6 +54,7 @@ class rollout_source {
   /// Which prompts draw number `round` takes: `count` of them, pass after pass over all, each pass in an order of its own.
   [[nodiscard]] std::vector<std::size_t> take(std::size_t round, std::size_t count) const;
 
+  [[nodiscard]] encoded_prompts const& prompts() const { return prompts_; }
   [[nodiscard]] std::size_t size() const { return prompts_.ids.size(); }
   [[nodiscard]] std::vector<std::int32_t> const& ids(std::size_t prompt) const { return prompts_.ids[prompt]; }
   [[nodiscard]] nlohmann::ordered_json const& prompt(std::size_t prompt) const { return prompts_.examples[prompt].prompt; }

@@ -29,20 +29,18 @@ std::vector<preference_pair> keep_clear_pairs(std::vector<preference_pair> pairs
   return kept;
 }
 
-std::vector<std::vector<preference_pair>> cut_into_rounds(std::vector<preference_pair> pairs, std::size_t chunks, std::string const& order,
+std::vector<std::vector<preference_pair>> cut_into_rounds(std::vector<preference_pair> pairs, std::size_t chunks, chunk_order order,
                                                           std::uint64_t seed, difficulty_score const& easiness) {
   if (pairs.size() < chunks)
     throw error("--chunks " + std::to_string(chunks) + ": the data have only " + std::to_string(pairs.size()) + " pairs");
   std::vector<std::size_t> places(pairs.size());
   std::iota(places.begin(), places.end(), std::size_t{0});
-  if (order == "easy-to-hard" || order == "hard-to-easy") {
+  if (order == chunk_order::easy_to_hard || order == chunk_order::hard_to_easy) {
     std::vector<double> const ease = easiness(pairs);
-    double const sign = order == "easy-to-hard" ? 1 : -1;
+    double const sign = order == chunk_order::easy_to_hard ? 1 : -1;
     std::stable_sort(places.begin(), places.end(), [&](std::size_t i, std::size_t j) { return sign * ease[i] > sign * ease[j]; });
-  } else if (order == "random") {
+  } else if (order == chunk_order::random) {
     shuffle(places, std::mt19937_64(seed));
-  } else if (order != "given") {
-    throw error("--order " + order + " is not known; use given, easy-to-hard, hard-to-easy or random");
   }
   std::vector<std::vector<preference_pair>> rounds(chunks);
   for (std::size_t i = 0; i < places.size(); ++i) rounds[i * chunks / places.size()].push_back(std::move(pairs[places[i]]));

@@ -15,9 +15,9 @@ using difficulty_score = std::function<std::vector<double>(std::vector<preferenc
 
 /// Cuts one data set into `chunks` rounds of nearly equal size, in the given order, from easy to hard, from hard to easy
 /// or at random. `easiness` is asked only if the order needs it.
-/// throws  error if there are fewer pairs than chunks, or the order is not known
+/// throws  error if there are fewer pairs than chunks
 [[nodiscard]] std::vector<std::vector<preference_pair>> cut_into_rounds(std::vector<preference_pair> pairs, std::size_t chunks,
-                                                                       std::string const& order, std::uint64_t seed,
+                                                                       chunk_order order, std::uint64_t seed,
                                                                        difficulty_score const& easiness);
 
 /// Score gap of the data: what the judge thought. throws  error if a pair has no scores

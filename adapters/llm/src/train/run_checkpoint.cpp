@@ -190,14 +190,6 @@ std::vector<double> checkpoint_reader::read_vector(std::string const& name) cons
   throw error(file.string() + ": there is no " + name + "; the checkpoint belongs to another kind of run");
 }
 
-void require_same_settings(checkpoint_reader const& checkpoint, json const& now) {
-  json const& saved = checkpoint.state.at("settings");
-  for (auto const& [key, value] : now.items())
-    if (!saved.contains(key) || saved[key] != value)
-      throw error(checkpoint.path().string() + ": the checkpoint was made with " + key + " = " + (saved.contains(key) ? saved[key].dump() : "nothing") +
-                  ", this run has " + value.dump() + "; resume with the same settings");
-}
-
 void save(checkpoint_writer& to, epoch_solver const& solver, pack const& theta) {
   to.state["solver_seconds"] = solver.seconds;
   if (!solver.inside) return;
@@ -224,10 +216,10 @@ void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& th
   inside.optimizer.second_scale = from.read_own("second-scale", theta, solver.owned(theta), solver.group());
 }
 
-fs::path find_checkpoint(fs::path const& output_dir, std::string const& which) {
-  if (which != "latest") {
-    if (!fs::exists(fs::path(which) / "state.json")) throw error(which + ": not a checkpoint; give a folder checkpoints/step-N or 'latest'");
-    return which;
+fs::path find_checkpoint(fs::path const& output_dir, resume_point const& which) {
+  if (!which.newest) {
+    if (!fs::exists(which.folder / "state.json")) throw error(which.folder.string() + ": not a checkpoint; give a folder checkpoints/step-N or 'latest'");
+    return which.folder;
   }
   auto const all = checkpoints_of(output_dir);
   if (all.empty()) throw error((output_dir / "checkpoints").string() + ": no checkpoint to resume from; start without --resume_from_checkpoint");

@@ -64,11 +64,8 @@ class checkpoint_reader {
   std::vector<parameter> const& parameters_;
 };
 
-/// throws  error naming the first setting of `now` that the checkpoint was not made with
-void require_same_settings(checkpoint_reader const& checkpoint, nlohmann::ordered_json const& now);
-
 /// A path as given, or for "latest" the checkpoint of output_dir with the most steps.
-[[nodiscard]] std::filesystem::path find_checkpoint(std::filesystem::path const& output_dir, std::string const& which);
+[[nodiscard]] std::filesystem::path find_checkpoint(std::filesystem::path const& output_dir, resume_point const& which);
 
 /// Removes the oldest checkpoints of a run beyond `keep` (0: none is removed).
 void remove_old_checkpoints(std::filesystem::path const& output_dir, std::size_t keep);

@@ -26,24 +26,8 @@ std::size_t peak_memory() {
   return static_cast<std::size_t>(usage.ru_maxrss) * 1024;
 }
 
-// What any two runs that are one must share.
-nlohmann::ordered_json common_settings(run_settings const& s) {
-  nlohmann::ordered_json all{{"learning_rate", s.learning_rate}, {"lr_scheduler_type", s.lr_scheduler_type}, {"warmup_ratio", s.warmup_ratio},
-          {"warmup_steps", s.warmup_steps},   {"batch", s.batch()},                       {"num_train_epochs", s.num_train_epochs},
-          {"max_length", s.max_length},       {"max_grad_norm", s.max_grad_norm},         {"weight_decay", s.weight_decay},
-          {"seed", s.seed},                   {"shuffle", s.shuffle},                     {"optim", s.optim},
-          {"weights_dtype", s.compute.weights_dtype}};
-  if (s.use_peft)
-    all["lora"] = {{"r", s.lora.rank}, {"lora_alpha", s.lora.alpha}, {"target_modules", s.lora.target_modules}, {"use_rslora", s.lora.rslora}};
-  return all;
-}
-
-}  // namespace
-
-namespace {
-
 // What the run was made with, beside its results.
-void write_record(fs::path const& file, compute_settings const& compute, std::size_t processes, nlohmann::ordered_json const& settings) {
+void write_record(fs::path const& file, compute_settings const& compute, std::size_t processes, run_identity const& identity) {
   nlohmann::ordered_json const record{{"kedge", KEDGE_VERSION_STRING},
                                       {"libtorch", TORCH_VERSION},
                                       {"instruction_set", instruction_set()},
@@ -51,7 +35,8 @@ void write_record(fs::path const& file, compute_settings const& compute, std::si
                                       {"dtype", std::string(at::toString(compute.type))},
                                       {"threads", shared_pool().size()},
                                       {"processes", processes},
-                                      {"settings", settings}};
+                                      {"settings", identity.settings},
+                                      {"identity", identity.fixed}};
   write_file_atomically(file, record.dump(2) + "\n");
 }
 
@@ -75,13 +60,6 @@ std::string short_count(std::int64_t count) {
 
 run_host::run_host(run_settings const& settings, compute_settings const& compute, std::vector<parameter> parameters, process_group group)
     : settings_(settings), compute_(compute), parameters_(std::move(parameters)), group_(std::move(group)) {
-  auto require = [](bool holds, char const* message) {
-    if (!holds) throw error(message);
-  };
-  require(settings.learning_rate >= 0, "--learning_rate must not be negative");
-  require(settings.per_device_train_batch_size > 0 && settings.gradient_accumulation_steps > 0 && settings.per_device_eval_batch_size > 0,
-          "batch sizes and --gradient_accumulation_steps must be at least 1");
-  require(settings.num_train_epochs > 0 || settings.max_steps > 0, "--num_train_epochs must be positive");
   group_.lead([this] {
     prepare_folder();
     return "";
@@ -92,7 +70,7 @@ void run_host::prepare_folder() const {
   fs::path const& out = settings_.output_dir;
   if (out.empty()) throw error("--output_dir is missing; say where the model shall go");
   std::error_code failed;
-  bool const resuming = !settings_.resume_from_checkpoint.empty();
+  bool const resuming = static_cast<bool>(settings_.resume_from_checkpoint);
   if (!resuming && !settings_.overwrite_output_dir)
     for (char const* name : {"config.json", "checkpoints", "metrics.jsonl"})
       if (fs::exists(out / name, failed))
@@ -107,17 +85,16 @@ void run_host::prepare_folder() const {
 
 bool run_host::begin(std::size_t all_steps, std::vector<shown_metric> shown, contents what) {
   what_ = std::move(what);
-  what_.settings.update(common_settings(settings_));
   log_.emplace(group_.leads() ? settings_.output_dir / "metrics.jsonl" : fs::path(), settings_.logging_steps, all_steps,
                settings_.quiet || !group_.leads(), std::move(shown));
-  if (group_.leads()) write_record(settings_.output_dir / "run.json", compute_, settings_.processes, what_.settings);
+  if (group_.leads()) write_record(settings_.output_dir / "run.json", compute_, settings_.processes, what_.identity);
   interrupt_.emplace();
   if (settings_.profile) profile_.emplace(compute_);
   if (!settings_.profile_trace.empty() && group_.leads()) trace_.emplace(settings_.profile_trace, compute_.device);
-  if (settings_.resume_from_checkpoint.empty()) return false;
+  if (!settings_.resume_from_checkpoint) return false;
   checkpoint_reader const from(find_checkpoint(settings_.output_dir, settings_.resume_from_checkpoint), parameters_);
   try {
-    require_same_settings(from, what_.settings);
+    require_same(from.state.at("identity"), what_.identity.fixed, from.path().string());
     what_.restore(from);
     log_->restore(from.state.at("log"));
   } catch (nlohmann::json::exception const& e) {
@@ -134,7 +111,7 @@ void run_host::save() {
   checkpoint_writer to(result_.checkpoint, parameters_, group_);
   what_.save(to);
   to.state["log"] = log_->save();
-  to.state["settings"] = what_.settings;
+  to.state["identity"] = what_.identity.fixed;
   to.commit();
   if (group_.leads()) remove_old_checkpoints(settings_.output_dir, settings_.save_total_limit);
 }

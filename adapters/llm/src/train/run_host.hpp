@@ -14,6 +14,7 @@
 
 #include "../model/profile.hpp"
 #include "run_checkpoint.hpp"
+#include "run_identity.hpp"
 #include "trace.hpp"
 
 namespace kedge::llm {
@@ -22,12 +23,11 @@ namespace kedge::llm {
 /// processes the leading one speaks and writes.
 class run_host {
  public:
-  /// What a run adds to a checkpoint and takes from it, and the settings that it must share with a run that goes on from it,
-  /// beyond those that every run has.
+  /// What a run adds to a checkpoint and takes from it, and what it must share with a run that goes on from it.
   struct contents {
     std::function<void(checkpoint_writer&)> save;
     std::function<void(checkpoint_reader const&)> restore;
-    nlohmann::ordered_json settings;
+    run_identity identity;
   };
 
   /// Makes the folder, or refuses one that holds another run. `parameters`: of the packs in its checkpoints; `compute`: how its

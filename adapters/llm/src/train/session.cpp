@@ -19,12 +19,21 @@
 namespace kedge::llm {
 namespace {
 
-bool with_graphs(std::string const& choice, at::Device device) {
-  if (choice == "auto") return device.is_cuda() && has_cuda_graphs();
-  if (choice != "on" && choice != "off") throw error("--cuda_graphs " + choice + " is not known; use auto, on or off");
-  if (choice == "on" && !device.is_cuda()) throw error("--cuda_graphs on: graphs are a GPU's; use --device cuda, or --cuda_graphs auto");
-  if (choice == "on" && !has_cuda_graphs()) throw error("--cuda_graphs on: this kedge was built without CUDA; configure with -DKEDGE_CUDA=ON");
-  return choice == "on";
+bool with_graphs(when choice, at::Device device) {
+  if (choice == when::automatic) return device.is_cuda() && has_cuda_graphs();
+  if (choice == when::on && !device.is_cuda()) throw error("--cuda_graphs on: graphs are a GPU's; use --device cuda, or --cuda_graphs auto");
+  if (choice == when::on && !has_cuda_graphs()) throw error("--cuda_graphs on: this kedge was built without CUDA; configure with -DKEDGE_CUDA=ON");
+  return choice == when::on;
+}
+
+at::ScalarType scalar_type(compute_type choice, at::Device device) {
+  switch (choice) {
+    case compute_type::automatic: break;
+    case compute_type::float32: return at::kFloat;
+    case compute_type::bfloat16: return at::kBFloat16;
+    case compute_type::float64: return at::kDouble;
+  }
+  return device.is_cuda() || !fast_fp32_products() ? at::kBFloat16 : at::kFloat;
 }
 
 compute_settings resolve(device_settings const& settings) {
@@ -36,12 +45,7 @@ compute_settings resolve(device_settings const& settings) {
   }
   if (compute.device.is_cuda() && !at::hasCUDA())
     throw error("--device " + settings.device + ": this build of LibTorch has no CUDA, or there is no GPU; use --device cpu");
-  if (settings.dtype == "auto")
-    compute.type = compute.device.is_cuda() || !fast_fp32_products() ? at::kBFloat16 : at::kFloat;
-  else if (settings.dtype == "float32" || settings.dtype == "bfloat16" || settings.dtype == "float64")
-    compute.type = settings.dtype == "float32" ? at::kFloat : settings.dtype == "float64" ? at::kDouble : at::kBFloat16;
-  else
-    throw error("--dtype " + settings.dtype + " is not known; use auto, float32, bfloat16 or float64");
+  compute.type = scalar_type(settings.dtype, compute.device);
   compute.graphs = with_graphs(settings.cuda_graphs, compute.device);
   return compute;
 }
@@ -52,10 +56,9 @@ int shared_by(compute_settings const& compute) {
   return launch::of_environment().local_size;
 }
 
-std::int64_t activation_bytes(std::string const& choice, transformer_config const& config, plan_settings const& plan, compute_settings const& compute) {
-  if (choice == "on") return 0;
-  if (choice == "off") return std::numeric_limits<std::int64_t>::max();
-  if (choice != "auto") throw error("--gradient_checkpointing " + choice + " is not known; use auto, on or off");
+std::int64_t activation_bytes(when choice, transformer_config const& config, plan_settings const& plan, compute_settings const& compute) {
+  if (choice == when::on) return 0;
+  if (choice == when::off) return std::numeric_limits<std::int64_t>::max();
   return activation_budget(config, plan, available_memory(compute.device) / shared_by(compute));
 }
 
@@ -165,10 +168,8 @@ plan_settings plan_of(run_settings const& settings, compute_settings const& comp
 }
 
 compute_settings session::training_compute(run_settings const& settings, held_besides const& held) const {
-  std::string const& weights = settings.compute.weights_dtype;
-  if (weights != "auto" && weights != "bfloat16") throw error("--weights_dtype " + weights + " is not known; use auto or bfloat16");
   compute_settings own = compute;
-  own.fp32_weights = weights == "auto" && !settings.use_peft && compute.type == at::kBFloat16 && compute.device.is_cpu() && fast_fp32_products();
+  own.fp32_weights = settings.compute.weights_dtype == weights_type::automatic && !settings.use_peft && compute.type == at::kBFloat16 && compute.device.is_cpu() && fast_fp32_products();
   own.activation_bytes = activation_bytes(settings.compute.gradient_checkpointing, config, plan_of(settings, own, held), own);
   return own;
 }
@@ -189,7 +190,7 @@ pack session::trained_start(causal_lm const& model, std::uint64_t seed) const {
 }
 
 void session::write_trained(causal_lm const& model, pack const& theta, run_settings const& settings) const {
-  dtype const type = dtype_from_name(settings.save_dtype);
+  dtype const type = stored(settings.save_dtype);
   if (model.adapted())
     write_adapter(settings.output_dir, source, model, theta, type);
   else

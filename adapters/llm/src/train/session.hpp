@@ -66,7 +66,6 @@ class session {
 
   /// How the models that a run trains compute: a run has fp32 masters at hand, which other uses of a model have not, and keeps
   /// activations in what its states leave of the memory that is free now.
-  /// throws  error if --weights_dtype or --gradient_checkpointing are not known
   [[nodiscard]] compute_settings training_compute(run_settings const& settings, held_besides const& held = {}) const;
 
   /// What a run trains: the model, or an adapter on it; from where; and how it is written.

@@ -117,6 +117,9 @@ pack start_of(session const& opened, causal_lm const& model, sft_settings const&
 
 one_round_result train_sft(sft_settings const& given) {
   sft_settings settings = given;
+  settings_list list;
+  declare(list, settings);
+  list.check_ranges();
   process_group const group = join_run(settings);
   if (settings.dataset.empty()) throw error("--dataset is missing; give a JSONL file of demonstrations");
   session const opened = open(settings);
@@ -135,8 +138,9 @@ one_round_result train_sft(sft_settings const& given) {
   if (!held_out.empty()) task.evaluate = [&](pack const& weights) { return evaluate(group, model, most, weights, held_out); };
   task.write = [&](pack const& theta) { opened.write_trained(model, theta, settings); };
   task.shown = {{"entropy", "entropy"}};
-  task.settings = {{"dataset", settings.dataset.filename().string()},
-                   {"completion_only_loss", settings.completion_only_loss.value_or(true)}};
+  task.identity = identify(list, settings, opened.compute,
+                           {{"model", model_content(settings.model)}, {"shape", model_content(settings.config_name)},
+                            {"training data", content_of(examples)}, {"held-out examples", content_of(held_out)}});
   task.name = opened.source.path().filename().string() + (settings.model.empty() ? ", from random numbers" : "");
   return run_one_round(settings, group, model, start_of(opened, model, settings), task);
 }

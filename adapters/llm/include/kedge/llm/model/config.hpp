@@ -104,6 +104,7 @@ struct lora_settings {
   double alpha = 32;
   std::vector<std::string> target_modules{};  ///< q_proj, …, or all-linear; empty: q_proj and v_proj, qkv_proj where they are one
   bool rslora = false;                        ///< scale = alpha / √rank
+  double dropout = 0;                         ///< no other value: what a batch gives must not depend on how it is cut
 };
 
 /// All parameters in the order of a pack: embedding; the layers' tensors, layer by layer; final norm; the LM head, where there is

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>        // array
 #include <cstddef>      // size_t
 #include <filesystem>   // path
 #include <map>          // map
@@ -11,6 +12,7 @@
 #include <utility>      // pair
 #include <vector>       // vector
 
+#include <kedge/llm/base/names.hpp>
 #include <kedge/llm/files/dtype.hpp>
 
 namespace kedge::llm {
@@ -36,7 +38,16 @@ enum class soup_method {
   greedy,            ///< the mean of those models that an evaluation keeps
 };
 
-std::string_view name_of(soup_method method);
+constexpr auto names(soup_method) {
+  using enum soup_method;
+  return std::array{named{linear, "linear"}, named{slerp, "slerp"}, named{nuslerp, "nuslerp"},
+                    named{multislerp, "multislerp"}, named{karcher, "karcher"}, named{task_arithmetic, "task_arithmetic"},
+                    named{ties, "ties"}, named{dare_linear, "dare_linear"}, named{dare_ties, "dare_ties"},
+                    named{della, "della"}, named{della_linear, "della_linear"}, named{breadcrumbs, "breadcrumbs"},
+                    named{breadcrumbs_ties, "breadcrumbs_ties"}, named{model_stock, "model_stock"}, named{passthrough, "passthrough"},
+                    named{expo, "expo"}, named{greedy, "greedy"}};
+}
+
 /// throws  kedge::llm::error for an unknown name, listing the known ones
 soup_method soup_method_from_name(std::string_view name);
 

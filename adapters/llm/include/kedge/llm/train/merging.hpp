@@ -2,7 +2,8 @@
 #pragma once
 
 #include <filesystem>
-#include <string>
+
+#include <kedge/llm/train/settings.hpp>
 
 namespace kedge::llm {
 
@@ -11,7 +12,7 @@ struct merge_settings {
   std::filesystem::path adapter;
   std::filesystem::path base;         ///< empty: what the adapter names
   std::filesystem::path output_dir;
-  std::string save_dtype = "float32";
+  saved_type save_dtype = saved_type::float32;
 };
 
 /// Writes the base of an adapter with the adapter in its weights, as a Hugging Face folder.

@@ -16,6 +16,8 @@ struct reward_settings : run_settings {
   double center_rewards_coefficient = 0;  ///< c of the loss
 };
 
+void declare(settings_list& list, reward_settings& settings);
+
 /// Trains a reward model r and writes it as transformers' LlamaForSequenceClassification with one label.
 /// math    L = (1/n) Σ softplus(−(r_w − r_l − m)) + c (r_w + r_l)²,  m: the pair's margin, or 0                  Bradley–Terry
 ///         r is read at the last token of prompt and completion that is not the padding token: where transformers reads it

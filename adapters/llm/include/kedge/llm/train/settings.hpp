@@ -10,21 +10,69 @@
 
 #include <nlohmann/json.hpp>
 
+#include <kedge/llm/base/names.hpp>
+#include <kedge/llm/base/settings_list.hpp>
+#include <kedge/llm/files/dtype.hpp>
 #include <kedge/llm/model/config.hpp>
 #include <kedge/llm/train/loss_choice.hpp>
 #include <kedge/llm/train/on_policy.hpp>
 
 namespace kedge::llm {
 
+/// The type that a model computes in.
+enum class compute_type { automatic, float32, bfloat16, float64 };
+constexpr auto names(compute_type) {
+  return std::array{named{compute_type::automatic, "auto"}, named{compute_type::float32, "float32"}, named{compute_type::bfloat16, "bfloat16"},
+                    named{compute_type::float64, "float64"}};
+}
+
+/// What a training run in bfloat16 multiplies by.
+enum class weights_type { automatic, bfloat16 };
+constexpr auto names(weights_type) { return std::array{named{weights_type::automatic, "auto"}, named{weights_type::bfloat16, "bfloat16"}}; }
+
+/// Something that is done where it pays, always, or never.
+enum class when { automatic, on, off };
+constexpr auto names(when) {
+  return std::array{named{when::automatic, "auto"}, named{when::on, "on"}, named{when::off, "off"}, named{when::on, "true"}, named{when::off, "false"}};
+}
+
+/// The type of weights that are written.
+enum class saved_type { float32, bfloat16, float16 };
+constexpr auto names(saved_type) {
+  return std::array{named{saved_type::float32, "float32"}, named{saved_type::bfloat16, "bfloat16"}, named{saved_type::float16, "float16"}};
+}
+[[nodiscard]] constexpr dtype stored(saved_type type) {
+  return type == saved_type::float32 ? dtype::f32 : type == saved_type::bfloat16 ? dtype::bf16 : dtype::f16;
+}
+
+/// Where a run goes on: nowhere, at the newest checkpoint of its folder, or at one that is named.
+struct resume_point {
+  resume_point() = default;
+  resume_point(std::string_view text);
+  resume_point(char const* text) : resume_point(std::string_view(text)) {}
+  resume_point(std::string const& text) : resume_point(std::string_view(text)) {}
+
+  bool newest = false;
+  std::filesystem::path folder;
+  [[nodiscard]] explicit operator bool() const { return newest || !folder.empty(); }
+};
+template <>
+struct setting_type<resume_point> {
+  [[nodiscard]] static std::optional<resume_point> read(std::string_view text, number_range const&) { return resume_point(text); }
+  [[nodiscard]] static nlohmann::ordered_json write(resume_point const& value);
+  [[nodiscard]] static bool valid(resume_point const&, number_range const&) { return true; }
+  [[nodiscard]] static std::string form(number_range const&) { return "latest, or a folder checkpoints/step-N"; }
+};
+
 /// Where and how the model computes.
 struct device_settings {
-  std::string dtype = "auto";       ///< auto | float32 | bfloat16 | float64
-  std::string weights_dtype = "auto";  ///< auto | bfloat16: what a training run in bfloat16 multiplies by; auto: its fp32 masters where they are as fast
+  compute_type dtype = compute_type::automatic;
+  weights_type weights_dtype = weights_type::automatic;  ///< automatic: fp32 masters where they are as fast
   std::string device = "cpu";       ///< cpu | cuda | cuda:N
   int threads = 0;                  ///< 0: all cores
   std::size_t micro_batch_tokens = 512;   ///< tokens computed at once; a memory setting that changes no result
-  std::string gradient_checkpointing = "auto";  ///< auto | on | off: compute layers again on the way back instead of keeping them
-  std::string cuda_graphs = "auto";       ///< auto | on | off: batches padded to few sizes, whose passes are recorded and replayed; auto: on a GPU
+  when gradient_checkpointing = when::automatic;  ///< compute layers again on the way back instead of keeping them
+  when cuda_graphs = when::automatic;     ///< batches padded to few sizes, whose passes are recorded and replayed; automatic: on a GPU
 };
 
 /// What every training run is told, whatever it trains on. Names and meanings are TRL's where it has them.
@@ -58,8 +106,8 @@ struct run_settings {
   std::size_t logging_steps = 10;
   std::size_t save_steps = 500;                  ///< 0: only at an interrupt
   std::size_t save_total_limit = 0;              ///< checkpoints kept, the newest; 0: all
-  std::string save_dtype = "float32";            ///< of the written weights; narrower types round small updates away
-  std::string resume_from_checkpoint;            ///< empty, a folder, or "latest"
+  saved_type save_dtype = saved_type::float32;   ///< of the written weights; narrower types round small updates away
+  resume_point resume_from_checkpoint;
   bool overwrite_output_dir = false;
   std::size_t ddp_timeout = 1800;                ///< seconds that one process of several waits for the others
   std::size_t processes = 1;                     ///< that share each step: a run takes it from the environment (see launch)
@@ -81,25 +129,62 @@ struct training_settings : run_settings {
   std::size_t precision_pairs = 50;              ///< on so many at most a run in bf16 measures what rounding does to margins; 0: none
 };
 
+enum class round_method { dpo, sdpo, apo };
+constexpr auto names(round_method) {
+  return std::array{named{round_method::dpo, "dpo"}, named{round_method::sdpo, "sdpo"}, named{round_method::apo, "apo"}};
+}
+
+/// The order of the chunks that a data set is cut into.
+enum class chunk_order { given, easy_to_hard, hard_to_easy, random };
+constexpr auto names(chunk_order) {
+  return std::array{named{chunk_order::given, "given"}, named{chunk_order::easy_to_hard, "easy-to-hard"}, named{chunk_order::hard_to_easy, "hard-to-easy"},
+                    named{chunk_order::random, "random"}};
+}
+
+/// What makes a pair easy.
+enum class pair_difficulty { score_gap, logp_margin };
+constexpr auto names(pair_difficulty) {
+  return std::array{named{pair_difficulty::score_gap, "score-gap", "score_chosen - score_rejected"},
+                    named{pair_difficulty::logp_margin, "logp-margin", "log-probability margin of the start"}};
+}
+
+/// The rule of α_t.
+enum class momentum_rule { none, constant, nesterov };
+constexpr auto names(momentum_rule) {
+  return std::array{named{momentum_rule::none, "none"}, named{momentum_rule::constant, "constant"}, named{momentum_rule::nesterov, "nesterov"}};
+}
+
+/// What is extrapolated between rounds.
+enum class extrapolated { weights, log_probs };
+constexpr auto names(extrapolated) { return std::array{named{extrapolated::weights, "weights"}, named{extrapolated::log_probs, "log-probs"}}; }
+
+/// Which completions of a prompt make pairs.
+enum class pairing_rule { best_worst, all };
+constexpr auto names(pairing_rule) { return std::array{named{pairing_rule::best_worst, "best-worst"}, named{pairing_rule::all, "all"}}; }
+
+/// What fresh pairs are sampled from.
+enum class sampled_policy { weights, mixture };
+constexpr auto names(sampled_policy) { return std::array{named{sampled_policy::weights, "weights"}, named{sampled_policy::mixture, "mixture"}}; }
+
 /// What makes the rounds of a run.
 struct round_settings {
-  std::string method = "dpo";                    ///< dpo | sdpo | apo
+  round_method method = round_method::dpo;
   std::size_t rounds = 1;
   std::size_t chunks = 0;                        ///< cut one data set into so many rounds; 0: one file a round
-  std::string order = "given";                   ///< given | easy-to-hard | hard-to-easy | random, for chunks
-  std::string difficulty = "score-gap";          ///< score-gap | logp-margin: what makes a pair easy
-  std::string momentum = "none";                 ///< none | constant | nesterov
+  chunk_order order = chunk_order::given;
+  pair_difficulty difficulty = pair_difficulty::score_gap;
+  momentum_rule momentum = momentum_rule::none;
   std::vector<double> alpha{0.3};                ///< constant momentum; several: α_1, α_2, … , the last one goes on
   std::vector<double> beta{};                    ///< a β for each round, the last one goes on; empty: the loss's
   double nesterov_s = 3;
-  std::string extrapolate = "weights";           ///< weights | log-probs
+  extrapolated extrapolate = extrapolated::weights;
 
   // Fresh pairs each round: sampled from the round's anchor, rewarded, paired. Off while sampling.prompts is empty.
   on_policy_settings sampling{};
   std::size_t prompts_per_round = 0;             ///< 0: all
   std::size_t num_samples = 4;                   ///< completions of a prompt
-  std::string pairing = "best-worst";            ///< best-worst | all
-  std::string sample_from = "weights";           ///< weights: the extrapolated model | mixture: both models' log-probabilities, token by token
+  pairing_rule pairing = pairing_rule::best_worst;
+  sampled_policy sample_from = sampled_policy::weights;  ///< the extrapolated model, or both models' log-probabilities, token by token
 
   [[nodiscard]] bool online() const { return !sampling.prompts.empty(); }
 };
@@ -149,6 +234,20 @@ struct training_result : run_result {
 /// β of the plain iterative run that ends at the same policy as these rounds, under exact Bradley–Terry dynamics.
 /// `beta`: of the rounds that round_settings gives none
 [[nodiscard]] double effective_beta(round_settings const& rounds, std::size_t count, double beta);
+
+/// What a flag, a configuration file, a resume and a record know of these settings.
+void declare(settings_list& list, device_settings& settings);
+void declare_training(settings_list& list, device_settings& settings);  ///< and what only training has
+void declare(settings_list& list, run_settings& settings);
+void declare(settings_list& list, training_settings& settings);
+void declare(settings_list& list, loss_settings& settings);
+void declare(settings_list& list, on_policy_settings& settings);
+/// The rounds of sdpo; declare_rounds has apo's as well.
+void declare_chunks(settings_list& list, round_settings& settings);
+void declare_rounds(settings_list& list, round_settings& settings);
+
+/// All settings of a run on preference pairs, bound to these.
+[[nodiscard]] settings_list settings_of(training_settings& settings, round_settings& rounds);
 
 /// Trains: dpo, sdpo and apo are settings of the same rounds. Writes the model, metrics.jsonl and checkpoints to output_dir.
 /// throws  error in one line

@@ -18,6 +18,8 @@ struct sft_settings : run_settings {
   std::optional<bool> completion_only_loss;  ///< unset: true where examples have a prompt
 };
 
+void declare(settings_list& list, sft_settings& settings);
+
 /// Trains and writes the model, metrics.jsonl and checkpoints to output_dir.
 /// math    L = −(1/N) Σ log π(token | what stands before it), over the N tokens of the step that are learned: the completions',
 ///         or all but a sequence's first

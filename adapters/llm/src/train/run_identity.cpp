@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run_identity.hpp"
+
+#include <kedge/llm/base/content_hash.hpp>
+#include <kedge/llm/files/error.hpp>
+
+namespace kedge::llm {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+void add(content_hash& hash, preference_pair const& pair) {
+  hash.add(pair.prompt);
+  hash.add(pair.chosen);
+  hash.add(pair.rejected);
+  for (double const number : {pair.score_chosen, pair.score_rejected, pair.margin}) hash.add(number);
+}
+
+std::string counted(std::size_t count, char const* what, content_hash const& hash) { return std::to_string(count) + " " + what + ", hash " + hash.text(); }
+
+}  // namespace
+
+std::string content_of(std::span<preference_pair const> pairs) {
+  content_hash hash;
+  for (preference_pair const& pair : pairs) add(hash, pair);
+  return counted(pairs.size(), "pairs", hash);
+}
+
+std::string content_of(std::span<std::vector<preference_pair> const> rounds) {
+  content_hash hash;
+  std::size_t count = 0;
+  for (auto const& pairs : rounds) {
+    hash.add(pairs.size());
+    count += pairs.size();
+    for (preference_pair const& pair : pairs) add(hash, pair);
+  }
+  return counted(count, "pairs", hash);
+}
+
+std::string content_of(std::span<demonstration_ids const> examples) {
+  content_hash hash;
+  for (demonstration_ids const& one : examples) {
+    hash.add(one.tokens);
+    hash.add(one.learned_from);
+  }
+  return counted(examples.size(), "examples", hash);
+}
+
+std::string content_of(encoded_prompts const& prompts) {
+  content_hash hash;
+  for (auto const& ids : prompts.ids) hash.add(ids);
+  return counted(prompts.ids.size(), "prompts", hash);
+}
+
+json model_content(std::filesystem::path const& model) {
+  if (model.empty()) return nullptr;
+  std::string text = "hash " + hash_of_model(model);
+  if (is_adapter(model)) text += " on " + hash_of_model(open_base(read_adapter_config(model)).path());
+  return text;
+}
+
+run_identity identify(settings_list const& list, run_settings const& run, compute_settings const& compute, json contents) {
+  run_identity identity{list.values(), list.identity()};
+  identity.fixed["examples of a step"] = run.batch();
+  identity.fixed["type of the computation"] = std::string(at::toString(compute.type));
+  for (auto const& [what, content] : contents.items()) identity.fixed[what] = content;
+  return identity;
+}
+
+void require_same(json const& saved, json const& now, std::string const& checkpoint) {
+  auto const of = [](json const& all, std::string const& key) { return all.contains(key) ? all[key] : json(); };
+  auto const refuse = [&](std::string const& key) {
+    throw error(checkpoint + ": the checkpoint was made with " + key + " = " + of(saved, key).dump() + ", this run has " + of(now, key).dump() +
+                "; a run goes on with what it began with");
+  };
+  for (auto const& [key, value] : now.items())
+    if (of(saved, key) != value) refuse(key);
+  for (auto const& [key, value] : saved.items())
+    if (of(now, key) != value) refuse(key);
+}
+
+}  // namespace kedge::llm

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/train/settings.hpp>
+
+namespace kedge::llm {
+
+resume_point::resume_point(std::string_view text) {
+  newest = text == "latest" || text == "true" || text == "True";  // transformers' form of "the newest"
+  if (!newest) folder = text;
+}
+
+nlohmann::ordered_json setting_type<resume_point>::write(resume_point const& value) {
+  if (value.newest) return "latest";
+  return setting_type<std::filesystem::path>::write(value.folder);
+}
+
+namespace {
+
+void declare_files(settings_list& list, run_settings& s) {
+  list.group("");
+  list.add("model_name_or_path", s.model, "Hugging Face folder or GGUF file").required().resumes(on_resume::content);
+  list.add("output_dir", s.output_dir, "where the model, metrics.jsonl and checkpoints go").required().resumes(on_resume::free);
+  list.add("max_length", s.max_length, "longest prompt + completion in tokens; the end is cut; 0, -1 or none: no limit").also("-1", "0").also("none", "0");
+  list.add("max_train_samples", s.max_train_samples, "use the first so many lines of a file; 0 or -1: all").also("-1", "0");
+  list.add("max_eval_samples", s.max_eval_samples, "the same for held-out data; 0 or -1: all").also("-1", "0");
+  list.add("skip_bad_lines", s.skip_bad_lines, "go on after lines that can't be used, and count them").resumes(on_resume::free);
+  list.add("overwrite_output_dir", s.overwrite_output_dir, "replace what an earlier run left there").resumes(on_resume::free);
+}
+
+void declare_optimization(settings_list& list, run_settings& s) {
+  list.group("Optimization");
+  list.add("learning_rate", s.learning_rate, "peak of the schedule").at_most(1e6);
+  list.add("lr_scheduler_type", s.lr_scheduler_type, "course of the learning rate over a round");
+  list.add("warmup_ratio", s.warmup_ratio, "share of a round's steps in which the learning rate rises").at_most(1);
+  list.add("warmup_steps", s.warmup_steps, "steps of it; wins over the ratio if positive");
+  list.add("num_train_epochs", s.num_train_epochs, "passes over a round's examples").alias("epochs").above(0).at_most(1e6);
+  list.add("max_steps", s.max_steps, "steps of a round; 0 or -1: as the epochs say").also("-1", "0");
+  // What a step sees is their product over all processes, which a resumed run shares (see run_identity).
+  list.add("per_device_train_batch_size", s.per_device_train_batch_size, "examples").at_least(1).at_most(1 << 20).resumes(on_resume::free);
+  list.add("gradient_accumulation_steps", s.gradient_accumulation_steps, "batches to a step; changes no result").at_least(1).at_most(1 << 20).resumes(on_resume::free);
+  list.add("per_device_eval_batch_size", s.per_device_eval_batch_size, "examples").at_least(1).at_most(1 << 20);
+  list.add("max_grad_norm", s.max_grad_norm, "a longer gradient is shortened to it; 0: no clipping");
+  list.add("weight_decay", s.weight_decay, "AdamW's, of matrices");
+  list.add("adam_beta1", s.adam_beta1, "decay of the first moments").below(1);
+  list.add("adam_beta2", s.adam_beta2, "decay of the second moments").below(1);
+  list.add("adam_epsilon", s.adam_epsilon, "added to the root of the second moments");
+  list.add("optim", s.optim, "the optimizer: AdamW with moments in float32 (adamw_torch_fused), bfloat16 (adamw_bf16) or 8 bits (adamw_8bit)");
+  list.add("seed", s.seed, "of every shuffle").at_most(1.8446744073709552e19);
+  list.add("shuffle", s.shuffle, "train on the examples in an order drawn by the seed; false: in that of the file").alias("shuffle_dataset");
+}
+
+void declare_adapter(settings_list& list, run_settings& s) {
+  list.group("LoRA");
+  list.add("use_peft", s.use_peft, "train a low-rank adapter; the model itself stays as it is, and is the reference of the first round");
+  list.add("lora_r", s.lora.rank, "rank of the adapter").at_least(1).at_most(1 << 16).needs("use_peft");
+  list.add("lora_alpha", s.lora.alpha, "the adapter's product is multiplied by alpha / r").above(0).needs("use_peft");
+  list.add("lora_target_modules", s.lora.target_modules, "q_proj v_proj …, or all-linear; none: q_proj and v_proj, qkv_proj where they are one").needs("use_peft");
+  list.add("use_rslora", s.lora.rslora, "multiply by alpha / sqrt(r)").needs("use_peft");
+  list.add("lora_dropout", s.lora.dropout,
+           "0, the one there is: with dropout the reference would be another model, and a step would depend on how its batch is cut").at_most(0).needs("use_peft");
+}
+
+void declare_progress(settings_list& list, run_settings& s) {
+  list.group("Run");
+  list.add("logging_steps", s.logging_steps, "steps averaged in one line of metrics.jsonl").at_least(1).resumes(on_resume::free);
+  list.add("save_steps", s.save_steps, "steps between checkpoints; 0: only when interrupted").resumes(on_resume::free);
+  list.add("save_total_limit", s.save_total_limit, "checkpoints kept, the newest; 0, -1 or none: all").also("-1", "0").also("none", "0").resumes(on_resume::free);
+  list.add("save_dtype", s.save_dtype, "of the written weights; narrower types round small updates away");
+  list.add("resume_from_checkpoint", s.resume_from_checkpoint, "where a stopped run goes on").bare("latest").resumes(on_resume::free);
+  list.add("profile", s.profile, "tell at the end where the steps' time went, and which share of the machine's matrix rate they reached").resumes(on_resume::free);
+  list.add("profile_trace", s.profile_trace, "file for a trace of all tensor operations, as chrome://tracing and Perfetto read it").resumes(on_resume::free);
+  list.add("ddp_timeout", s.ddp_timeout, "seconds that one of several processes waits for the others (torchrun --no-python)").at_least(1).resumes(on_resume::free);
+  list.add("quiet", s.quiet, "nothing on stderr but errors").resumes(on_resume::free);
+}
+
+}  // namespace
+
+void declare(settings_list& list, run_settings& s) {
+  declare_files(list, s);
+  declare_optimization(list, s);
+  declare_adapter(list, s);
+  declare_progress(list, s);
+  declare_training(list, s.compute);
+}
+
+}  // namespace kedge::llm

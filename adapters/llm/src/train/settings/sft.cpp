@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/train/sft.hpp>
+
+namespace kedge::llm {
+
+void declare(settings_list& list, sft_settings& s) {
+  list.group("");
+  list.add("dataset", s.dataset, "JSONL: prompt and completion, or messages, or text").alias("data").required().resumes(on_resume::content);
+  list.add("eval_dataset", s.eval_dataset, "held-out examples, evaluated before and after").resumes(on_resume::content);
+  list.add("config_name", s.config_name,
+           "folder with config.json and tokenizer: train a model of that shape from random numbers, drawn by --seed, in place of --model_name_or_path")
+      .excludes("model_name_or_path").resumes(on_resume::content);
+  list.add("completion_only_loss", s.completion_only_loss, "learn the completions alone, or the prompts too; none: true where there are prompts").bare("true");
+  declare(list, static_cast<run_settings&>(s));
+  list.at("model_name_or_path").optional();
+}
+
+}  // namespace kedge::llm
