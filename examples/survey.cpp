@@ -11,38 +11,28 @@ struct vote {
   std::size_t chosen, rejected;
 };
 
-// What the outer loop asks of a problem: the round's data, their log-probabilities, and a solver.
+// The policy: log-probabilities of the votes, and what slopes in them are as slopes in θ. Only differences enter DPO's loss, so that
+// softmax's normaliser may stay out.
 struct survey {
-  std::vector<vote> votes{{0, 1}, {0, 1}, {1, 0}, {1, 2}, {1, 2}, {2, 1}};  // each answer beats the next two to one
-
-  std::vector<vote> const& source(auto const&) const { return votes; }
-
-  // Only differences enter DPO's loss, so that softmax's normaliser may stay out.
-  kedge::pair_log_probs score(logits const& theta, std::vector<vote> const& data) const {
+  auto forward(logits const& theta, std::vector<vote> const& votes) const {
     kedge::pair_log_probs logp;
-    for (auto [chosen, rejected] : data) logp.chosen.push_back(theta[chosen]), logp.rejected.push_back(theta[rejected]);
-    return logp;
-  }
-
-  // One round: gradient descent against the log-probabilities of the anchor.
-  kedge::status solve(logits& theta, std::vector<vote> const& data, kedge::pair_log_probs const& reference, std::size_t) const {
-    for (int step = 0; step < 500; ++step) {
-      auto const [loss, slope] = kedge::preference_loss(kedge::dpo{.beta = 1}, {score(theta, data), reference});
-      if (!std::isfinite(loss)) return kedge::status::diverged;
-      for (std::size_t i = 0; i < data.size(); ++i) {
-        theta[data[i].chosen] -= 4 * slope.chosen[i];
-        theta[data[i].rejected] -= 4 * slope.rejected[i];
+    for (auto [chosen, rejected] : votes) logp.chosen.push_back(theta[chosen]), logp.rejected.push_back(theta[rejected]);
+    auto pullback = [&votes](kedge::pair_log_probs const& slope, logits& gradient) {
+      for (std::size_t i = 0; i < votes.size(); ++i) {
+        gradient[votes[i].chosen] += slope.chosen[i];
+        gradient[votes[i].rejected] += slope.rejected[i];
       }
-    }
-    return kedge::status::done;
+    };
+    return kedge::forward_result{logp, pullback};
   }
 };
 
 int main() {
-  survey problem;
+  std::vector<vote> const votes{{0, 1}, {0, 1}, {1, 0}, {1, 2}, {1, 2}, {2, 1}};  // each answer beats the next two to one
+  kedge::policy_problem problem{survey{}, kedge::dpo{.beta = 1}, kedge::sgd{.rate = 4}, votes, 500};
   kedge::state<logits, kedge::pair_log_probs> state(logits(3, 0.0));
   kedge::constant_momentum const rule{.alpha = 0.3};
-  kedge::run(state, kedge::extrapolated_weights{rule}, problem, 3);
+  if (kedge::run(state, kedge::extrapolated_weights{rule}, problem, 3) != kedge::status::done) return 1;
 
   double const moved = (state.theta[0] - state.theta[1]) / std::log(2.0);  // one exact round moves ln 2
   double const expected = kedge::accumulated_steps(rule, 3);

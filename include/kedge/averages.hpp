@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <span>
-#include <type_traits>
 #include <vector>
 
-#include <kedge/detail/order.hpp>
+#include <kedge/gram.hpp>
 #include <kedge/soup.hpp>
 
 // Averages of points that need more than fixed weights, and names for the affine combinations of the field.
@@ -44,37 +42,41 @@ template <tensor T>
 
 namespace detail {
 
-struct slerp_weights {
-  double from, to;
-};
+// [origin +] Σ c_i x_i; without vectors that count, 0.
+template <tensor T>
+T combination(std::span<double const> coefficients, std::span<T const> vectors, T const* origin) {
+  T result = deep_copy(vectors[0]);
+  axpby(coefficients[0], vectors[0], 0, result);
+  for (std::size_t i = 1; i < vectors.size(); ++i) axpby(coefficients[i], vectors[i], 1, result);
+  if (origin) axpby(1, *origin, 1, result);
+  return result;
+}
 
-// Where the angle is too small to divide by its sine, the chord is the arc.
-inline slerp_weights slerp_by_angle(double cosine, double t) {
-  double const clamped = cosine > 1 ? 1 : cosine < -1 ? -1 : cosine;
-  double const angle = std::acos(clamped), sine = std::sin(angle);
-  if (sine < 1e-8) return {1 - t, t};
-  return {std::sin((1 - t) * angle) / sine, std::sin(t * angle) / sine};
+// x_i − origin, and a refusal of those that are 0.
+template <tensor T>
+std::vector<T> directions(std::span<T const* const> points, T const* origin, char const* what) {
+  std::vector<T> result;
+  for (T const* const point : points) {
+    result.push_back(deep_copy(*point));
+    if (origin) axpby(-1, *origin, 1, result.back());
+    require(dot(result.back(), result.back()) > 0, what,
+            ": a point lies at the origin, so that it has no direction; leave it out");
+  }
+  return result;
 }
 
 }  // namespace detail
 
 /// Spherical interpolation; Ω is the angle between the points as vectors from `origin`, or from 0.      Ramé et al. 2024 (WARP)
-/// math    origin + sin((1−t)Ω)/sin Ω · δ_from + sin(tΩ)/sin Ω · δ_to, δ = point − origin
+/// math    origin + sin((1−t)Ω)/sin Ω · δ_from + sin(tΩ)/sin Ω · δ_to, δ = point − origin; linear where |cos Ω| > 0.9995
 /// The whole tensor, a pack too, is one vector; tensorwise() makes it one sphere a layer.
 /// throws  std::invalid_argument if a point coincides with the origin
 template <tensor T>
 [[nodiscard]] T slerp(T const& from, T const& to, double t, T const* origin = nullptr) {
-  T a = deep_copy(from), b = deep_copy(to);
-  if (origin) {
-    axpby(-1, *origin, 1, a);
-    axpby(-1, *origin, 1, b);
-  }
-  double const norm = std::sqrt(dot(a, a)) * std::sqrt(dot(b, b));
-  detail::require(norm > 0, "slerp: a point lies at the origin, so that there is no angle; interpolate linearly");
-  auto const weights = detail::slerp_by_angle(dot(a, b) / norm, t);
-  axpby(weights.from, a, weights.to, b);
-  if (origin) axpby(1, *origin, 1, b);
-  return b;
+  T const* const points[] = {&from, &to};
+  std::vector<T> const deltas = detail::directions<T>(points, origin, "slerp");
+  std::span<T const> const view(deltas);
+  return detail::combination<T>(slerp_coefficients(gram_of(view), t), view, origin);
 }
 
 /// Spherical mean of n points: WARP's iterated slerp, mean_n = slerp(mean_{n−1}, θ_n, 1/n).
@@ -88,45 +90,19 @@ template <tensor T>
 
 /// Karcher mean: the point of the sphere whose geodesics to the unit vectors of `points` cancel, times their mean norm.
 /// At most `iterations` steps of the mean of logarithms; stops where the step is below `tolerance`.
-/// throws  std::invalid_argument if there are no points, one is 0, or they are antipodal
+/// throws  std::invalid_argument if there are no points, one is 0, or their directions cancel
 template <tensor T>
-[[nodiscard]] T karcher_mean(std::span<T const> points, int iterations = 50, double tolerance = 1e-12) {
+[[nodiscard]] T karcher_mean(std::span<T const> points, std::size_t iterations = 50, double tolerance = 1e-12) {
   detail::require(!points.empty(), "karcher mean: no points; pass at least one");
-  auto const n = static_cast<double>(points.size());
-  std::vector<T> unit;
-  double mean_norm = 0;
-  T mean = deep_copy(points[0]);
-  for (T const& point : points) {
-    double const norm = std::sqrt(dot(point, point));
-    detail::require(norm > 0, "karcher mean: a point is 0 and has no direction; leave it out");
-    mean_norm += norm / n;
-    unit.push_back(deep_copy(point));
-    axpby(1 / norm, point, 0, unit.back());
-    axpby(1 / (n * norm), point, unit.size() == 1 ? 0 : 1, mean);
+  gram_matrix const gram = gram_of(points);
+  std::vector<double> inverse;
+  for (std::size_t i = 0; i < gram.n; ++i) {
+    detail::require(gram(i, i) > 0, "karcher mean: a point is 0 and has no direction; leave it out");
+    inverse.push_back(1 / gram.norm(i));
   }
-  auto to_unit_length = [&mean] {
-    double const norm = std::sqrt(dot(mean, mean));
-    detail::require(norm > 1e-12, "karcher mean: the points cancel; they have no mean direction");
-    axpby(1 / norm, T(deep_copy(mean)), 0, mean);
-  };
-  to_unit_length();
-  for (int i = 0; i < iterations; ++i) {
-    T step = deep_copy(mean);
-    axpby(0, mean, 0, step);
-    for (T const& direction : unit) {
-      double const cosine = dot(mean, direction);
-      double const angle = std::acos(cosine > 1 ? 1 : cosine < -1 ? -1 : cosine);
-      double const scale = angle < 1e-8 ? 1 : angle / std::sin(angle);
-      axpby(scale / n, direction, 1, step);
-      axpby(-scale * cosine / n, mean, 1, step);
-    }
-    double const length = std::sqrt(dot(step, step));
-    if (length < tolerance) break;
-    axpby(std::sin(length) / length, step, std::cos(length), mean);
-    to_unit_length();
-  }
-  axpby(mean_norm, T(deep_copy(mean)), 0, mean);
-  return mean;
+  detail::require(detail::norm(gram, inverse) > 1e-12 * static_cast<double>(gram.n),
+                  "karcher mean: the points cancel; they have no mean direction");
+  return detail::combination<T>(karcher_coefficients(gram, iterations, tolerance), points, nullptr);
 }
 
 /// Model Stock: t · mean + (1 − t) · base, t = N c / (1 + (N − 1) c), c the mean cosine between the points' deltas.
@@ -135,59 +111,11 @@ template <tensor T>
 template <tensor T>
 [[nodiscard]] T model_stock(T const& base, std::span<T const> points) {
   detail::require(points.size() > 1, "model stock: ", points.size(), " points; pass at least two");
-  std::vector<T> deltas;
-  for (T const& point : points) {
-    deltas.push_back(deep_copy(point));
-    axpby(-1, base, 1, deltas.back());
-  }
-  double cosines = 0, pairs = 0;
-  for (std::size_t i = 0; i < deltas.size(); ++i)
-    for (std::size_t j = 0; j < i; ++j, ++pairs) {
-      double const norm = std::sqrt(dot(deltas[i], deltas[i])) * std::sqrt(dot(deltas[j], deltas[j]));
-      detail::require(norm > 0, "model stock: a point coincides with the base and has no direction; leave it out");
-      cosines += dot(deltas[i], deltas[j]) / norm;
-    }
-  auto const n = static_cast<double>(points.size());
-  double const c = cosines / pairs, t = n * c / (1 + (n - 1) * c);
-  T result = deep_copy(base);
-  axpby(1 - t, base, 0, result);
-  for (T const& point : points) axpby(t / n, point, 1, result);
-  return result;
-}
-
-/// What greedy_soup did: which points it took, in order, and the score of their mean.
-template <tensor T>
-struct greedy_result {
-  T soup;
-  std::vector<std::size_t> taken;
-  double score;
-};
-
-/// Greedy soup: from the best point on, in order of their own scores, take a point if the mean with it scores higher than
-/// without.                                                                                       Wortsman et al. 2022
-/// cost    n scores of points, n − 1 of means; two copies of a point
-/// throws  std::invalid_argument if there are no points
-template <tensor T, class Score>
-  requires std::is_invocable_r_v<double, Score&, T const&>
-[[nodiscard]] greedy_result<T> greedy_soup(std::span<T const> points, Score&& score) {
-  detail::require(!points.empty(), "greedy soup: no points; pass at least one");
-  std::vector<double> scores;
-  for (T const& point : points) scores.push_back(score(point));
-  std::vector<double> losses;
-  for (double const value : scores) losses.push_back(-value);
-  std::vector<std::size_t> const order = detail::ascending_order(losses);
-  greedy_result<T> result{deep_copy(points[order[0]]), {order[0]}, scores[order[0]]};
-  for (std::size_t i = 1; i < order.size(); ++i) {
-    double const share = 1 / static_cast<double>(result.taken.size() + 1);
-    T candidate = deep_copy(result.soup);
-    axpby(share, points[order[i]], 1 - share, candidate);
-    double const value = score(candidate);
-    if (!(value > result.score)) continue;
-    axpby(1, candidate, 0, result.soup);
-    result.score = value;
-    result.taken.push_back(order[i]);
-  }
-  return result;
+  std::vector<T const*> addresses;
+  for (T const& point : points) addresses.push_back(&point);
+  std::vector<T> const deltas = detail::directions<T>(addresses, &base, "model stock");
+  std::span<T const> const view(deltas);
+  return detail::combination<T>(model_stock_coefficients(gram_of(view)), view, &base);
 }
 
 /// f applied tensor by tensor to packs of equal shape: tensorwise(f, x, y)[i] = f(x[i], y[i]). One sphere a layer:

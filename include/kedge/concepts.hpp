@@ -15,6 +15,7 @@ namespace kedge {
 ///   T      deep_copy(T const& x)                            storage of its own, no gradient history
 ///   void   axpby(double a, T const& x, double b, T& y)      y <- a x + b y; b = 0 overwrites y, even NaN
 ///   double dot(T const& x, T const& y)                      accumulated in double
+/// and, for what can't be said by these (Adam), a fourth that elementwise.hpp describes.
 template <class T>
 struct tensor_traits;
 
@@ -131,6 +132,13 @@ struct tensor_traits<std::vector<Scalar>> {
     double sum = 0;
     for (std::size_t i = 0; i < x.size(); ++i) sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
     return sum;
+  }
+
+  template <class F, class... Packs>
+  static void elementwise(F const& f, pack& y, Packs const&... x) {
+    (detail::require_same_size(x, y, "elementwise"), ...);
+    for (std::size_t i = 0; i < y.size(); ++i)
+      y[i] = static_cast<Scalar>(f(static_cast<double>(y[i]), static_cast<double>(x[i])...));
   }
 };
 

@@ -4,10 +4,15 @@
 #include <kedge/anchors.hpp>
 #include <kedge/averages.hpp>
 #include <kedge/concepts.hpp>
+#include <kedge/elementwise.hpp>
+#include <kedge/gram.hpp>
+#include <kedge/greedy_soup.hpp>
 #include <kedge/loop.hpp>
 #include <kedge/losses.hpp>
 #include <kedge/mirror.hpp>
 #include <kedge/momentum.hpp>
+#include <kedge/optimizers.hpp>
+#include <kedge/policy_problem.hpp>
 #include <kedge/ppo.hpp>
 #include <kedge/reference.hpp>
 #include <kedge/restart.hpp>

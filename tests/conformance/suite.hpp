@@ -105,6 +105,36 @@ TEMPLATE_TEST_CASE("a pack of tensors is a tensor", "[conformance]", KEDGE_BACKE
   CHECK_THROWS_AS(kedge::axpby(1, x, 1, y), std::invalid_argument);
 }
 
+TEMPLATE_TEST_CASE("elementwise is the formula, element by element, in packs too", "[conformance]", KEDGE_BACKENDS) {
+  static_assert(kedge::elementwise_tensor<typename TestType::tensor>);
+  auto const formula = [](auto const& y, auto const& a, auto const& b) { return 2 * y - a / kedge::detail::square_root(b); };
+  auto y = TestType::make({1, 0.5, -3});
+  kedge::elementwise(formula, y, TestType::make({4, -2, 1}), TestType::make({16, 4, 0.25}));
+  CHECK(TestType::values(y) == std::vector<double>{1, 2, -8});
+  std::vector<typename TestType::tensor> pack, ones;
+  for (double const x : {3.0, 5.0}) pack.push_back(TestType::make({x})), ones.push_back(TestType::make({1}));
+  kedge::elementwise(formula, pack, ones, ones);
+  CHECK(TestType::values(pack[1]) == std::vector<double>{9});
+  CHECK_THROWS_AS(kedge::elementwise(formula, y, y, TestType::make({1})), std::invalid_argument);
+}
+
+TEMPLATE_TEST_CASE("Adam's steps are those of its formula", "[conformance]", KEDGE_BACKENDS) {
+  kedge::adam const rule{.rate = 0.5, .beta1 = 0.75, .beta2 = 0.5, .epsilon = 0.25};
+  auto theta = TestType::make({1, -1});
+  auto state = rule.init(theta);
+  double x[] = {1, -1}, m[] = {0, 0}, v[] = {0, 0};
+  for (int t = 1; t <= 3; ++t) {
+    double const g[] = {2.0 * t, -0.5};
+    rule.step(state, theta, TestType::make({g[0], g[1]}));
+    for (int i = 0; i < 2; ++i) {
+      m[i] = 0.75 * m[i] + 0.25 * g[i];
+      v[i] = 0.5 * v[i] + 0.5 * g[i] * g[i];
+      x[i] -= 0.5 * (m[i] / (1 - std::pow(0.75, t))) / (std::sqrt(v[i] / (1 - std::pow(0.5, t))) + 0.25);
+    }
+  }
+  kedge::conformance::check_equal(TestType::values(theta), {x[0], x[1]}, 10 * TestType::tolerance);
+}
+
 TEMPLATE_TEST_CASE("a soup of equal points is the point, bit for bit", "[conformance]", KEDGE_BACKENDS) {
   using tensor = typename TestType::tensor;
   std::vector<tensor> const points(4, TestType::make({0.1, -3.7, 1e-20}));

@@ -39,6 +39,7 @@ def loss(name):
         pw, pl = w / nw, l / nl
         q = sigma(z)
         if name == "dpo": return sp(-z)
+        if name == "hypo": return sp(-beta * (w - l - max(mpf(0), c[0] - c[1])))
         if name == "cdpo": return (1 - eps) * sp(-z) + eps * sp(z)
         if name == "robust_dpo": return ((1 - eps) * sp(-z) - eps * sp(z)) / (1 - 2 * eps)
         if name == "hinge": return max(mpf(0), 1 - z)
@@ -94,7 +95,7 @@ def loss(name):
     return f
 
 
-NAMES = """dpo cdpo robust_dpo hinge ipo ipo_sum exo nca bco bco_shifted sppo_hard sppo anchored_zero anchored_down discopop
+NAMES = """dpo hypo cdpo robust_dpo hinge ipo ipo_sum exo nca bco bco_shifted sppo_hard sppo anchored_zero anchored_down discopop
 length_normalized_dpo length_regularized_dpo offset_dpo simpo simpo_small_beta alpha_po orpo cpo slic_hf kto inpo onpo
 online_ipo dno rebel distilled_dpo""".split() + ["forward_kl dpo", "jensen_shannon dpo", "alpha_divergence dpo"]
 CAPPED = {"forward_kl dpo", "alpha_divergence dpo", "alpha_po"}  # exponents are capped at 80 there: no far cases

@@ -69,31 +69,20 @@ double compare_scores(std::vector<json> const& ours, std::vector<json> const& th
   return worst;
 }
 
-// What a run of TRL was told, in kedge's settings. An argument that kedge lacks fails the test.
+// What a run of TRL was told, in kedge's settings, by their own names. An argument that kedge lacks fails the test.
 training_settings as_settings(json const& given) {
   training_settings s;
+  settings_list list;
+  declare(list, s);
   s.compute = {.dtype = compute_type::float32, .threads = 1};  // tiny tensors: a second thread costs more than it brings
   s.shuffle = false;
   s.logging_steps = 1;
   s.quiet = true;
   for (auto const& [key, value] : given.items()) {
     INFO("argument " << key);
-    if (key == "per_device_train_batch_size") s.per_device_train_batch_size = value;
-    else if (key == "gradient_accumulation_steps") s.gradient_accumulation_steps = value;
-    else if (key == "learning_rate") s.learning_rate = value;
-    else if (key == "lr_scheduler_type") s.lr_scheduler_type = value;
-    else if (key == "warmup_steps" && value < 1) s.warmup_ratio = value;
-    else if (key == "warmup_steps") s.warmup_steps = value;
-    else if (key == "max_steps") s.max_steps = value;
-    else if (key == "max_length") s.max_length = value;
-    else if (key == "max_grad_norm") s.max_grad_norm = value;
-    else if (key == "weight_decay") s.weight_decay = value;
-    else if (key == "beta") s.loss.beta = value;
-    else if (key == "loss_type") s.loss.loss_type = value.get<std::vector<std::string>>();
-    else if (key == "loss_weights") s.loss.loss_weights = value.get<std::vector<double>>();
-    else if (key == "label_smoothing") s.loss.label_smoothing = value.get<double>();
-    else if (key == "f_divergence_type") s.loss.f_divergence_type = value;
-    else FAIL("no counterpart");
+    std::vector<std::string> texts;
+    for (json const& one : value.is_array() ? value : json::array({value})) texts.push_back(one.is_string() ? one.get<std::string>() : one.dump());
+    list.known(key == "warmup_steps" && value < 1 ? "warmup_ratio" : key, "").read(texts);
   }
   return s;
 }

@@ -112,7 +112,7 @@ TEST_CASE("Model Stock of orthogonal deltas is the base, of equal ones their mea
   // Cosine 1/2 between two deltas: t = 2 c / (1 + c) = 2/3.
   point const half = model_stock<point>({0, 0}, std::vector<point>{{1, 0}, {0.5, std::sqrt(0.75)}});
   check_close(half, {2.0 / 3 * 0.75, 2.0 / 3 * std::sqrt(0.75) / 2});
-  CHECK_THROWS_WITH(model_stock<point>(base, std::vector<point>{base, base}), contains("coincides with the base"));
+  CHECK_THROWS_WITH(model_stock<point>(base, std::vector<point>{base, base}), contains("has no direction"));
 }
 
 TEST_CASE("a greedy soup takes a point only if the mean gets better", "[averages]") {
@@ -134,6 +134,34 @@ TEST_CASE("a greedy soup is never worse than its best point", "[averages]") {
   auto const found = greedy_soup<point>(points, [](point const& x) { return -std::abs(x[0] - 1); });
   CHECK(found.taken.front() == 0);
   CHECK(found.score >= -0.1);
+}
+
+TEST_CASE("a greedy soup takes a point that changes nothing: at least as high, as in the paper", "[averages]") {
+  std::vector<point> const equal{{1}, {1}, {1}};
+  CHECK(greedy_soup<point>(equal, [](point const& x) { return x[0]; }).taken == std::vector<std::size_t>{0, 1, 2});
+}
+
+TEST_CASE("the greedy rule tells what it tried, and what the mean with it scored", "[averages]") {
+  std::vector<double> const own{0.2, 0.9, 0.9, 0.5};
+  auto const trials =
+      greedy_selection(own, [](std::vector<std::size_t> const& taken) { return taken.back() == 3 ? 0.1 : 1.0; });
+  REQUIRE(trials.size() == 4);
+  std::size_t const order[] = {1, 2, 3, 0};
+  for (std::size_t i = 0; i < 4; ++i) CHECK(trials[i].point == order[i]);
+  CHECK((trials[0].taken && trials[1].taken && !trials[2].taken && trials[3].taken));
+  CHECK((trials[0].score == 0.9 && trials[2].score == 0.1 && trials[2].own_score == 0.5));
+  CHECK_THROWS_WITH(greedy_selection({}, [](auto const&) { return 0.0; }), contains("no points"));
+}
+
+TEST_CASE("coefficients of a Gram matrix are scale-free, and tiny vectors have directions too", "[averages]") {
+  double const tiny = 1e-30;
+  std::vector<point> const deltas{{tiny, 0}, {0, tiny}, {tiny, tiny}};
+  check_close(karcher_mean<point>(std::span(deltas).first(2)), {std::sqrt(0.5) * tiny, std::sqrt(0.5) * tiny}, 1e-12 * tiny);
+  auto const one = model_stock_coefficients(gram_of<point>(deltas));
+  std::vector<point> const large{{1, 0}, {0, 1}, {1, 1}};
+  auto const other = model_stock_coefficients(gram_of<point>(large));
+  for (std::size_t i = 0; i < 3; ++i) CHECK_THAT(one[i], WithinAbs(other[i], 1e-14));
+  CHECK_THROWS_WITH(slerp_coefficients(gram_of<point>(large), 0.5), contains("3 vectors"));
 }
 
 TEST_CASE("tensorwise makes one sphere a layer", "[averages]") {

@@ -8,6 +8,8 @@
 #include <random>
 #include <sstream>
 #include <string>
+#include <tuple>
+#include <type_traits>
 
 #include <kedge/losses.hpp>
 
@@ -24,7 +26,8 @@ using pair_function = std::function<pair_slopes(pair_terms const&)>;
 std::map<std::string, pair_function> const all_pair_losses{
     {"dpo", dpo{}},
     {"cdpo", cdpo{}},
-    {"robust_dpo", robust_dpo{}},
+    {"robust_dpo", robust_dpo{.label_smoothing = 0.1}},
+    {"hypo", hypo{}},
     {"hinge", hinge{}},
     {"ipo", ipo{}},
     {"ipo_sum", ipo_sum{}},
@@ -137,7 +140,7 @@ void check_slopes_by_differences(Loss const& loss) {
 
 TEST_CASE("every loss of a pair has the golden value and slopes", "[losses]") {
   std::vector<golden_row> const rows = golden_table();
-  REQUIRE(rows.size() == 164);
+  REQUIRE(rows.size() == 169);
   for (golden_row const& row : rows) {
     INFO(row.loss << ", " << row.example);
     pair_slopes const found = all_pair_losses.at(row.loss)(golden_pairs.at(row.example));
@@ -158,18 +161,19 @@ TEST_CASE("the golden table covers every loss of a pair", "[losses]") {
   }
 }
 
-TEMPLATE_TEST_CASE("slopes are the derivatives of the value", "[losses]", dpo, cdpo, robust_dpo, hinge, ipo, ipo_sum, exo, nca,
-                   bco, sppo_hard, sppo, anchored_zero, anchored_down, discopop, length_normalized_dpo, length_regularized_dpo,
-                   offset_dpo, simpo, alpha_po, orpo, cpo, slic_hf, kto, onpo, online_ipo, dno, rebel, distilled_dpo, sft, aot,
-                   aot_unpaired) {
+TEMPLATE_TEST_CASE("slopes are the derivatives of the value", "[losses]", dpo, hypo, cdpo, robust_dpo, hinge, ipo, ipo_sum, exo,
+                   nca, bco, sppo_hard, sppo, anchored_zero, anchored_down, discopop, length_normalized_dpo,
+                   length_regularized_dpo, offset_dpo, simpo, alpha_po, orpo, cpo, slic_hf, kto, onpo, online_ipo, dno, rebel,
+                   distilled_dpo, sft, aot, aot_unpaired) {
   check_slopes_by_differences(TestType{});
 }
 
 TEST_CASE("slopes of mixtures and divergences are the derivatives of the value", "[losses]") {
   check_slopes_by_differences(mixture{std::tuple{dpo{}, bco{}, sft{}}, {0.8, 0.2, 1.0}});
+  check_slopes_by_differences(with_sft{simpo{}, 0.3});
   check_slopes_by_differences(with_divergence{forward_kl{}, hinge{}});
   check_slopes_by_differences(with_divergence{jensen_shannon{}, ipo{}});
-  check_slopes_by_differences(with_divergence{alpha_divergence{.alpha = 0.5}, robust_dpo{}});
+  check_slopes_by_differences(with_divergence{alpha_divergence{.alpha = 0.5}, robust_dpo{.label_smoothing = 0.1}});
 }
 
 TEST_CASE("every loss is finite for margins up to 1e4 in units of 1/beta", "[losses]") {
@@ -196,8 +200,8 @@ TEST_CASE("a loss is shift-invariant exactly where it says so", "[losses]") {
   };
   auto check = [&]<class Loss>(Loss const& loss) { CHECK(moves(loss) == !Loss::shift_invariant); };
   auto holds = [&](auto const&... loss) { (check(loss), ...); };
-  holds(dpo{}, cdpo{}, robust_dpo{}, hinge{}, ipo_sum{}, exo{}, discopop{}, length_regularized_dpo{}, offset_dpo{}, aot{},
-        inpo{}, onpo{}, online_ipo{}, dno{}, rebel{}, distilled_dpo{});
+  holds(dpo{}, hypo{}, beta_dpo{}, cdpo{}, robust_dpo{}, hinge{}, ipo_sum{}, exo{}, discopop{}, length_regularized_dpo{},
+        offset_dpo{}, aot{}, inpo{}, onpo{}, online_ipo{}, dno{}, rebel{}, distilled_dpo{});
   holds(ipo{}, length_normalized_dpo{}, nca{}, bco{}, sppo_hard{}, sppo{}, anchored_zero{}, anchored_down{}, kto{},
         aot_unpaired{}, with_divergence{jensen_shannon{}, dpo{}});
   CHECK(moves(kto_pair{}));
@@ -252,6 +256,14 @@ TEST_CASE("a mixture is the weighted sum of its losses", "[losses]") {
     CHECK_THAT(mixed.cotangent.chosen[i], WithinAbs(first.cotangent.chosen[i] + 0.25 * second.cotangent.chosen[i], 1e-15));
 }
 
+TEST_CASE("a loss with SFT is the mixture of the two", "[losses]") {
+  random_batch const batch(6, 5);
+  auto const found = preference_loss(with_sft{cpo{}, 0.25}, batch);
+  auto const expected = preference_loss(mixture{std::tuple{cpo{}, sft{}}, {1.0, 0.25}}, batch);
+  CHECK(found.value == expected.value);
+  CHECK(found.cotangent == expected.cotangent);
+}
+
 TEST_CASE("SFT is the cross-entropy averaged over the chosen tokens", "[losses]") {
   random_batch const batch(6, 5);
   double logp = 0, tokens = 0;
@@ -286,6 +298,25 @@ TEST_CASE("alpha-DPO follows the batch's z-scored margins without a gradient thr
   double const shift = 0.1 / std::sqrt(2.0), first = 0.2 - 0.5 + shift, second = 0.4 - 0.5 - shift;
   CHECK_THAT(found.value, WithinAbs((std::log1p(std::exp(-first)) + std::log1p(std::exp(-second))) / 2, 1e-15));
   CHECK_THAT(found.cotangent.chosen[0], WithinAbs(-0.1 / (1 + std::exp(first)), 1e-15));
+}
+
+TEST_CASE("HyPO is DPO where the reference prefers the chosen completion, and ignores it where it doesn't", "[losses]") {
+  pair_terms const optimistic{-12, -15, -13, -14}, pessimistic{-12, -15, -14, -13};
+  CHECK(hypo{}(optimistic).value == dpo{}(optimistic).value);
+  CHECK(hypo{}(pessimistic).value == dpo{}({-12, -15, -13, -13}).value);
+}
+
+TEST_CASE("beta-DPO is DPO with the beta of the batch's mean margin, held constant in the gradient", "[losses]") {
+  pair_log_probs const logp{{-9, -8}, {-10, -10}}, reference{{-10, -10}, {-10, -10}};  // margins 1 and 2
+  auto const found = preference_loss(beta_dpo{.beta = 0.1, .alpha = 0.6, .threshold = 0.5}, {logp, reference});
+  auto const expected = preference_loss(dpo{.beta = 0.1 * (1 + 0.6 * (1.5 - 0.5))}, {logp, reference});
+  CHECK_THAT(found.value, WithinAbs(expected.value, 1e-16));
+  CHECK_THAT(found.cotangent.chosen[0], WithinAbs(expected.cotangent.chosen[0], 1e-16));
+  CHECK_THAT(found.cotangent.rejected[1], WithinAbs(expected.cotangent.rejected[1], 1e-16));
+  CHECK(preference_loss(beta_dpo{.alpha = 0}, {logp, reference}).value == preference_loss(dpo{}, {logp, reference}).value);
+  CHECK(beta_dpo{}.adapted_beta({reference, logp}) == 0.1 * (1 + 0.6 * (-1.5 - 0)));
+  CHECK(beta_dpo{.threshold = 10}.adapted_beta({logp, reference}) == 1e-3);
+  CHECK(beta_dpo{.beta = 1e-5, .threshold = 10}.adapted_beta({logp, reference}) == 1e-5);
 }
 
 TEST_CASE("KTO on pairs judges each half against the mean log-ratio of the other", "[losses]") {
@@ -358,7 +389,11 @@ TEST_CASE("INPO is IPO against the weighted mean of base and last policy", "[los
 TEST_CASE("settings that cannot work are refused with what was passed", "[losses]") {
   random_batch const batch(2, 4);
   double const nan = std::numeric_limits<double>::quiet_NaN();
-  CHECK_THROWS_WITH(preference_loss(dpo{.beta = 0}, batch), "loss: beta = 0; it must be positive");
+  CHECK_THROWS_WITH(preference_loss(dpo{.beta = 0}, batch), "beta = 0; it must be positive");
+  CHECK_THROWS_WITH(preference_loss(robust_dpo{.label_smoothing = -1}, batch),
+                    "label_smoothing = -1; it must be at least 0 and below 0.5");
+  CHECK_THROWS_WITH(preference_loss(with_divergence{alpha_divergence{.alpha = nan}, dpo{}}, batch),
+                    "f_alpha_divergence_coef = nan; it must be finite");
   CHECK_THROWS_AS(preference_loss(dpo{.beta = nan}, batch), std::invalid_argument);
   CHECK_THROWS_AS(preference_loss(robust_dpo{.label_smoothing = 0.5}, batch), std::invalid_argument);
   CHECK_THROWS_AS(preference_loss(exo{.label_smoothing = 0}, batch), std::invalid_argument);
@@ -376,6 +411,9 @@ TEST_CASE("batches that don't fit together are refused", "[losses]") {
   CHECK_THROWS_WITH(preference_loss(dpo{}, {none, none}), contains("no pairs"));
   CHECK_THROWS_WITH(preference_loss(dpo{}, {other.logp, none}), contains("score the anchor"));
   CHECK_THROWS_WITH(preference_loss(rebel{}, {other.logp, other.reference}), contains("score_chosen"));
+  CHECK_THROWS_WITH(preference_loss(ipo{}, {other.logp, other.reference}), contains("tokens_chosen"));
+  CHECK_THROWS_WITH(preference_loss(mixture{std::tuple{dpo{}, sft{}}, {1.0, 1.0}}, {other.logp, other.reference}),
+                    contains("tokens_chosen"));
 }
 
 TEST_CASE("a NaN among log-probabilities is a NaN loss, not an exception", "[losses]") {
@@ -384,4 +422,89 @@ TEST_CASE("a NaN among log-probabilities is a NaN loss, not an exception", "[los
   CHECK(std::isnan(preference_loss(dpo{}, batch).value));
   CHECK(std::isnan(preference_loss(hinge{}, batch).value));
   CHECK(std::isnan(preference_loss(aot{}, batch).value));
+}
+
+TEST_CASE("a batch can be handed on: it views numbers that others own", "[losses]") {
+  random_batch const owner(3, 4);
+  auto const view = [](random_batch const& b) { return pair_batch{.logp = b.logp, .reference = b.reference}; };
+  pair_batch const handed_on = view(owner);
+  CHECK(preference_loss(dpo{}, handed_on).value == preference_loss(dpo{}, owner).value);
+}
+
+namespace {
+
+// Every loss of the library, with everything that a program may set.
+template <class F>
+void for_each_loss(F const& f) {
+  std::apply([&](auto const&... loss) { (f(loss), ...); }, std::tuple{dpo{},
+                                                                      hypo{},
+                                                                      cdpo{},
+                                                                      robust_dpo{},
+                                                                      hinge{},
+                                                                      ipo{},
+                                                                      ipo_sum{},
+                                                                      exo{},
+                                                                      nca{},
+                                                                      bco{},
+                                                                      sppo_hard{},
+                                                                      sppo{},
+                                                                      anchored_zero{},
+                                                                      anchored_down{},
+                                                                      discopop{},
+                                                                      length_normalized_dpo{},
+                                                                      length_regularized_dpo{},
+                                                                      offset_dpo{},
+                                                                      simpo{},
+                                                                      alpha_po{},
+                                                                      orpo{},
+                                                                      cpo{},
+                                                                      slic_hf{},
+                                                                      kto{},
+                                                                      inpo{},
+                                                                      onpo{},
+                                                                      online_ipo{},
+                                                                      dno{},
+                                                                      rebel{},
+                                                                      distilled_dpo{},
+                                                                      aot{},
+                                                                      aot_unpaired{},
+                                                                      alpha_dpo{},
+                                                                      beta_dpo{},
+                                                                      kto_pair{},
+                                                                      with_sft{simpo{}},
+                                                                      with_divergence{alpha_divergence{}, dpo{}}});
+}
+
+}  // namespace
+
+TEST_CASE("every number of every loss stands in its list, its default in its range; NaN and what is beyond don't", "[losses]") {
+  double const nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+  for_each_loss([&]<class Loss>(Loss loss) {
+    random_batch const batch(4, 2);
+    CHECK(std::isfinite(preference_loss(loss, batch).value));
+    std::size_t numbers = 0;
+    detail::for_each_parameter(loss, [&](auto const& p, double& value) {
+      INFO(p.name);
+      ++numbers;
+      double const kept = value;
+      for (double const wrong :
+           {nan, infinity, -infinity, p.open_least ? p.least : p.least - 1, p.open_most ? p.most : infinity}) {
+        if (wrong == p.least - 1 && p.least == -unbounded) continue;
+        value = wrong;
+        CHECK_THROWS_WITH(preference_loss(loss, batch), contains(std::string(p.name) + " = "));
+      }
+      value = kept;
+    });
+    if constexpr (std::is_trivially_copyable_v<Loss>) CHECK(numbers == sizeof(Loss) / sizeof(double));
+  });
+}
+
+TEST_CASE("a loss reads token counts exactly where it says so", "[losses]") {
+  for_each_loss([]<class Loss>(Loss const& loss) {
+    random_batch batch(4, 2);
+    double const before = preference_loss(loss, batch).value;
+    for (double& n : batch.tokens_chosen) n += 1;
+    bool const moves = preference_loss(loss, batch).value != before;
+    CHECK(moves == reads_tokens<Loss>);
+  });
 }

@@ -42,6 +42,8 @@ std::string all_flags(setting const& one) {
   return (one.is_positional() ? one.name() + "," : "") + text;
 }
 
+std::string default_text(setting const& one) { return one.default_text().empty() ? value_text(one.value()) : one.default_text(); }
+
 // All names of a flag, each between these.
 std::string names_of(setting const& one, char const* before, char const* after) {
   std::string text = before + one.name() + after;
@@ -162,7 +164,7 @@ void command_line::print_help() const {
   for (auto const& [name, members] : by_group(settings)) {
     std::printf("\n%s:\n", name.c_str());
     for (setting const* const one : members) {
-      std::string const given = one->is_required() ? "required" : "default: " + value_text(one->value());
+      std::string const given = one->is_required() ? "required" : "default: " + default_text(*one);
       std::printf("  %s\n      %s\n      (%s; %s)\n", names_of(*one, "--", "").c_str(), one->help().c_str(), one->form().c_str(), given.c_str());
     }
   }
@@ -172,7 +174,7 @@ void command_line::print_table() const {
   for (auto const& [name, members] : by_group(settings)) {
     std::printf("**%s**\n\n| flag | takes | default | meaning |\n|---|---|---|---|\n", name.c_str());
     for (setting const* const one : members) {
-      std::string const standard = one->is_required() ? "required" : value_text(one->value());
+      std::string const standard = one->is_required() ? "required" : default_text(*one);
       std::printf("| %s | %s | %s | %s |\n", names_of(*one, "`--", "`").c_str(), one->form().c_str(), standard.c_str(), one->help().c_str());
     }
     std::printf("\n");

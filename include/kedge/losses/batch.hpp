@@ -3,10 +3,12 @@
 
 #include <cmath>
 #include <cstddef>
+#include <tuple>
 #include <vector>
 
 #include <kedge/detail/order.hpp>
 #include <kedge/losses/evaluate.hpp>
+#include <kedge/losses/margin.hpp>
 #include <kedge/losses/single.hpp>
 
 // Losses in which the pairs of a batch meet. They see the pairs that they are given: with gradient accumulation, unless the
@@ -18,7 +20,7 @@ namespace kedge {
 /// (with dpo) and CPO.
 /// math    n · (−Σ log π(y_w) / Σ n_w), so that the mean over n pairs is the mean over tokens
 struct sft {
-  static constexpr bool shift_invariant = false, needs_reference = false, paired = false;
+  static constexpr bool shift_invariant = false, needs_reference = false, paired = false, reads_tokens = true;
   double operator()(pair_batch const& batch, double scale, pair_log_probs& slopes) const {
     double sum = 0, tokens = 0;
     for (std::size_t i = 0; i < batch.size(); ++i) {
@@ -60,10 +62,8 @@ struct aot {
   double beta = 0.1;
   double label_smoothing = 0;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
-  void check() const {
-    detail::require_positive(beta, "aot: beta");
-    detail::require_smoothing(label_smoothing, 1, "aot");
-  }
+  static constexpr auto parameters =
+      std::tuple{detail::beta_parameter(&aot::beta), detail::smoothing_parameter(&aot::label_smoothing)};
   double operator()(pair_batch const& batch, double scale, pair_log_probs& slopes) const {
     detail::refuse_weights(batch, "aot");
     std::vector<double> policy(batch.size()), reference(batch.size());
@@ -84,10 +84,8 @@ struct aot_unpaired {
   double beta = 0.1;
   double label_smoothing = 0;
   static constexpr bool shift_invariant = false, needs_reference = true, paired = false;
-  void check() const {
-    detail::require_positive(beta, "aot_unpaired: beta");
-    detail::require_smoothing(label_smoothing, 1, "aot_unpaired");
-  }
+  static constexpr auto parameters =
+      std::tuple{detail::beta_parameter(&aot_unpaired::beta), detail::smoothing_parameter(&aot_unpaired::label_smoothing)};
   double operator()(pair_batch const& batch, double scale, pair_log_probs& slopes) const {
     detail::refuse_weights(batch, "aot_unpaired");
     std::vector<double> chosen(batch.size()), rejected(batch.size());
@@ -108,7 +106,10 @@ struct alpha_dpo {
   double beta = 2;
   double gamma = 0.5;
   double alpha = 0.1;
-  static constexpr bool shift_invariant = false, needs_reference = true, paired = true;
+  static constexpr bool shift_invariant = false, needs_reference = true, paired = true, reads_tokens = true;
+  static constexpr auto parameters =
+      std::tuple{detail::beta_parameter(&alpha_dpo::beta), detail::gamma_parameter(&alpha_dpo::gamma),
+                 parameter<alpha_dpo>{"alpha_dpo_alpha", &alpha_dpo::alpha, 0, unbounded, "weight of the z-scored margin"}};
   double operator()(pair_batch const& batch, double scale, pair_log_probs& slopes) const {
     auto const n = static_cast<double>(batch.size());
     double mean = 0, squares = 0, sum = 0;
@@ -129,12 +130,45 @@ struct alpha_dpo {
   }
 };
 
+/// β-DPO: DPO whose β follows the batch, held constant in the gradient. A batch with wide margins is held closer to the
+/// reference.                                                                                    Wu et al. 2024 (β-DPO)
+/// math    softplus(−β_B h), β_B = max(β (1 + α (mean h − M₀)), min(β, 10⁻³)), M₀ = threshold
+/// The authors let M₀ follow the mean margin from batch to batch and draw the pairs that they use. Here M₀ is a number, nothing is
+/// drawn, and the loss of a batch depends on that batch alone: resuming and evaluating need no state.
+struct beta_dpo {
+  double beta = 0.1;
+  double alpha = 0.6;
+  double threshold = 0;
+  static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
+  static constexpr auto parameters =
+      std::tuple{detail::beta_parameter(&beta_dpo::beta),
+                 parameter<beta_dpo>{"beta_dpo_alpha", &beta_dpo::alpha, 0, unbounded,
+                                     "how much beta follows the batch's mean margin, 1/nats; 0 is DPO"},
+                 parameter<beta_dpo>{"beta_dpo_threshold", &beta_dpo::threshold, -unbounded, unbounded,
+                                     "mean margin at which beta is itself, in nats"}};
+
+  /// β_B of a batch.
+  [[nodiscard]] double adapted_beta(pair_batch const& batch) const {
+    constexpr double least = 1e-3;
+    double mean = 0;
+    for (std::size_t i = 0; i < batch.size(); ++i) mean += batch[i].margin() / static_cast<double>(batch.size());
+    double const adapted = beta * (1 + alpha * (mean - threshold)), floor = beta < least ? beta : least;
+    return adapted < floor ? floor : adapted;
+  }
+  double operator()(pair_batch const& batch, double scale, pair_log_probs& slopes) const {
+    return detail::add_slopes(dpo{adapted_beta(batch)}, batch, scale, slopes);
+  }
+};
+
 /// KTO on paired data: the chosen half is judged against max(0, mean b), the rejected half against max(0, mean a), both
 /// held constant in the gradient. The value is a completion's: the mean over 2n completions.
 struct kto_pair {
   double beta = 0.1;
   double desirable_weight = 1, undesirable_weight = 1;
   static constexpr bool shift_invariant = false, needs_reference = true, paired = true;
+  static constexpr auto parameters =
+      std::tuple{detail::beta_parameter(&kto_pair::beta), detail::desirable_parameter(&kto_pair::desirable_weight),
+                 detail::undesirable_parameter(&kto_pair::undesirable_weight)};
   double operator()(pair_batch const& batch, double scale, pair_log_probs& slopes) const {
     std::vector<double> a(batch.size()), b(batch.size());
     for (std::size_t i = 0; i < batch.size(); ++i) {

@@ -11,10 +11,22 @@
 
 namespace kedge {
 
-/// The pairs of a batch with everything a loss may read. What a loss doesn't read may be empty.
+/// Log-probabilities of n pairs that someone else owns.
+struct pair_log_probs_view {
+  std::span<double const> chosen{}, rejected{};
+
+  pair_log_probs_view() = default;
+  pair_log_probs_view(std::span<double const> of_chosen, std::span<double const> of_rejected)
+      : chosen(of_chosen), rejected(of_rejected) {}
+  pair_log_probs_view(pair_log_probs const& owner) : chosen(owner.chosen), rejected(owner.rejected) {}
+
+  [[nodiscard]] std::size_t size() const { return chosen.size(); }
+};
+
+/// The pairs of a batch with everything a loss may read, as views: whoever owns the numbers keeps them until the loss is computed.
+/// What a loss doesn't read may be empty.
 struct pair_batch {
-  pair_log_probs const& logp;
-  pair_log_probs const& reference;
+  pair_log_probs_view logp, reference{};
   std::span<double const> tokens_chosen{}, tokens_rejected{};
   std::span<double const> score_chosen{}, score_rejected{};  ///< rewards or win rates
   std::span<double const> weights{};  ///< of the pairs, constants to the gradient; empty: 1 (WPO: wpo_weight)
@@ -65,10 +77,8 @@ double add_slopes(Loss const& loss, pair_batch const& batch, double scale, pair_
 
 template <class Loss>
 void check_loss(Loss const& loss) {
-  if constexpr (requires { loss.check(); })
-    loss.check();
-  else if constexpr (requires { loss.beta; })
-    require_positive(loss.beta, "loss: beta");
+  check_parameters(loss);
+  if constexpr (requires { loss.check(); }) loss.check();
 }
 
 template <class Loss>
@@ -90,6 +100,8 @@ void check_batch(pair_batch const& batch) {
   matches(batch.weights, "weights");
   require(!Loss::needs_reference || (!batch.reference.chosen.empty() && !batch.reference.rejected.empty()),
           "preference_loss: this loss needs reference log-probabilities; score the anchor first");
+  require(!reads_tokens<Loss> || (!batch.tokens_chosen.empty() && !batch.tokens_rejected.empty()),
+          "preference_loss: this loss needs the number of tokens of every completion; pass tokens_chosen and tokens_rejected");
   require(!reads_scores<Loss> || (!batch.score_chosen.empty() && !batch.score_rejected.empty()),
           "preference_loss: this loss needs a score of every completion; add score_chosen and score_rejected to the data");
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <tuple>
 
 #include <kedge/losses/pair.hpp>
 
@@ -13,7 +14,8 @@ namespace kedge {
 /// IPO with log-ratios averaged over tokens, as its authors use it: (a/n_w − b/n_l − 1/(2β))².       Azar et al. 2023
 struct ipo {
   double beta = 0.1;
-  static constexpr bool shift_invariant = false, needs_reference = true, paired = true;
+  static constexpr bool shift_invariant = false, needs_reference = true, paired = true, reads_tokens = true;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&ipo::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = pair.a() / pair.tokens_chosen - pair.b() / pair.tokens_rejected - 1 / (2 * beta);
     return {u * u, 2 * u / pair.tokens_chosen, -2 * u / pair.tokens_rejected};
@@ -23,7 +25,8 @@ struct ipo {
 /// Length-normalised DPO: softplus(−β (a/n_w − b/n_l)).                                       Lambert et al. 2024
 struct length_normalized_dpo {
   double beta = 0.1;
-  static constexpr bool shift_invariant = false, needs_reference = true, paired = true;
+  static constexpr bool shift_invariant = false, needs_reference = true, paired = true, reads_tokens = true;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&length_normalized_dpo::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const z = beta * (pair.a() / pair.tokens_chosen - pair.b() / pair.tokens_rejected);
     double const slope = -beta * detail::sigmoid(-z);
@@ -35,7 +38,8 @@ struct length_normalized_dpo {
 struct simpo {
   double beta = 2;
   double gamma = 0.5;
-  static constexpr bool shift_invariant = false, needs_reference = false, paired = true;
+  static constexpr bool shift_invariant = false, needs_reference = false, paired = true, reads_tokens = true;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&simpo::beta), detail::gamma_parameter(&simpo::gamma)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const z = beta * (pair.mean_chosen() - pair.mean_rejected()) - gamma;
     double const slope = -beta * detail::sigmoid(-z);
@@ -49,7 +53,10 @@ struct alpha_po {
   double beta = 2;
   double gamma = 0.5;
   double alpha = 0.25;
-  static constexpr bool shift_invariant = false, needs_reference = false, paired = true;
+  static constexpr bool shift_invariant = false, needs_reference = false, paired = true, reads_tokens = true;
+  static constexpr auto parameters = std::tuple{
+      detail::beta_parameter(&alpha_po::beta), detail::gamma_parameter(&alpha_po::gamma),
+      parameter<alpha_po>{"alpha_po_alpha", &alpha_po::alpha, -unbounded, unbounded, "shape of the reward; 0 is SimPO"}};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const w = pair.mean_chosen(), l = pair.mean_rejected();
     double const z = beta * (reward(w) - reward(l)) - gamma;
@@ -67,7 +74,8 @@ struct alpha_po {
 /// The whole of ORPO is a mixture of sft, weight 1, and this.
 struct orpo {
   double beta = 0.1;
-  static constexpr bool shift_invariant = false, needs_reference = false, paired = true;
+  static constexpr bool shift_invariant = false, needs_reference = false, paired = true, reads_tokens = true;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&orpo::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const w = pair.mean_chosen(), l = pair.mean_rejected();
     double const odds = (w - l) - (detail::log1mexp(w) - detail::log1mexp(l));
@@ -84,10 +92,8 @@ struct cpo {
   double beta = 0.1;
   double label_smoothing = 0;
   static constexpr bool shift_invariant = true, needs_reference = false, paired = true;
-  void check() const {
-    detail::require_positive(beta, "cpo: beta");
-    detail::require_smoothing(label_smoothing, 1, "cpo");
-  }
+  static constexpr auto parameters =
+      std::tuple{detail::beta_parameter(&cpo::beta), detail::smoothing_parameter(&cpo::label_smoothing)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const z = beta * (pair.logp_chosen - pair.logp_rejected), e = label_smoothing;
     return detail::of_margin((1 - e) * detail::softplus(-z) + e * detail::softplus(z),
@@ -100,15 +106,13 @@ struct slic_hf {
   double delta = 1;
   double lambda = 0.1;
   static constexpr bool shift_invariant = false, needs_reference = false, paired = true;
-  void check() const { detail::require(lambda >= 0, "slic_hf: lambda = ", lambda, "; it must not be negative"); }
+  static constexpr auto parameters = std::tuple{
+      parameter<slic_hf>{"slic_delta", &slic_hf::delta, 0, unbounded, "margin of log-probabilities to reach, in nats"},
+      parameter<slic_hf>{"slic_lambda", &slic_hf::lambda, 0, unbounded, "weight of the chosen log-probability"}};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const short_of = delta - pair.logp_chosen + pair.logp_rejected;
     double const active = short_of > 0 ? 1 : 0;
-    return {(short_of > 0           ? short_of
-             : short_of != short_of ? short_of
-                                    : 0) -
-                lambda * pair.logp_chosen,
-            -active - lambda, active};
+    return {detail::positive_part(short_of) - lambda * pair.logp_chosen, -active - lambda, active};
   }
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <tuple>
 
 #include <kedge/losses/pair.hpp>
 
@@ -14,8 +15,22 @@ namespace kedge {
 struct dpo {
   double beta = 0.1;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&dpo::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const z = beta * pair.margin();
+    return detail::of_margin(detail::softplus(-z), -beta * detail::sigmoid(-z));
+  }
+};
+
+/// HyPO, DPO with a reference that is never pessimistic: softplus(−β (log π_w − log π_l − max(0, log ρ_w − log ρ_l))). Where the
+/// reference prefers the rejected completion, the policy has to prefer the chosen one all the same.       Yuan et al. 2026
+struct hypo {
+  double beta = 0.1;
+  static constexpr bool shift_invariant = true, needs_reference = true, paired = true, log_ratios_only = false;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&hypo::beta)};
+  [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
+    double const reference = detail::positive_part(pair.ref_chosen - pair.ref_rejected);
+    double const z = beta * (pair.logp_chosen - pair.logp_rejected - reference);
     return detail::of_margin(detail::softplus(-z), -beta * detail::sigmoid(-z));
   }
 };
@@ -25,10 +40,8 @@ struct cdpo {
   double beta = 0.1;
   double label_smoothing = 0.1;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
-  void check() const {
-    detail::require_positive(beta, "cdpo: beta");
-    detail::require_smoothing(label_smoothing, 1, "cdpo");
-  }
+  static constexpr auto parameters =
+      std::tuple{detail::beta_parameter(&cdpo::beta), detail::smoothing_parameter(&cdpo::label_smoothing)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const z = beta * pair.margin();
     return detail::of_margin((1 - label_smoothing) * detail::softplus(-z) + label_smoothing * detail::softplus(z),
@@ -40,12 +53,10 @@ struct cdpo {
 /// math    [(1−ε) softplus(−z) − ε softplus(z)] / (1 − 2ε)
 struct robust_dpo {
   double beta = 0.1;
-  double label_smoothing = 0.1;
+  double label_smoothing = 0;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
-  void check() const {
-    detail::require_positive(beta, "robust_dpo: beta");
-    detail::require_smoothing(label_smoothing, 0.5, "robust_dpo");
-  }
+  static constexpr auto parameters =
+      std::tuple{detail::beta_parameter(&robust_dpo::beta), detail::smoothing_parameter(&robust_dpo::label_smoothing, 0.5)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const z = beta * pair.margin(), e = label_smoothing, scale = 1 / (1 - 2 * e);
     return detail::of_margin(scale * ((1 - e) * detail::softplus(-z) - e * detail::softplus(z)),
@@ -57,9 +68,10 @@ struct robust_dpo {
 struct hinge {
   double beta = 0.1;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&hinge::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const z = beta * pair.margin();
-    return z < 1 ? detail::of_margin(1 - z, -beta) : detail::of_margin(z != z ? z : 0, 0);
+    return detail::of_margin(detail::positive_part(1 - z), z < 1 ? -beta : 0);
   }
 };
 
@@ -67,6 +79,7 @@ struct hinge {
 struct ipo_sum {
   double beta = 0.1;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&ipo_sum::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = pair.margin() - 1 / (2 * beta);
     return detail::of_margin(u * u, 2 * u);
@@ -80,11 +93,8 @@ struct exo {
   double beta = 0.1;
   double label_smoothing = 1e-3;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
-  void check() const {
-    detail::require_positive(beta, "exo: beta");
-    detail::require(label_smoothing > 0 && label_smoothing < 0.5, "exo: label_smoothing = ", label_smoothing,
-                    "; it must be above 0 and below 0.5 (1e-3 is usual)");
-  }
+  static constexpr auto parameters =
+      std::tuple{detail::beta_parameter(&exo::beta), detail::smoothing_parameter(&exo::label_smoothing, 0.5, true)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const z = beta * pair.margin(), e = label_smoothing;
     double const q = detail::sigmoid(z), p = detail::sigmoid(-z);
@@ -99,10 +109,10 @@ struct discopop {
   double beta = 0.1;
   double tau = 0.05;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
-  void check() const {
-    detail::require_positive(beta, "discopop: beta");
-    detail::require(tau > 0 && tau < 1, "discopop: tau = ", tau, "; it must be above 0 and below 1 (0.05 is usual)");
-  }
+  static constexpr auto parameters =
+      std::tuple{detail::beta_parameter(&discopop::beta),
+                 parameter<discopop>{"discopop_tau", &discopop::tau, 0, 1,
+                                     "temperature of the switch between the two halves; 0.05 is usual", true, true}};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const z = beta * pair.margin();
     double const m = detail::sigmoid(z / tau), rest = detail::sigmoid(-z / tau);
@@ -117,7 +127,10 @@ struct discopop {
 struct length_regularized_dpo {
   double beta = 0.1;
   double alpha = 0.01;
-  static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
+  static constexpr bool shift_invariant = true, needs_reference = true, paired = true, reads_tokens = true;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&length_regularized_dpo::beta),
+                                                parameter<length_regularized_dpo>{"rdpo_alpha", &length_regularized_dpo::alpha,
+                                                                                  0, unbounded, "price of a token, in nats"}};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = beta * pair.margin() + alpha * (pair.tokens_chosen - pair.tokens_rejected);
     return detail::of_margin(detail::softplus(-u), -beta * detail::sigmoid(-u));
@@ -130,6 +143,9 @@ struct offset_dpo {
   double beta = 0.1;
   double alpha = 1;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true, reads_scores = true;
+  static constexpr auto parameters = std::tuple{
+      detail::beta_parameter(&offset_dpo::beta),
+      parameter<offset_dpo>{"odpo_alpha", &offset_dpo::alpha, 0, unbounded, "weight of log(score gap) in the offset"}};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const gap = pair.score_gap();
     if (alpha != 0 && gap <= 0) return detail::of_margin(0, 0);

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <utility>
 
+#include <kedge/losses/batch.hpp>
 #include <kedge/losses/evaluate.hpp>
 
 // What turns one loss into another: mixtures, other divergences than reverse KL, weights of tokens and pairs.
@@ -24,10 +25,16 @@ struct mixture {
   static constexpr bool shift_invariant = (Losses::shift_invariant && ...);
   static constexpr bool needs_reference = (Losses::needs_reference || ...);
   static constexpr bool paired = (Losses::paired || ...);
+  static constexpr bool reads_tokens = (kedge::reads_tokens<Losses> || ...);
   static constexpr bool reads_scores = (kedge::reads_scores<Losses> || ...);
 
+  [[nodiscard]] auto parts() {
+    return std::apply([](auto&... loss) { return std::tie(loss...); }, losses);
+  }
+  [[nodiscard]] auto parts() const {
+    return std::apply([](auto&... loss) { return std::tie(loss...); }, losses);
+  }
   void check() const {
-    std::apply([](Losses const&... loss) { (detail::check_loss(loss), ...); }, losses);
     for (double const weight : weights)
       detail::require(std::isfinite(weight), "mixture: weight ", weight, "; weights must be finite");
   }
@@ -46,6 +53,30 @@ struct mixture {
 
 template <preference_loss_type... Losses>
 mixture(std::tuple<Losses...>, std::array<double, sizeof...(Losses)>) -> mixture<Losses...>;
+
+/// A loss and, times `weight`, the cross-entropy of the chosen completions: the whole of CPO, and TRL's SimPO.
+template <preference_loss_type Loss>
+struct with_sft {
+  Loss loss;
+  double weight = 1;
+
+  static constexpr bool shift_invariant = false, needs_reference = Loss::needs_reference, paired = Loss::paired;
+  static constexpr bool reads_tokens = true, reads_scores = kedge::reads_scores<Loss>;
+  static constexpr auto parameters = std::tuple{
+      parameter<with_sft>{"cpo_alpha", &with_sft::weight, 0, unbounded, "weight of the cross-entropy of chosen completions"}};
+
+  [[nodiscard]] auto parts() { return std::tie(loss); }
+  [[nodiscard]] auto parts() const { return std::tie(loss); }
+  double operator()(pair_batch const& batch, double scale, pair_log_probs& slopes) const {
+    double const own = detail::add_slopes(loss, batch, scale, slopes);
+    return own + weight * sft{}(batch, weight * scale, slopes);
+  }
+};
+
+template <preference_loss_type Loss>
+with_sft(Loss) -> with_sft<Loss>;
+template <preference_loss_type Loss>
+with_sft(Loss, double) -> with_sft<Loss>;
 
 // A score s(x) = f′(eˣ) up to a constant takes the place of the log-ratio x when KL(π‖ρ) is replaced by the f-divergence.
 //                                                                                              Wang et al. 2024 (f-DPO)
@@ -68,6 +99,8 @@ struct jensen_shannon {
 /// (e^{(α−1) x} − 1)/(α − 1), x itself at α = 1; the exponent is capped at 80.
 struct alpha_divergence {
   double alpha = 0.5;
+  static constexpr auto parameters = std::tuple{parameter<alpha_divergence>{
+      "f_alpha_divergence_coef", &alpha_divergence::alpha, -unbounded, unbounded, "α of the α-divergence; 1 is reverse KL"}};
   score_slope operator()(double x) const {
     double const c = alpha - 1;
     if (std::abs(c) < 1e-6) return {x, 1};
@@ -77,14 +110,15 @@ struct alpha_divergence {
 
 /// A loss of log-ratios with another divergence: a and b are replaced by s(a) and s(b). Not shift-invariant.
 template <class Score, pair_loss Loss>
-  requires Loss::needs_reference
+  requires(Loss::needs_reference && log_ratios_only<Loss>)
 struct with_divergence {
   Score score;
   Loss loss;
   static constexpr bool shift_invariant = false, needs_reference = true, paired = Loss::paired;
-  static constexpr bool reads_scores = kedge::reads_scores<Loss>;
+  static constexpr bool reads_tokens = kedge::reads_tokens<Loss>, reads_scores = kedge::reads_scores<Loss>;
 
-  void check() const { detail::check_loss(loss); }
+  [[nodiscard]] auto parts() { return std::tie(score, loss); }
+  [[nodiscard]] auto parts() const { return std::tie(score, loss); }
   [[nodiscard]] pair_slopes operator()(pair_terms pair) const {
     score_slope const chosen = score(pair.a()), rejected = score(pair.b());
     pair.logp_chosen = chosen.score;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <tuple>
+
 #include <kedge/losses/pair.hpp>
 
 // Losses of online and game-theoretic methods: margins against the last policy, with scores, win rates or a step size η as
@@ -13,7 +15,8 @@ namespace kedge {
 struct inpo {
   double eta = 0.002;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
-  void check() const { detail::require_positive(eta, "inpo: eta"); }
+  static constexpr auto parameters =
+      std::tuple{parameter<inpo>{"eta", &inpo::eta, 0, unbounded, "step size of the game", true}};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = pair.margin() - 1 / (2 * eta);
     return detail::of_margin(u * u, 2 * u);
@@ -28,7 +31,7 @@ struct inpo_weights {
 /// The weights of log π_ref and log π_t in INPO's effective reference.
 /// throws  std::invalid_argument unless 0 ≤ τ ≤ η, η > 0
 [[nodiscard]] inline inpo_weights inpo_reference(double eta, double tau) {
-  detail::require_positive(eta, "inpo_reference: eta");
+  detail::require(eta > 0, "inpo_reference: eta = ", eta, "; it must be positive");
   detail::require(tau >= 0 && tau <= eta, "inpo_reference: tau = ", tau, " with eta = ", eta,
                   "; tau must be at least 0 and at most eta");
   return {tau / eta, 1 - tau / eta};
@@ -39,7 +42,8 @@ struct inpo_weights {
 struct onpo {
   double eta = 0.1;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
-  void check() const { detail::require_positive(eta, "onpo: eta"); }
+  static constexpr auto parameters =
+      std::tuple{parameter<onpo>{"eta", &onpo::eta, 0, unbounded, "step size of the game", true}};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = pair.margin() - eta / 2;
     return detail::of_margin(u * u, 2 * u);
@@ -51,6 +55,7 @@ struct onpo {
 struct online_ipo {
   double beta = 0.1;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true, reads_scores = true;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&online_ipo::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = pair.margin() - pair.score_gap() / beta;
     return detail::of_margin(u * u, 2 * u);
@@ -61,7 +66,7 @@ struct online_ipo {
 struct dno {
   double eta = 0.1;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true, reads_scores = true;
-  void check() const { detail::require_positive(eta, "dno: eta"); }
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&dno::eta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const z = eta * pair.margin();
     double const label = detail::sigmoid(pair.score_gap()), other = detail::sigmoid(-pair.score_gap());
@@ -74,7 +79,8 @@ struct dno {
 struct rebel {
   double eta = 1;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true, reads_scores = true;
-  void check() const { detail::require_positive(eta, "rebel: eta"); }
+  static constexpr auto parameters = std::tuple{
+      parameter<rebel>{"eta", &rebel::eta, 0, unbounded, "step size: h/eta is fitted to the gap of the scores", true}};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = pair.margin() / eta - pair.score_gap();
     return detail::of_margin(u * u, 2 * u / eta);
@@ -85,6 +91,7 @@ struct rebel {
 struct distilled_dpo {
   double beta = 0.1;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true, reads_scores = true;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&distilled_dpo::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = beta * pair.margin() - pair.score_gap();
     return detail::of_margin(u * u, 2 * beta * u);

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <concepts>
 
-#include <kedge/detail/check.hpp>
+#include <kedge/detail/check_parameters.hpp>
 
 namespace kedge {
 
@@ -33,7 +33,11 @@ struct pair_slopes {
 //                     reference may be used, so sequence-level extrapolation is exact
 //   needs_reference   reads ref_chosen, ref_rejected
 //   paired            chosen and rejected must answer the same prompt; otherwise the loss is a sum over single completions
-// A member check() refuses settings that cannot work; preference_loss calls it.
+//   reads_tokens      reads tokens_chosen, tokens_rejected (left out: it doesn't)
+//   reads_scores      reads score_chosen, score_rejected (left out: it doesn't)
+//   parameters        its numbers: names, members, ranges (detail/parameters.hpp)
+// preference_loss refuses a number out of its range, and a batch without what the loss reads. A loss made of losses gives them
+// as a tuple of references by a member parts(). A member check() refuses what no range can say.
 
 template <class Loss>
 concept loss_traits = requires {
@@ -55,6 +59,25 @@ inline constexpr bool reads_scores = [] {
     return Loss::reads_scores;
   else
     return false;
+}();
+
+/// Whether a loss reads tokens_chosen and tokens_rejected: it says so with a static member reads_tokens.
+template <class Loss>
+inline constexpr bool reads_tokens = [] {
+  if constexpr (requires { Loss::reads_tokens; })
+    return Loss::reads_tokens;
+  else
+    return false;
+}();
+
+/// Whether a loss of one pair reads the reference through the log-ratios a and b alone, so that another divergence than KL can
+/// take their place. A loss that looks at the reference itself says no with a static member log_ratios_only.
+template <class Loss>
+inline constexpr bool log_ratios_only = [] {
+  if constexpr (requires { Loss::log_ratios_only; })
+    return Loss::log_ratios_only;
+  else
+    return pair_loss<Loss> && Loss::needs_reference;
 }();
 
 namespace detail {
@@ -82,12 +105,23 @@ inline double capped_exp_slope(double x) { return x < exponent_cap ? std::exp(x)
 // A loss of the margin alone: slope of chosen and rejected are opposite.
 inline pair_slopes of_margin(double value, double slope) { return {value, slope, -slope}; }
 
-inline void require_positive(double value, char const* what) {
-  require(value > 0, what, " = ", value, "; it must be positive");
+// max(0, x), NaN stays.
+inline double positive_part(double x) { return x > 0 ? x : x != x ? x : 0; }
+
+// Parameters that several losses have.
+template <class Loss>
+constexpr parameter<Loss> beta_parameter(double Loss::* member) {
+  return {"beta", member, 0, unbounded, "weight of the reference: what multiplies log-ratios", true};
 }
 
-inline void require_smoothing(double value, double below, char const* loss) {
-  require(value >= 0 && value < below, loss, ": label_smoothing = ", value, "; it must be at least 0 and below ", below);
+template <class Loss>
+constexpr parameter<Loss> smoothing_parameter(double Loss::* member, double below = 1, bool above_zero = false) {
+  return {"label_smoothing", member, 0, below, "share of labels taken to be wrong", above_zero, true};
+}
+
+template <class Loss>
+constexpr parameter<Loss> gamma_parameter(double Loss::* member) {
+  return {"simpo_gamma", member, 0, unbounded, "target margin, in units of beta times nats a token"};
 }
 
 }  // namespace detail

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <span>
+#include <tuple>
 
 #include <kedge/losses/evaluate.hpp>
 #include <kedge/losses/pair.hpp>
@@ -13,10 +14,25 @@
 
 namespace kedge {
 
+namespace detail {
+
+template <class Loss>
+constexpr parameter<Loss> desirable_parameter(double Loss::* member) {
+  return {"desirable_weight", member, 0, unbounded, "weight of chosen completions"};
+}
+
+template <class Loss>
+constexpr parameter<Loss> undesirable_parameter(double Loss::* member) {
+  return {"undesirable_weight", member, 0, unbounded, "weight of rejected completions"};
+}
+
+}  // namespace detail
+
 /// NCA on a pair: softplus(−βa) + ½ softplus(βa) + ½ softplus(βb).                                    Chen et al. 2024
 struct nca {
   double beta = 0.1;
   static constexpr bool shift_invariant = false, needs_reference = true, paired = true;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&nca::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = beta * pair.a(), v = beta * pair.b();
     return {detail::softplus(-u) + 0.5 * detail::softplus(u) + 0.5 * detail::softplus(v),
@@ -30,6 +46,9 @@ struct bco {
   double beta = 0.1;
   double shift = 0;
   static constexpr bool shift_invariant = false, needs_reference = true, paired = false;
+  static constexpr auto parameters =
+      std::tuple{detail::beta_parameter(&bco::beta),
+                 parameter<bco>{"bco_shift", &bco::shift, -unbounded, unbounded, "d, what rewards are compared with"}};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = beta * pair.a() - shift, v = beta * pair.b() - shift;
     return {detail::softplus(-u) + detail::softplus(v), -beta * detail::sigmoid(-u), beta * detail::sigmoid(v)};
@@ -50,6 +69,7 @@ struct bco_shift {
 struct sppo_hard {
   double beta = 0.1;
   static constexpr bool shift_invariant = false, needs_reference = true, paired = false;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&sppo_hard::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = pair.a() - 1 / (2 * beta), v = pair.b() + 1 / (2 * beta);
     return {u * u + v * v, 2 * u, 2 * v};
@@ -60,6 +80,7 @@ struct sppo_hard {
 struct sppo {
   double beta = 0.1;
   static constexpr bool shift_invariant = false, needs_reference = true, paired = false, reads_scores = true;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&sppo::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = pair.a() - (pair.score_chosen - 0.5) / beta, v = pair.b() - (pair.score_rejected - 0.5) / beta;
     return {0.5 * (u * u + v * v), u, v};
@@ -70,6 +91,7 @@ struct sppo {
 struct anchored_zero {
   double beta = 0.1;
   static constexpr bool shift_invariant = false, needs_reference = true, paired = false;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&anchored_zero::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = beta * pair.a(), v = beta * pair.b();
     return {detail::sigmoid(-u) + detail::sigmoid(v), -beta * detail::sigmoid_slope(u), beta * detail::sigmoid_slope(v)};
@@ -80,6 +102,7 @@ struct anchored_zero {
 struct anchored_down {
   double beta = 0.1;
   static constexpr bool shift_invariant = false, needs_reference = true, paired = true;
+  static constexpr auto parameters = std::tuple{detail::beta_parameter(&anchored_down::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = beta * pair.a(), z = beta * pair.margin();
     double const slope = beta * detail::sigmoid_slope(z);
@@ -94,6 +117,10 @@ struct kto {
   double kl = 0;
   double desirable_weight = 1, undesirable_weight = 1;
   static constexpr bool shift_invariant = false, needs_reference = true, paired = false;
+  static constexpr auto parameters =
+      std::tuple{detail::beta_parameter(&kto::beta),
+                 parameter<kto>{"kto_kl", &kto::kl, 0, unbounded, "k, what log-ratios are compared with"},
+                 detail::desirable_parameter(&kto::desirable_weight), detail::undesirable_parameter(&kto::undesirable_weight)};
 
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = beta * (pair.a() - kl), v = beta * (kl - pair.b());

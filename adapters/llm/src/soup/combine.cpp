@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>  // fill, min
 #include <numeric>    // iota
+#include <stdexcept>  // invalid_argument
 
+#include <kedge/gram.hpp>
 #include <kedge/llm/files/error.hpp>
 
-#include "coefficients.hpp"
 #include "numbers.hpp"
 #include "tensor_job.hpp"
 
@@ -38,20 +39,24 @@ std::vector<double> weights_of(tensor_job const& job, ingredients const& what) {
   return out;
 }
 
-std::vector<double> coefficients_of(tensor_job const& job, ingredients const& what, gram_matrix const& gram) {
+/// What counts as no length at all is mergekit 0.1.5's.
+std::vector<double> coefficients_of(tensor_job const& job, ingredients const& what, gram_matrix const& gram) try {
+  constexpr double smallest_norm = 1e-8, smallest_product = 1e-6;
   merge_values const& v = job.values;
   switch (job.method) {
     case soup_method::slerp:
-      return slerp_coefficients(gram, v.t);
+      return slerp_coefficients(gram, v.t, smallest_norm);
     case soup_method::nuslerp:
       return nuslerp_coefficients(gram, weights_of(job, what));
     case soup_method::multislerp:
-      return multislerp_coefficients(gram, weights_of(job, what), v.normalize_weights, v.eps, "tensor " + in_quotes(job.name));
+      return multislerp_coefficients(gram, weights_of(job, what), v.normalize_weights, v.eps);
     case soup_method::karcher:
-      return karcher_coefficients(gram, v.max_iter, v.tol);
+      return karcher_coefficients(gram, v.max_iter, v.tol, v.tol);
     default:
-      return model_stock_coefficients(gram);
+      return model_stock_coefficients(gram, smallest_product);
   }
+} catch (std::invalid_argument const& refused) {
+  throw error("tensor " + in_quotes(job.name) + ": " + refused.what());
 }
 
 /// Inputs of a piece side by side, as differences from the base where they are wanted.

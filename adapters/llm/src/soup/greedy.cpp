@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>  // stable_sort
 #include <array>      // array
 #include <cerrno>     // errno
 #include <cmath>      // isfinite
@@ -11,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <kedge/greedy_soup.hpp>
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/soup/soup.hpp>
 
@@ -88,28 +88,20 @@ std::pair<soup_size, std::vector<greedy_step>> make_greedy_soup(soup_recipe cons
   plan(recipe, models);  // disagreements show before the first evaluation
   std::vector<double> own;
   for (auto const& source : sources) own.push_back(score_of(evaluate, source.model, settings));
-  std::vector<std::size_t> order(sources.size()), kept;
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return own[a] > own[b]; });
-
+  auto const score_of_mean = [&](std::vector<std::size_t> const& some) {
+    pending_directory trial(settings.output_dir, taken);  // gone again at the end of this turn
+    cook_into(trial, mean_of(recipe, some), models, settings);
+    return score_of(evaluate, trial.path(), settings);
+  };
+  auto const tell = [&](greedy_trial const& trial) {
+    say(settings, (trial.taken ? "kept    " : "dropped ") + sources[trial.point].model.string() + ": alone " +
+                      std::to_string(trial.own_score) + ", the mean with it " + std::to_string(trial.score));
+  };
+  std::vector<std::size_t> kept;
   std::vector<greedy_step> steps;
-  double best = own[order.front()];
-  for (std::size_t const candidate : order) {
-    greedy_step step{sources[candidate].model, own[candidate], best, true};
-    kept.push_back(candidate);
-    if (kept.size() > 1) {
-      pending_directory trial(settings.output_dir, taken);  // gone again at the end of this turn
-      cook_into(trial, mean_of(recipe, kept), models, settings);
-      step.score = score_of(evaluate, trial.path(), settings);
-      step.kept = step.score >= best;
-    }
-    if (step.kept)
-      best = step.score;
-    else
-      kept.pop_back();
-    say(settings, (step.kept ? "kept    " : "dropped ") + step.model.string() + ": alone " + std::to_string(step.own_score) +
-                      ", the mean with it " + std::to_string(step.score));
-    steps.push_back(step);
+  for (greedy_trial const& trial : greedy_selection(own, score_of_mean, tell)) {
+    if (trial.taken) kept.push_back(trial.point);
+    steps.push_back({sources[trial.point].model, trial.own_score, trial.score, trial.taken});
   }
   pending_directory folder(settings.output_dir, taken);
   soup_size const size = cook_into(folder, mean_of(recipe, kept), models, settings);

@@ -1,197 +1,96 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <array>
+#include <algorithm>
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 
+#include <kedge/llm/base/nearest.hpp>
 #include <kedge/llm/files/error.hpp>
-#include <kedge/llm/train/loss_choice.hpp>
+
+#include "loss_registry.hpp"
 
 namespace kedge::llm {
 namespace {
 
-template <preference_loss_type Loss>
-loss_choice choice(std::string name, double beta, Loss loss) {
-  detail::check_loss(loss);
-  loss_choice made;
-  made.name = std::move(name);
-  made.shift_invariant = Loss::shift_invariant;
-  made.needs_reference = Loss::needs_reference;
-  made.reads_scores = reads_scores<Loss>;
-  made.compares_pairs = batch_loss<Loss>;
-  made.beta = beta;
-  made.evaluate = [loss](pair_batch const& batch, std::size_t total) { return preference_loss(loss, batch, total); };
-  return made;
+// Names that were taken for whole methods and are regressions of one kind.
+std::optional<std::string> refusal_of_old_name(std::string_view name) {
+  std::string const whole = "; the whole method fits it against a reference of its own, --reference inpo";
+  if (name == "inpo") return "loss_type inpo is the regression ipo_sum with beta = eta: say --loss_type ipo_sum" + whole;
+  if (name == "onpo")
+    return "loss_type onpo is the regression ipo_sum with beta = 1/eta: say --loss_type ipo_sum; the whole method fits it "
+           "twice a "
+           "round, which the core's mirror steps do with optimism";
+  return std::nullopt;
 }
 
-// A loss of log-ratios, under the divergence that the settings name.
-template <pair_loss Loss>
-loss_choice divergent(std::string const& name, loss_settings const& s, Loss const& loss) {
-  if (s.f_divergence_type == "forward_kl") return choice(name, s.beta, with_divergence{forward_kl{}, loss});
-  if (s.f_divergence_type == "js_divergence") return choice(name, s.beta, with_divergence{jensen_shannon{}, loss});
-  if (s.f_divergence_type == "alpha_divergence" && std::abs(s.f_alpha_divergence_coef - 1) >= 1e-6)
-    return choice(name, s.beta, with_divergence{alpha_divergence{s.f_alpha_divergence_coef}, loss});
-  return choice(name, s.beta, loss);
+registered_loss const& find_loss(std::string const& name) {
+  for (registered_loss const& row : registered_losses())
+    if (row.name.name == name) return row;
+  if (auto const refusal = refusal_of_old_name(name)) throw error(*refusal);
+  std::vector<std::string> known;
+  for (registered_loss const& row : registered_losses()) known.push_back(row.name.name);
+  std::string list;
+  for (std::string const& each : known) list += (list.empty() ? "" : ", ") + each;
+  throw error("unknown loss_type " + in_quotes(name) + "; did you mean '" + nearest(name, known) + "'? Known are " + list);
 }
 
-template <class Loss>
-loss_choice with_sft(std::string const& name, loss_settings const& s, Loss const& loss, double weight) {
-  if (weight == 0) return choice(name, s.beta, loss);
-  return choice(name, s.beta, mixture{std::tuple{loss, sft{}}, {1.0, weight}});
+void check_weights(loss_settings const& s) {
+  if (s.loss_type.empty()) throw error("no loss_type; name at least one");
+  if (!s.loss_weights.empty() && s.loss_weights.size() != s.loss_type.size())
+    throw error(std::to_string(s.loss_weights.size()) + " loss_weights for " + std::to_string(s.loss_type.size()) +
+                " loss_type; give one weight a loss");
+  for (double const weight : s.loss_weights)
+    if (!std::isfinite(weight)) throw error("loss_weights: " + kedge::detail::text(weight) + "; weights must be finite");
+  if (!(s.beta > 0 && std::isfinite(s.beta))) throw error("beta = " + kedge::detail::text(s.beta) + "; it must be positive");
 }
 
-using maker = loss_choice (*)(std::string const&, loss_settings const&);
-
-struct table_row {
-  loss_name name;
-  bool any_divergence;
-  maker make;
-};
-
-double smoothing(loss_settings const& s) {
-  return s.label_smoothing.value_or(0);
+std::string joined(std::vector<std::string> const& names) {
+  std::string text;
+  for (std::string const& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
 }
 
-std::vector<table_row> const& table() {
-  using text = std::string const&;
-  using settings = loss_settings const&;
-  static std::vector<table_row> const rows{
-      {{"sigmoid", "DPO, Rafailov et al. 2023", true}, true, [](text n, settings s) { return divergent(n, s, dpo{s.beta}); }},
-      {{"hinge", "hinge on the margin, Zhao et al. 2023", true},
-       true,
-       [](text n, settings s) { return divergent(n, s, hinge{s.beta}); }},
-      {{"ipo", "IPO on log-ratios averaged over tokens, Azar et al. 2023", true},
-       true,
-       [](text n, settings s) { return divergent(n, s, ipo{s.beta}); }},
-      {{"exo_pair", "EXO, Ji et al. 2024", true},
-       true,
-       [](text n, settings s) {
-         return divergent(n, s, exo{s.beta, s.label_smoothing.value_or(1e-3)});
-       }},
-      {{"nca_pair", "NCA, Chen et al. 2024", true}, false, [](text n, settings s) { return choice(n, s.beta, nca{s.beta}); }},
-      {{"robust", "robust DPO, Chowdhury et al. 2024", true},
-       true,
-       [](text n, settings s) {
-         return divergent(n, s, robust_dpo{s.beta, smoothing(s)});
-       }},
-      {{"bco_pair", "BCO, Jung et al. 2024", true},
-       false,
-       [](text n, settings s) {
-         return choice(n, s.beta, bco{s.beta, s.bco_shift});
-       }},
-      {{"sppo_hard", "SPPO with hard labels, Wu et al. 2024", true},
-       false,
-       [](text n, settings s) { return choice(n, s.beta, sppo_hard{s.beta}); }},
-      {{"aot", "alignment by optimal transport, paired, Melnyk et al. 2024", true},
-       false,
-       [](text n, settings s) {
-         return choice(n, s.beta, aot{s.beta, smoothing(s)});
-       }},
-      {{"aot_unpaired", "alignment by optimal transport, unpaired, Melnyk et al. 2024", true},
-       false,
-       [](text n, settings s) {
-         return choice(n, s.beta, aot_unpaired{s.beta, smoothing(s)});
-       }},
-      {{"apo_zero", "Anchored (not accelerated) PO, zero, D'Oosterlinck et al. 2024", true},
-       false,
-       [](text n, settings s) { return choice(n, s.beta, anchored_zero{s.beta}); }},
-      {{"apo_down", "Anchored (not accelerated) PO, down, D'Oosterlinck et al. 2024", true},
-       false,
-       [](text n, settings s) { return choice(n, s.beta, anchored_down{s.beta}); }},
-      {{"discopop", "DiscoPOP, Lu et al. 2024", true},
-       true,
-       [](text n, settings s) {
-         return divergent(n, s, discopop{s.beta, s.discopop_tau});
-       }},
-      {{"sft", "cross-entropy of the chosen completions", true},
-       true,
-       [](text n, settings s) { return choice(n, s.beta, sft{}); }},
-      {{"sigmoid_norm", "DPO on log-ratios averaged over tokens, Lambert et al. 2024", true},
-       true,
-       [](text n, settings s) { return divergent(n, s, length_normalized_dpo{s.beta}); }},
-      {{"cdpo", "conservative DPO, Mitchell 2023", false},
-       true,
-       [](text n, settings s) {
-         return divergent(n, s, cdpo{s.beta, smoothing(s)});
-       }},
-      {{"ipo_sum", "IPO on summed log-ratios, Azar et al. 2023", false},
-       true,
-       [](text n, settings s) { return divergent(n, s, ipo_sum{s.beta}); }},
-      {{"sppo", "SPPO with win rates as scores, Wu et al. 2024", false},
-       false,
-       [](text n, settings s) { return choice(n, s.beta, sppo{s.beta}); }},
-      {{"r_dpo", "DPO with a price of length, Park et al. 2024", false},
-       false,
-       [](text n, settings s) {
-         return choice(n, s.beta, length_regularized_dpo{s.beta, s.rdpo_alpha});
-       }},
-      {{"odpo", "DPO with an offset from scores, Amini et al. 2024", false},
-       false,
-       [](text n, settings s) {
-         return choice(n, s.beta, offset_dpo{s.beta, s.odpo_alpha});
-       }},
-      {{"simpo", "SimPO, Meng et al. 2024; --cpo_alpha 0 leaves its SFT term out", false},
-       false,
-       [](text n, settings s) {
-         return with_sft(n, s, simpo{s.beta, s.simpo_gamma}, s.cpo_alpha);
-       }},
-      {{"cpo", "CPO, Xu et al. 2024", false},
-       false,
-       [](text n, settings s) {
-         return with_sft(n, s, cpo{s.beta, smoothing(s)}, s.cpo_alpha);
-       }},
-      {{"alpha_po", "AlphaPO, Gupta et al. 2025", false},
-       false,
-       [](text n, settings s) {
-         return with_sft(n, s, alpha_po{s.beta, s.simpo_gamma, s.alpha}, s.cpo_alpha);
-       }},
-      {{"alpha_dpo", "alpha-DPO, Wu et al. 2024", false},
-       false,
-       [](text n, settings s) {
-         return choice(n, s.beta, alpha_dpo{s.beta, s.simpo_gamma, s.alpha});
-       }},
-      {{"orpo", "ORPO, Hong et al. 2024", false}, false, [](text n, settings s) { return with_sft(n, s, orpo{s.beta}, 1); }},
-      {{"slic_hf", "SLiC-HF, Zhao et al. 2023", false},
-       false,
-       [](text n, settings s) {
-         return choice(n, s.beta, slic_hf{s.slic_delta, s.slic_lambda});
-       }},
-      {{"kto_pair", "KTO on pairs, Ethayarajh et al. 2024", false},
-       false,
-       [](text n, settings s) {
-         return choice(n, s.beta, kto_pair{s.beta, s.desirable_weight, s.undesirable_weight});
-       }},
-      {{"inpo", "INPO's regression with eta = beta, Zhang et al. 2024", false},
-       false,
-       [](text n, settings s) { return choice(n, s.beta, inpo{s.beta}); }},
-      {{"onpo", "ONPO's regression with eta = beta, Zhang et al. 2025", false},
-       false,
-       [](text n, settings s) { return choice(n, s.beta, onpo{s.beta}); }},
-      {{"online_ipo", "online IPO with win rates as scores, Zhou et al. 2025", false},
-       false,
-       [](text n, settings s) { return choice(n, s.beta, online_ipo{s.beta}); }},
-      {{"dno", "DNO with win rates as scores and eta = beta, Rosset et al. 2024", false},
-       false,
-       [](text n, settings s) { return choice(n, s.beta, dno{s.beta}); }},
-      {{"rebel", "REBEL with rewards as scores and eta = 1/beta, Gao et al. 2024", false},
-       false,
-       [](text n, settings s) { return choice(n, s.beta, rebel{1 / s.beta}); }},
-  };
-  return rows;
-}
-
-loss_choice make_one(std::string const& name, loss_settings const& settings) {
-  for (table_row const& row : table()) {
-    if (row.name.name != name) continue;
-    if (!row.any_divergence && settings.f_divergence_type != "reverse_kl")
-      throw error("loss_type " + name + " has no form for f_divergence_type " + settings.f_divergence_type +
-                  "; use reverse_kl");
-    return row.make(name, settings);
+// Every parameter that was given is read by one of the losses.
+void check_parameters_are_read(loss_settings const& s) {
+  for (auto const& [name, value] : s.parameters) {
+    auto const& known = loss_parameters();
+    auto const row = std::find_if(known.begin(), known.end(), [&](loss_parameter const& p) { return p.name == name; });
+    if (row == known.end()) {
+      std::vector<std::string> all;
+      for (loss_parameter const& p : known) all.push_back(p.name);
+      throw error("unknown parameter of losses " + in_quotes(name) + "; did you mean '" + nearest(name, all) + "'?");
+    }
+    if (row->losses.empty()) {
+      if (s.f_divergence_type != f_divergence::alpha_divergence)
+        throw error(name + " is given, but f_divergence_type " + std::string(name_of(s.f_divergence_type)) +
+                    " doesn't read it; leave it out, or choose alpha_divergence");
+      continue;
+    }
+    auto const reads = [&](std::string const& loss) {
+      return std::find(s.loss_type.begin(), s.loss_type.end(), loss) != s.loss_type.end();
+    };
+    if (std::none_of(row->losses.begin(), row->losses.end(), reads))
+      throw error(name + " is given, but loss_type " + joined(s.loss_type) +
+                  " doesn't read it; leave it out, or choose one of " + joined(row->losses));
   }
-  std::string known;
-  for (table_row const& row : table()) known += (known.empty() ? "" : ", ") + row.name.name;
-  throw error("unknown loss_type '" + name + "'; known are " + known);
+}
+
+void check_divergence(loss_settings const& s) {
+  if (s.f_divergence_type == f_divergence::reverse_kl) return;
+  std::string const type(name_of(s.f_divergence_type));
+  bool taken = false;
+  for (std::string const& name : s.loss_type) {
+    registered_loss const& row = find_loss(name);
+    if (row.needs_reference && !row.takes_divergence)
+      throw error("loss_type " + name + " has no form for f_divergence_type " + type + "; use reverse_kl");
+    taken = taken || row.takes_divergence;
+  }
+  if (!taken)
+    throw error("loss_type " + joined(s.loss_type) + " reads no reference, so that f_divergence_type " + type +
+                " says nothing; use reverse_kl");
 }
 
 // Σ_k w_k L_k of losses that are chosen one by one at run time.
@@ -200,9 +99,10 @@ loss_choice weighted_sum(std::vector<loss_choice> parts, std::vector<double> con
   sum.shift_invariant = true;
   sum.beta = parts.front().beta;
   for (std::size_t k = 0; k < parts.size(); ++k) {
-    sum.name += (k ? " + " : "") + detail::text(weights[k]) + " " + parts[k].name;
+    sum.name += (k ? " + " : "") + kedge::detail::text(weights[k]) + " " + parts[k].name;
     sum.shift_invariant = sum.shift_invariant && parts[k].shift_invariant;
     sum.needs_reference = sum.needs_reference || parts[k].needs_reference;
+    sum.reads_tokens = sum.reads_tokens || parts[k].reads_tokens;
     sum.reads_scores = sum.reads_scores || parts[k].reads_scores;
     sum.compares_pairs = sum.compares_pairs || parts[k].compares_pairs;
   }
@@ -221,26 +121,47 @@ loss_choice weighted_sum(std::vector<loss_choice> parts, std::vector<double> con
   return sum;
 }
 
-void check_settings(loss_settings const& s) {
-  if (s.loss_type.empty()) throw error("no loss_type; name at least one");
-  if (!s.loss_weights.empty() && s.loss_weights.size() != s.loss_type.size())
-    throw error(std::to_string(s.loss_weights.size()) + " loss_weights for " + std::to_string(s.loss_type.size()) +
-                " loss_type; give one weight a loss");
-  for (double const weight : s.loss_weights)
-    if (!std::isfinite(weight)) throw error("loss_weights: " + detail::text(weight) + "; weights must be finite");
-  if (!(s.beta > 0)) throw error("beta = " + detail::text(s.beta) + "; it must be positive");
-  for (char const* known : {"reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"})
-    if (s.f_divergence_type == known) return;
-  throw error("unknown f_divergence_type '" + s.f_divergence_type +
-              "'; known are reverse_kl, forward_kl, js_divergence, alpha_divergence");
+// The range takes in that of another loss; equal ends are open where both are.
+void widen(loss_parameter& known, loss_parameter const& other) {
+  if (other.least < known.least || (other.least == known.least && known.open_least)) {
+    known.least = other.least;
+    known.open_least = other.open_least;
+  }
+  if (other.most > known.most || (other.most == known.most && known.open_most)) {
+    known.most = other.most;
+    known.open_most = other.open_most;
+  }
+  known.losses.insert(known.losses.end(), other.losses.begin(), other.losses.end());
+}
+
+// "0.5", or "0.1 (cdpo), 0 (robust, aot)".
+std::string defaults_of(std::string const& name) {
+  std::vector<std::pair<std::string, std::string>> readers;  // a default, and the losses that have it
+  for (registered_loss const& row : registered_losses())
+    for (loss_parameter const& own : row.parameters) {
+      if (own.name != name) continue;
+      auto const at = std::find_if(readers.begin(), readers.end(), [&](auto const& r) { return r.first == own.defaults; });
+      if (at == readers.end())
+        readers.emplace_back(own.defaults, row.name.name);
+      else
+        at->second += ", " + row.name.name;
+    }
+  if (readers.size() == 1) return readers.front().first;
+  std::string text;
+  for (auto const& [value, losses] : readers) text += (text.empty() ? "" : ", ") + value + " (" + losses + ")";
+  return text;
 }
 
 }  // namespace
 
 loss_choice make_loss(loss_settings const& settings) try {
-  check_settings(settings);
+  check_weights(settings);
+  std::vector<registered_loss const*> rows;
+  for (std::string const& name : settings.loss_type) rows.push_back(&find_loss(name));
+  check_parameters_are_read(settings);
+  check_divergence(settings);
   std::vector<loss_choice> parts;
-  for (std::string const& name : settings.loss_type) parts.push_back(make_one(name, settings));
+  for (registered_loss const* const row : rows) parts.push_back(row->make(settings));
   if (parts.size() == 1 && (settings.loss_weights.empty() || settings.loss_weights[0] == 1)) return parts.front();
   std::vector<double> const weights =
       settings.loss_weights.empty() ? std::vector<double>(parts.size(), 1) : settings.loss_weights;
@@ -252,10 +173,28 @@ loss_choice make_loss(loss_settings const& settings) try {
 std::vector<loss_name> const& loss_names() {
   static std::vector<loss_name> const names = [] {
     std::vector<loss_name> found;
-    for (table_row const& row : table()) found.push_back(row.name);
+    for (registered_loss const& row : registered_losses()) found.push_back(row.name);
     return found;
   }();
   return names;
+}
+
+std::vector<loss_parameter> const& loss_parameters() {
+  static std::vector<loss_parameter> const parameters = [] {
+    std::vector<loss_parameter> found;
+    for (registered_loss const& row : registered_losses())
+      for (loss_parameter const& own : row.parameters) {
+        auto const at = std::find_if(found.begin(), found.end(), [&](loss_parameter const& p) { return p.name == own.name; });
+        if (at == found.end())
+          found.push_back(own);
+        else
+          widen(*at, own);
+      }
+    for (loss_parameter& each : found) each.defaults = defaults_of(each.name);
+    for (loss_parameter const& own : registry::listed(alpha_divergence{}, {})) found.push_back(own);
+    return found;
+  }();
+  return parameters;
 }
 
 }  // namespace kedge::llm

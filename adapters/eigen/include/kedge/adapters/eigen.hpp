@@ -30,6 +30,13 @@ struct tensor_traits<T> {
     return (x.template cast<double>().array() * y.template cast<double>().array()).sum();
   }
 
+  template <class F, class... Others>
+  static void elementwise(F const& f, T& y, Others const&... x) {
+    (require_same_shape(x, y, "elementwise"), ...);
+    for (Eigen::Index i = 0; i < y.size(); ++i)
+      y.data()[i] = static_cast<typename T::Scalar>(f(static_cast<double>(y.data()[i]), static_cast<double>(x.data()[i])...));
+  }
+
  private:
   static void require_same_shape(T const& x, T const& y, char const* operation) {
     detail::require(x.rows() == y.rows() && x.cols() == y.cols(), operation, ": ", x.rows(), " x ", x.cols(), " against ",

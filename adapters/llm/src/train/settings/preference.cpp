@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/train/settings.hpp>
 
+#include <algorithm>
+
 namespace kedge::llm {
 
 void declare(settings_list& list, training_settings& s) {
@@ -14,17 +16,53 @@ void declare(settings_list& list, training_settings& s) {
   declare(list, static_cast<run_settings&>(s));
 }
 
+namespace {
+
+// A parameter of some losses: in the map where it was set, else each loss has its own default.
+class loss_parameter_setting : public setting {
+ public:
+  loss_parameter_setting(loss_parameter const& declared, loss_settings& settings) : setting(declared.name, declared.help + readers(declared)), settings_(settings) {
+    constexpr double limit = number_range().most;
+    within({std::max(declared.least, -limit), std::min(declared.most, limit), declared.open_least, declared.open_most});
+    otherwise(declared.defaults);
+  }
+
+  void check() const override {
+    if (auto const found = settings_.parameters.find(name()); found != settings_.parameters.end() && !range().contains(found->second))
+      throw usage_error("--" + name() + " " + value().dump() + ": it takes " + form());
+  }
+  [[nodiscard]] nlohmann::ordered_json value() const override {
+    auto const found = settings_.parameters.find(name());
+    return found == settings_.parameters.end() ? nlohmann::ordered_json() : nlohmann::ordered_json(found->second);
+  }
+  [[nodiscard]] std::string form() const override { return setting_type<double>::form(range()); }
+
+ protected:
+  void assign(std::span<std::string const> texts) override {
+    std::optional<double> const value = setting_type<double>::read(texts.front(), range());
+    if (!value || !range().contains(*value)) throw usage_error("--" + name() + " " + texts.front() + ": it takes " + form());
+    settings_.parameters[name()] = *value;
+  }
+
+ private:
+  static std::string readers(loss_parameter const& declared) {
+    std::string text;
+    for (std::string const& loss : declared.losses) text += (text.empty() ? " (" : ", ") + loss;
+    return text.empty() ? text : text + ")";
+  }
+
+  loss_settings& settings_;
+};
+
+}  // namespace
+
 void declare(settings_list& list, loss_settings& s) {
   list.group("Loss");
-  list.add("beta", s.beta, "weight of the reference").above(0).at_most(1e6);
   list.add("loss_type", s.loss_type, "one, or several for a mixture; TRL's names and the papers'");
   list.add("loss_weights", s.loss_weights, "one a loss; none: 1 each").at_least(-1e9);
-  list.add("label_smoothing", s.label_smoothing, "share of labels taken to be wrong").below(1);
-  list.add("f_divergence_type", s.f_divergence_type, "reverse_kl, forward_kl, js_divergence or alpha_divergence");
-  list.add("f_alpha_divergence_coef", s.f_alpha_divergence_coef, "of alpha_divergence");
-  list.add("discopop_tau", s.discopop_tau, "temperature of discopop").above(0);
-  list.add("simpo_gamma", s.simpo_gamma, "target margin of simpo, alpha_po, alpha_dpo");
-  list.add("cpo_alpha", s.cpo_alpha, "weight of the SFT term in cpo, simpo, alpha_po");
+  list.add("beta", s.beta, "weight of the reference").above(0).at_most(1e6);
+  list.add("f_divergence_type", s.f_divergence_type, "what holds the policy to its reference");
+  for (loss_parameter const& one : loss_parameters()) list.add(std::make_unique<loss_parameter_setting>(one, s));
 }
 
 }  // namespace kedge::llm

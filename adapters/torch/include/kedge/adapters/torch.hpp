@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <kedge/concepts.hpp>
+#include <kedge/elementwise.hpp>
 
 namespace kedge {
 
@@ -41,6 +42,15 @@ struct tensor_traits<at::Tensor> {
     at::NoGradGuard const no_grad;
     require_same_shape(x, y, "dot");
     return at::dot(x.flatten().to(at::kDouble), y.flatten().to(at::kDouble)).item<double>();
+  }
+
+  /// The formula in whole tensors, on their device and in their type; bf16 and fp16 in fp32.
+  template <class F, class... Others>
+  static void elementwise(F const& f, at::Tensor& y, Others const&... x) {
+    at::NoGradGuard const no_grad;
+    (require_same_shape(x, y, "elementwise"), ...);
+    auto wide = [](at::Tensor const& t) { return at::isReducedFloatingType(t.scalar_type()) ? t.to(at::kFloat) : t; };
+    y.copy_(f(wide(y), wide(x)...));
   }
 
  private:
@@ -84,6 +94,12 @@ struct tensor_traits<std::vector<at::Tensor>> {
     double sum = 0;
     for (std::size_t i = 0; i < x.size(); ++i) sum += kedge::dot(x[i], y[i]);
     return sum;
+  }
+
+  template <class F, class... Others>
+  static void elementwise(F const& f, pack& y, Others const&... x) {
+    (detail::require_same_size(x, y, "elementwise"), ...);
+    for (std::size_t i = 0; i < y.size(); ++i) kedge::elementwise(f, y[i], x[i]...);
   }
 };
 

@@ -43,6 +43,13 @@ struct xtensor_traits {
     return sum;
   }
 
+  template <class F, class... Others>
+  static void elementwise(F const& f, Tensor& y, Others const&... x) {
+    (require_same_shape(x, y, "elementwise"), ...);
+    for (std::size_t i = 0; i < y.size(); ++i)
+      y.data()[i] = static_cast<scalar>(f(static_cast<double>(y.data()[i]), static_cast<double>(x.data()[i])...));
+  }
+
  private:
   static void require_same_shape(Tensor const& x, Tensor const& y, char const* operation) {
     require(x.shape() == y.shape() && x.strides() == y.strides(), operation, ": tensors of ", x.dimension(), " and ",

@@ -70,6 +70,8 @@ class setting {
   /// It means something only beside another one, which is given, or true.
   setting& needs(std::string other) { needs_ = std::move(other); return *this; }
   setting& excludes(std::string other) { excludes_ = std::move(other); return *this; }
+  /// What holds where it isn't set, for people.
+  setting& otherwise(std::string text) { otherwise_ = std::move(text); return *this; }
   /// Words of the command line without a flag go here.
   setting& positional() { positional_ = true; return *this; }
   setting& in(std::string group) { group_ = std::move(group); return *this; }
@@ -80,6 +82,7 @@ class setting {
   [[nodiscard]] std::string const& group() const { return group_; }
   [[nodiscard]] std::string const& needed() const { return needs_; }
   [[nodiscard]] std::string const& excluded() const { return excludes_; }
+  [[nodiscard]] std::string const& default_text() const { return otherwise_; }  ///< empty: the value itself
   [[nodiscard]] std::string const& bare_value() const { return bare_; }
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> const& synonyms() const { return synonyms_; }
   [[nodiscard]] number_range const& range() const { return range_; }
@@ -105,7 +108,7 @@ class setting {
   virtual void assign(std::span<std::string const> texts) = 0;
 
  private:
-  std::string name_, help_, group_, needs_, excludes_, bare_;
+  std::string name_, help_, group_, needs_, excludes_, bare_, otherwise_;
   std::vector<std::string> aliases_;
   std::vector<std::pair<std::string, std::string>> synonyms_;
   number_range range_;

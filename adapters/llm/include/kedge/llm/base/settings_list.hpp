@@ -23,6 +23,12 @@ class settings_list {
     return settings_.back()->in(group_);
   }
 
+  /// One that is bound in a way of its own.
+  setting& add(std::unique_ptr<setting> own) {
+    settings_.push_back(std::move(own));
+    return settings_.back()->in(group_);
+  }
+
   /// The setting of a name or an alias, `-` and `_` being the same; null if there is none.
   [[nodiscard]] setting* find(std::string_view name) const;
   /// The one that is there.

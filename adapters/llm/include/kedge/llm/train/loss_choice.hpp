@@ -1,33 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <functional>
-#include <optional>
+#include <map>
 #include <string>
 #include <vector>
 
+#include <kedge/llm/base/names.hpp>
 #include <kedge/losses.hpp>
 
 namespace kedge::llm {
 
-/// Which loss, and its parameters, as the command line names them. Names and defaults are TRL's where it has them.
+/// The divergence that holds the policy to its reference. Names are TRL's.
+enum class f_divergence { reverse_kl, forward_kl, js_divergence, alpha_divergence };
+
+constexpr auto names(f_divergence) {
+  using row = named<f_divergence>;
+  return std::array{row{f_divergence::reverse_kl, "reverse_kl", "DPO's own"}, row{f_divergence::forward_kl, "forward_kl"},
+                    row{f_divergence::js_divergence, "js_divergence"},
+                    row{f_divergence::alpha_divergence, "alpha_divergence", "with f_alpha_divergence_coef"}};
+}
+
+/// Which loss, and its numbers.
 struct loss_settings {
   std::vector<std::string> loss_type{"sigmoid"};  ///< several make a weighted mixture
   std::vector<double> loss_weights{};             ///< one a loss; empty: 1 each
   double beta = 0.1;
-  std::optional<double> label_smoothing{};       ///< unset: 0, and 1e-3 for exo_pair, which can't do with 0
-  std::string f_divergence_type = "reverse_kl";  ///< reverse_kl, forward_kl, js_divergence, alpha_divergence
-  double f_alpha_divergence_coef = 0.5;
-  double discopop_tau = 0.05;
-  double simpo_gamma = 0.5;  ///< simpo, alpha_po, alpha_dpo
-  double cpo_alpha = 1;      ///< weight of the SFT term in cpo, simpo and alpha_po
-  double alpha = 0.1;        ///< alpha_po's shape, alpha_dpo's weight of the z-score
-  double rdpo_alpha = 0.01;  ///< r_dpo: price of a token, in nats
-  double odpo_alpha = 1;     ///< odpo: weight of log(score gap)
-  double slic_delta = 1, slic_lambda = 0.1;
-  double bco_shift = 0;                                 ///< bco_pair
-  double desirable_weight = 1, undesirable_weight = 1;  ///< kto_pair
+  f_divergence f_divergence_type = f_divergence::reverse_kl;
+  std::map<std::string, double, std::less<>>
+      parameters{};  ///< of loss_parameters(), by name; what isn't there has the loss's default
 };
 
 /// A loss chosen at run time. `evaluate` is kedge::preference_loss of the chosen type.
@@ -35,14 +38,15 @@ struct loss_choice {
   std::string name;              ///< "sigmoid", or "0.8 sigmoid + 0.2 bco_pair + 1 sft"
   bool shift_invariant = false;  ///< sequence-level extrapolation of log-probabilities is exact
   bool needs_reference = false;
+  bool reads_tokens = false;    ///< needs tokens_chosen and tokens_rejected
   bool reads_scores = false;    ///< needs score_chosen and score_rejected in the data
-  bool compares_pairs = false;  ///< the value depends on which pairs share a batch (aot, alpha_dpo, kto_pair, sft)
+  bool compares_pairs = false;  ///< the value depends on which pairs share a batch (aot, alpha_dpo, beta_dpo, kto_pair, sft)
   double beta = 0;              ///< what multiplies log-ratios in the reported rewards
   std::function<loss_and_cotangent(pair_batch const&, std::size_t total)> evaluate;
 };
 
-/// throws  kedge::llm::error: a name that isn't known (lists those that are), a number of weights other than that of losses,
-///         a divergence for a loss that has none, a parameter out of its range
+/// throws  kedge::llm::error: a name that isn't known (names the nearest known one), a number of weights other than that of losses,
+///         a divergence for a loss that has none, a parameter out of its range or that none of the losses reads
 /// A loss with compares_pairs sees the pairs it is given: gather a whole batch's log-probabilities before calling evaluate, or
 /// use a micro-batch as large as the batch, where that matters.
 [[nodiscard]] loss_choice make_loss(loss_settings const& settings);
@@ -56,5 +60,18 @@ struct loss_name {
 
 /// Every name that make_loss knows, TRL's first.
 [[nodiscard]] std::vector<loss_name> const& loss_names();
+
+/// A number that some losses read, beside beta. A loss may take less than the whole range; make_loss checks its own.
+struct loss_parameter {
+  std::string name;
+  std::string help;            ///< what it does, its unit
+  std::string defaults;        ///< "0.5", or "0.1 (cdpo), 0 (robust, aot)" where losses differ
+  double least = 0, most = 0;  ///< closed range, unless open says otherwise; the union over the losses
+  bool open_least = false, open_most = false;
+  std::vector<std::string> losses;  ///< that read it; none: a divergence reads it
+};
+
+/// Every parameter of every loss, from the losses' own lists, in the order of loss_names().
+[[nodiscard]] std::vector<loss_parameter> const& loss_parameters();
 
 }  // namespace kedge::llm
