@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // APO rounds on a bandit, through kedge::run with Eigen vectors and by hand in Eigen: what do the templates cost?
+#include <cstdlib>
+
 #include <benchmark/benchmark.h>
 
 #include <kedge/adapters/eigen.hpp>
@@ -35,8 +37,9 @@ struct bandit {
 
 vector by_kedge(vector const& reward) {
   bandit problem{reward};
-  kedge::state<vector, vector> state(vector::Zero(reward.size()));
-  (void)kedge::run(state, kedge::extrapolated_weights<kedge::constant_momentum>{{alpha}}, problem, rounds);
+  kedge::extrapolated_weights<kedge::constant_momentum> const schedule{{alpha}};
+  kedge::state<vector, vector, kedge::extrapolated_weights<kedge::constant_momentum>> state(vector::Zero(reward.size()));
+  if (kedge::run(state, schedule, problem, rounds) != kedge::status::done) std::abort();
   return state.theta;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Three answers that beat each other in a cycle. The same loop, three settings: momentum makes it worse, optimism settles it.
+#include <cmath>
 #include <cstdio>
 #include <vector>
 
@@ -12,8 +13,8 @@ double gap_after(auto const& schedule, kedge::mirror_step step) {
   auto const game = kedge::lab::rock_paper_scissors();
   logits const start{0.3, 0, -0.2};
   kedge::mirror_problem problem(game, start, step);
-  kedge::state<logits, logits> state(start);
-  (void)kedge::run(state, schedule, problem, 2000);
+  auto state = kedge::state_for<logits>(start, schedule, problem);
+  if (kedge::run(state, schedule, problem, 2000) != kedge::status::done) return INFINITY;
   return game.duality_gap(kedge::lab::softmax(state.theta));
 }
 

@@ -69,12 +69,12 @@ int demo(std::vector<std::string> const& args) {
     return row{name, train_preferences(s, rounds)};
   };
   constexpr double beta = 0.1;
-  round_settings const apo{.method = round_method::apo, .chunks = 2, .momentum = momentum_rule::constant, .alpha = {0.5}};
+  round_settings const apo{.method = round_method::apo, .chunks = 2, .momentum = momentum_choice::constant, .alpha = {0.5}};
   std::vector<row> rows;
   rows.push_back(train("dpo", beta, {}));
   if (!rows.back().result.interrupted) rows.push_back(train("apo", beta, apo));
   if (null_baseline && !rows.back().result.interrupted)
-    rows.push_back(train("null", effective_beta(apo, 2, beta), {.method = round_method::apo, .chunks = 2, .momentum = momentum_rule::none}));
+    rows.push_back(train("null", effective_beta(apo, 2, beta), {.method = round_method::apo, .chunks = 2, .momentum = momentum_choice::none}));
   if (rows.back().result.interrupted) return 130;
 
   auto const& start = rows.front().result.evaluations.front();

@@ -30,9 +30,10 @@ struct survey {
 int main() {
   std::vector<vote> const votes{{0, 1}, {0, 1}, {1, 0}, {1, 2}, {1, 2}, {2, 1}};  // each answer beats the next two to one
   kedge::policy_problem problem{survey{}, kedge::dpo{.beta = 1}, kedge::sgd{.rate = 4}, votes, 500};
-  kedge::state<logits, kedge::pair_log_probs> state(logits(3, 0.0));
   kedge::constant_momentum const rule{.alpha = 0.3};
-  if (kedge::run(state, kedge::extrapolated_weights{rule}, problem, 3) != kedge::status::done) return 1;
+  kedge::extrapolated_weights const schedule{rule};
+  kedge::state state(logits(3, 0.0), schedule);
+  if (kedge::run(state, schedule, problem, 3) != kedge::status::done) return 1;
 
   double const moved = (state.theta[0] - state.theta[1]) / std::log(2.0);  // one exact round moves ln 2
   double const expected = kedge::accumulated_steps(rule, 3);

@@ -19,7 +19,6 @@ namespace kedge_lab {
 
 using kedge::lab::vector;
 using kedge_drawing::curve, kedge_drawing::line, kedge_drawing::plot, kedge_drawing::text;
-using run_state = kedge::state<vector, vector>;
 
 /// Wrong use of the program: one line, exit code 2.
 class usage_error : public std::runtime_error {
@@ -94,7 +93,7 @@ std::vector<experiment> bandit_experiments(), game_experiments(), fit_experiment
 /// measure(θ̂_t) for t = 1 … rounds of the loop.
 template <class Schedule, class Problem, class Measure>
 vector trajectory(Schedule const& schedule, Problem& problem, vector start, std::size_t rounds, Measure const& measure) {
-  run_state s(std::move(start));
+  auto s = kedge::state_for<vector>(std::move(start), schedule, problem);
   vector values;
   for (std::size_t t = 1; t <= rounds; ++t) {
     if (kedge::run(s, schedule, problem, t) != kedge::status::done) {

@@ -102,7 +102,7 @@ outcome token_vs_sequence(arguments const& a) {
     return std::max(1e-17, total_variation(softmax(tree_problem::log_probs(theta)), softmax(exact)));
   };
   auto follow = [&](auto const& schedule, vector& found) {
-    run_state s(vector(3, 0.0));
+    auto s = kedge::state_for<vector>(vector(3, 0.0), schedule);
     for (std::size_t t = 1; t <= rounds; ++t) {
       (void)kedge::run(s, schedule, problem, t);
       found.push_back(distance(t, s.theta));
@@ -146,7 +146,7 @@ struct noisy_rewards {
 template <class Schedule>
 double variance_of_result(Schedule const& schedule, double beta, std::size_t rounds, std::size_t arms, std::size_t seed) {
   noisy_rewards problem{beta, std::mt19937_64(seed), vector(arms)};
-  run_state s(vector(arms, 0.0));
+  auto s = kedge::state_for<vector>(vector(arms, 0.0), schedule);
   (void)kedge::run(s, schedule, problem, rounds);
   return dot(s.theta, s.theta) / static_cast<double>(arms);
 }
@@ -165,7 +165,7 @@ double sampled_error(Schedule const& schedule, double beta, double steps, std::s
       return sampled_comparisons(softmax(logits), game, pairs, generator);
     };
     fitted_bandit problem(dpo{beta}, collect, 1e-6);
-    run_state s(vector(reward.size(), 0.0));
+    auto s = kedge::state_for<vector>(vector(reward.size(), 0.0), schedule);
     if (kedge::run(s, schedule, problem, rounds) != status::done) return std::nan("");
     vector const found = centered(s.theta);
     for (std::size_t i = 0; i < found.size(); ++i) sum += (found[i] - exact[i]) * (found[i] - exact[i]);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <charconv>
+#include <cctype>
+#include <cstdlib>
 
 #include "experiment.hpp"
 
@@ -25,9 +26,10 @@ std::string joined(Items const& items, Write const& write) {
 }
 
 bool is_number(std::string const& s) {
-  double value;
-  auto const [end, error] = std::from_chars(s.data(), s.data() + s.size(), value);
-  return error == std::errc{} && end == s.data() + s.size();
+  // libc++ 19 has no from_chars of double.
+  char* end = nullptr;
+  std::strtod(s.c_str(), &end);
+  return !s.empty() && std::isspace(static_cast<unsigned char>(s.front())) == 0 && end == s.c_str() + s.size();
 }
 
 }  // namespace

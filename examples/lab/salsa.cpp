@@ -44,7 +44,7 @@ outcome salsa_soup(arguments const& a) {
   // One round of the loop is ten mirror-ascent steps from the first model, around each anchor.
   auto follow = [&](std::vector<anchor_term<vector>> anchor, auto const& measure) {
     anchored_reward problem(m.reward, beta, 0.02 / beta, 10);
-    run_state s(m.logits[0]);
+    kedge::state<vector, vector, fixed_anchor> s(m.logits[0]);
     s.anchor = std::move(anchor);
     vector values{measure(s.theta)};
     for (std::size_t t = 1; t <= rounds; ++t) {

@@ -112,7 +112,7 @@ order_result compare_orders(std::size_t pairs, std::size_t chunks, double beta, 
   auto train = [&](auto const& schedule, std::vector<comparisons> parts, vector* course, bool handed_off) {
     std::size_t const count = parts.size();
     stepwise problem{std::move(parts), beta, rate, 8};
-    kedge::state<vector, pair_log_probs> s(start);
+    auto s = kedge::state_for(start, schedule);
     for (std::size_t t = 1; t <= count; ++t) {
       (void)kedge::run(s, schedule, problem, t);
       if (course) course->push_back(agreement(s.theta, truth));
@@ -136,7 +136,7 @@ vector exact_stepwise(std::vector<vector> const& rewards, double beta) {
     return population_comparisons(softmax(logits), bradley_terry(rewards[round]));
   };
   fitted_bandit problem(dpo{beta}, collect);
-  run_state s(vector(rewards[0].size(), 0.0));
+  kedge::state<vector, vector> s(vector(rewards[0].size(), 0.0));
   (void)kedge::run(s, hand_off{}, problem, rewards.size());
   return centered(s.theta);
 }

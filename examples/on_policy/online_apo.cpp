@@ -25,7 +25,7 @@ struct variant {
 
 round_settings rounds_of(world const& w, variant const& v) {
   bool const tiny = w.name == "tiny";
-  round_settings r{.method = round_method::apo, .rounds = w.given.quick ? 2U : tiny ? 8U : 3U, .momentum = v.alpha > 0 ? momentum_rule::constant : momentum_rule::none, .alpha = {v.alpha},
+  round_settings r{.method = round_method::apo, .rounds = w.given.quick ? 2U : tiny ? 8U : 3U, .momentum = v.alpha > 0 ? momentum_choice::constant : momentum_choice::none, .alpha = {v.alpha},
                    .extrapolate = v.log_probs ? extrapolated::log_probs : extrapolated::weights, .prompts_per_round = tiny ? 0U : 16U, .num_samples = 4,
                    .sample_from = v.log_probs ? sampled_policy::mixture : sampled_policy::weights};
   w.sampling(r.sampling);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <kedge/anchors.hpp>
 #include <kedge/averages.hpp>
 #include <kedge/concepts.hpp>
 #include <kedge/elementwise.hpp>
@@ -11,11 +10,13 @@
 #include <kedge/losses.hpp>
 #include <kedge/mirror.hpp>
 #include <kedge/momentum.hpp>
+#include <kedge/observers.hpp>
 #include <kedge/optimizers.hpp>
 #include <kedge/policy_problem.hpp>
 #include <kedge/ppo.hpp>
 #include <kedge/reference.hpp>
 #include <kedge/restart.hpp>
-#include <kedge/schedule.hpp>
+#include <kedge/schedules.hpp>
 #include <kedge/soup.hpp>
+#include <kedge/state.hpp>
 #include <kedge/version.hpp>

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include <kedge/loop.hpp>
@@ -24,41 +25,61 @@ struct mirror_step {
   bool reward_at_result = false;  ///< with momentum: the reward at θ̂_t and not at the extrapolated anchor
 };
 
+/// What a mirror step keeps from round to round: the rewards of this round and of the one before.
+template <tensor P>
+struct mirror_memory {
+  std::optional<P> now, before;
+  std::size_t sampled = 0;  ///< round + 1 of `now`
+
+  static constexpr auto parts = std::tuple{part{"now", &mirror_memory::now}, part{"before", &mirror_memory::before},
+                                           part{"sampled", &mirror_memory::sampled}};
+};
+
 /// A problem whose rewards depend on the policy: a game, a learned reward. `rewards(logits)` -> P is exact or sampled.
 /// math    θ̂_{t+1} = (1 − ηm) θ_anchor + ηm θ_magnet + η (r_t + c (r_t − r_{t−1}))
 /// cost    one call of rewards a round, two with extragradient; three copies of a point
+/// Make its state by state_for<P>(start, schedule, problem), which has a place for the rewards.
 template <tensor P, class Rewards>
 class mirror_problem {
  public:
-  /// throws  std::invalid_argument unless eta > 0, magnet ≥ 0 and eta · magnet ≤ 1
+  template <tensor Point>
+  using memory = mirror_memory<Point>;
+
+  /// throws  std::invalid_argument unless eta > 0, magnet ≥ 0 and eta · magnet ≤ 1, or for optimism with extragradient: the reward at
+  ///         the point ahead takes the place of the guess
   mirror_problem(Rewards rewards, P magnet, mirror_step step)
       : rewards_(std::move(rewards)), magnet_(std::move(magnet)), step_(step) {
     detail::require(step.eta > 0, "mirror_step: eta = ", step.eta, "; it must be positive");
     detail::require(step.magnet >= 0 && step.eta * step.magnet <= 1, "mirror_step: magnet = ", step.magnet,
                     " with eta = ", step.eta, "; the magnet must not be negative, nor eta times magnet above 1");
+    detail::require(!step.extragradient || step.optimism == 0, "mirror_step: optimism = ", step.optimism,
+                    " with extragradient; both foresee the next reward, choose one");
   }
 
   /// The rewards against which the round is played.
+  /// throws  std::invalid_argument for reward_at_result under a schedule without momentum
   template <class State>
-  P const& source(State const& s) {
-    if (sampled_ != s.round + 1) {
-      bool const at_result = step_.reward_at_result && s.previous;
-      if (now_) before_ = std::move(now_);
-      now_ = rewards_(at_result ? *s.previous : s.theta);
-      sampled_ = s.round + 1;
+  mirror_memory<P> const& source(State& s) const {
+    mirror_memory<P>& own = s.problem;
+    if (own.sampled != s.round + 1) {
+      detail::require(!step_.reward_at_result || s.previous.has_value(),
+                      "mirror_step: reward_at_result needs a schedule with momentum; elsewhere the result is the anchor");
+      if (own.now) own.before = std::move(own.now);
+      own.now = rewards_(step_.reward_at_result ? *s.previous : s.theta);
+      own.sampled = s.round + 1;
     }
-    return *now_;
+    return own;
   }
 
-  [[nodiscard]] P score(P const& logits, P const&) const { return deep_copy(logits); }
+  [[nodiscard]] P score(P const& logits, mirror_memory<P> const&) const { return deep_copy(logits); }
 
-  status solve(P& logits, P const& reward, P const& anchor, std::size_t) {
-    move(anchor, reward, logits);
+  status solve(P& logits, mirror_memory<P> const& rewards, P const& anchor, std::size_t) const {
+    move(anchor, *rewards.now, logits);
     if (step_.extragradient)
       move(anchor, rewards_(logits), logits);
-    else if (step_.optimism != 0 && before_) {
-      axpby(step_.eta * step_.optimism, reward, 1, logits);
-      axpby(-step_.eta * step_.optimism, *before_, 1, logits);
+    else if (step_.optimism != 0 && rewards.before) {
+      axpby(step_.eta * step_.optimism, *rewards.now, 1, logits);
+      axpby(-step_.eta * step_.optimism, *rewards.before, 1, logits);
     }
     return status::done;
   }
@@ -74,8 +95,6 @@ class mirror_problem {
   Rewards rewards_;
   P magnet_;
   mirror_step step_;
-  std::optional<P> now_, before_;
-  std::size_t sampled_ = 0;  // round + 1 of now_
 };
 
 template <class Rewards, tensor P>

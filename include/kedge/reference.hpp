@@ -3,11 +3,11 @@
 
 #include <cstddef>
 #include <stdexcept>
-#include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
-#include <kedge/concepts.hpp>
+#include <kedge/parts.hpp>
 
 namespace kedge {
 
@@ -38,22 +38,26 @@ struct tensor_traits<pair_log_probs> {
 template <tensor L>
 class reference {
  public:
+  reference() = default;  ///< to be restored into
   reference(L logp, std::size_t epoch) : logp_(std::move(logp)), epoch_(epoch) {}
 
   /// The log-probabilities, for use while the anchor is at `epoch`.
   /// throws  std::logic_error if the anchor has moved since they were computed
   [[nodiscard]] L const& at(std::size_t epoch) const {
     if (epoch != epoch_)
-      throw std::logic_error("reference: log-probabilities of anchor " + std::to_string(epoch_) +
-                             " used after the anchor moved to " + std::to_string(epoch) + "; score the data again");
+      detail::fail<std::logic_error>("reference: log-probabilities of anchor " + detail::text(epoch_) +
+                                     " used after the anchor moved to " + detail::text(epoch) + "; score the data again");
     return logp_;
   }
 
   [[nodiscard]] std::size_t epoch() const { return epoch_; }
 
  private:
-  L logp_;
-  std::size_t epoch_;
+  L logp_{};
+  std::size_t epoch_ = 0;
+
+ public:
+  static constexpr auto parts = std::tuple{part{"logp", &reference::logp_}, part{"epoch", &reference::epoch_}};
 };
 
 }  // namespace kedge

@@ -3,9 +3,10 @@
 
 #include <limits>
 #include <optional>
+#include <tuple>
 #include <utility>
 
-#include <kedge/schedule.hpp>
+#include <kedge/state.hpp>
 
 // Adaptive restart: observers that begin momentum anew when it carries the wrong way.             O'Donoghue and Candès 2015
 
@@ -15,8 +16,11 @@ namespace kedge {
 template <class Objective>
 struct restart_when_worse {
   Objective worse_is_more;
-  double last = std::numeric_limits<double>::infinity();
+  double last = std::numeric_limits<double>::max();
   std::size_t restarts = 0;
+
+  static constexpr auto parts =
+      std::tuple{part{"last", &restart_when_worse::last}, part{"restarts", &restart_when_worse::restarts}};
 
   template <class State>
   void on_round_end(State& s) {
@@ -38,6 +42,9 @@ template <tensor P>
 struct restart_on_turn {
   std::optional<P> start;
   std::size_t restarts = 0;
+
+  static constexpr auto parts =
+      std::tuple{part{"start", &restart_on_turn::start}, part{"restarts", &restart_on_turn::restarts}};
 
   template <class State, class Data>
   void on_round_start(State const& s, Data const&) {

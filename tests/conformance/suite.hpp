@@ -148,8 +148,8 @@ TEMPLATE_TEST_CASE("APO's iterates under a fixed reward are the closed form C_t"
   double const alpha = GENERATE(0.0, 0.3, 0.6, 0.9), beta = 0.5;
   std::vector<double> const reward{0, 0.25, -1, 0.7}, start{0.1, -0.4, 0, 0.2};
   kedge::lab::exact_bandit<tensor> problem(TestType::make(reward), beta);
-  kedge::state<tensor, tensor> state(TestType::make(start));
   kedge::extrapolated_weights<kedge::constant_momentum> const schedule{{alpha}};
+  auto state = kedge::state_for<tensor>(TestType::make(start), schedule);
   for (std::size_t t = 1; t <= 60; ++t) {
     REQUIRE(kedge::run(state, schedule, problem, t) == kedge::status::done);
     double const power = std::pow(alpha, static_cast<double>(t));

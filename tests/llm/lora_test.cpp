@@ -111,7 +111,7 @@ std::vector<json> scores(fs::path const& model) {
   return lines(in);
 }
 
-round_settings const three_rounds_of_apo{.method = round_method::apo, .chunks = 3, .momentum = momentum_rule::constant, .alpha = {0.5}};
+round_settings const three_rounds_of_apo{.method = round_method::apo, .chunks = 3, .momentum = momentum_choice::constant, .alpha = {0.5}};
 
 }  // namespace
 

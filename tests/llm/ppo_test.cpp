@@ -388,7 +388,7 @@ TEST_CASE("online apo resumed inside a round and between rounds ends with the sa
     s.per_device_train_batch_size = 2;
     s.save_steps = 1;
     s.quiet = true;
-    round_settings r{.method = round_method::apo, .rounds = 3, .momentum = momentum_rule::constant, .alpha = {0.5, 0.2}, .beta = {0.2, 0.1}, .extrapolate = what};
+    round_settings r{.method = round_method::apo, .rounds = 3, .momentum = momentum_choice::constant, .alpha = {0.5, 0.2}, .beta = {0.2, 0.1}, .extrapolate = what};
     r.sampling.prompts = prompts_in(folder.path());
     r.sampling.judge = judge_command;
     r.sampling.max_new_tokens = 8;

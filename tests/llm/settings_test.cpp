@@ -201,7 +201,7 @@ TEST_CASE("dpo resumed with a setting changed alone is refused or ends with the 
       [](fs::path const& output) {
         struct both {
           training_settings training;
-          round_settings rounds{.method = round_method::apo, .chunks = 2, .momentum = momentum_rule::constant};
+          round_settings rounds{.method = round_method::apo, .chunks = 2, .momentum = momentum_choice::constant};
         };
         auto const s = std::make_shared<both>();
         prepare(s->training, output);

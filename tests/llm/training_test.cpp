@@ -95,13 +95,13 @@ TEST_CASE("one chunk of sdpo and one round of apo are dpo bit for bit", "[traini
   scratch_folder const folder;
   std::string const dpo = trained(settings_for(folder / "dpo"));
   CHECK(trained(settings_for(folder / "sdpo"), {.method = round_method::sdpo, .chunks = 1}) == dpo);
-  CHECK(trained(settings_for(folder / "apo"), {.method = round_method::apo, .chunks = 1, .momentum = momentum_rule::constant, .alpha = {0.5}}) == dpo);
+  CHECK(trained(settings_for(folder / "apo"), {.method = round_method::apo, .chunks = 1, .momentum = momentum_choice::constant, .alpha = {0.5}}) == dpo);
 }
 
 TEST_CASE("apo with alpha 0 is iterative dpo bit for bit and with alpha above 0 it is not", "[training]") {
   scratch_folder const folder;
   std::string const iterative = trained(settings_for(folder / "sdpo"), {.method = round_method::sdpo, .chunks = 3});
-  round_settings apo{.method = round_method::apo, .chunks = 3, .momentum = momentum_rule::constant, .alpha = {0}};
+  round_settings apo{.method = round_method::apo, .chunks = 3, .momentum = momentum_choice::constant, .alpha = {0}};
   CHECK(trained(settings_for(folder / "zero"), apo) == iterative);
   apo.extrapolate = extrapolated::log_probs;
   CHECK(trained(settings_for(folder / "zero-log-probs"), apo) == iterative);
@@ -147,7 +147,7 @@ TEST_CASE("a run that stopped after any step goes on to the same bits", "[traini
   for (extrapolated const what : {extrapolated::weights, extrapolated::log_probs})
     for (std::string const dtype : {"float32", "bfloat16", "bfloat16 copies"}) {
       INFO(name_of(what) << " " << dtype);
-      round_settings const rounds{.method = round_method::apo, .chunks = 3, .momentum = momentum_rule::constant, .alpha = {0.5}, .extrapolate = what};
+      round_settings const rounds{.method = round_method::apo, .chunks = 3, .momentum = momentum_choice::constant, .alpha = {0.5}, .extrapolate = what};
       training_settings s = settings_for(folder / (std::string(name_of(what)) + dtype));
       s.compute.dtype = from_name<compute_type>(dtype.substr(0, dtype.find(' '))).value();
       s.compute.weights_dtype = dtype == "bfloat16 copies" ? weights_type::bfloat16 : weights_type::automatic;
@@ -206,7 +206,7 @@ TEST_CASE("a run in bf16 measures what rounding does to margins and warns in a l
   CHECK(measured(s.output_dir) == 1);
   s.output_dir = folder / "rounds";
   s.max_steps = 2;
-  train_preferences(s, {.method = round_method::apo, .chunks = 3, .momentum = momentum_rule::constant, .alpha = {0.5}, .extrapolate = extrapolated::log_probs});
+  train_preferences(s, {.method = round_method::apo, .chunks = 3, .momentum = momentum_choice::constant, .alpha = {0.5}, .extrapolate = extrapolated::log_probs});
   CHECK(measured(s.output_dir) == 3);
   s = settings_for(folder / "none");
   s.compute.dtype = compute_type::bfloat16;

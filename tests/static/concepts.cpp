@@ -39,4 +39,17 @@ static_assert(round_problem<lab::exact_bandit<logits>, logits, logits>);
 static_assert(round_problem<mirror_problem<logits, lab::preference_game>, logits, logits>);
 static_assert(!round_problem<int, logits, logits>);
 
+template <class Schedule>
+inline constexpr bool is_schedule = schedule<Schedule, state<logits, logits, Schedule>>;
+static_assert(is_schedule<hand_off> && is_schedule<fixed_anchor> && is_schedule<ema_anchor> && is_schedule<soup_anchor>);
+static_assert(is_schedule<bema_anchor> && is_schedule<inpo_anchor> && is_schedule<recent_anchors> && is_schedule<harmonic_anchor>);
+static_assert(is_schedule<moving_magnet> && is_schedule<halpern_anchor> && is_schedule<every<every<bema_anchor>>>);
+static_assert(is_schedule<extrapolated_weights<fista_momentum>> && is_schedule<extrapolated_log_probs<guler_momentum>>);
+static_assert(!is_schedule<int> && !is_schedule<extrapolated_weights<int>> && !is_schedule<logits>);
+static_assert(momentum<fista_momentum> && momentum<guler_momentum> && momentum<strongly_convex_momentum>);
+static_assert(reads_state<guler_momentum, state<logits, logits>> && !reads_state<fista_momentum, state<logits, logits>>);
+static_assert(observer<no_observer, state<logits, logits>, int> && observer<restart_on_turn<logits>&, state<logits, logits>, int>);
+static_assert(!observer<int, state<logits, logits>, int> && !observer<observer_list<no_observer, int>, state<logits, logits>, int>);
+static_assert(listed<state<logits, logits, bema_anchor>> && listed<mirror_memory<logits>> && !listed<logits>);
+
 }  // namespace

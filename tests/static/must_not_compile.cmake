@@ -6,7 +6,8 @@ string(REGEX REPLACE "^// build error: " "" expected "${expected}")
 if(NOT expected)
   message(FATAL_ERROR "${SOURCE} has no line '// build error: REGEX'")
 endif()
-execute_process(COMMAND "${COMPILER}" -std=c++20 -fsyntax-only ${FLAGS} "${SOURCE}"
+separate_arguments(FLAGS)
+execute_process(COMMAND "${COMPILER}" -std=c++20 -fsyntax-only -Werror=unused-result ${FLAGS} "${SOURCE}"
   RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
 if(result EQUAL 0)
   message(FATAL_ERROR "${SOURCE} compiles, and must not")

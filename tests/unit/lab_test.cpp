@@ -17,13 +17,12 @@ using kedge::testing::WithinRel;
 
 namespace {
 
-using run_state = state<vector, vector>;
 using constant = extrapolated_weights<constant_momentum>;
 
 // Σ over rounds of measure(θ̂_t), t = 1 … rounds.
 template <class Schedule, class Problem, class Measure>
 vector series(Schedule const& schedule, Problem& problem, vector start, std::size_t rounds, Measure const& measure) {
-  run_state s(std::move(start));
+  auto s = state_for<vector>(std::move(start), schedule, problem);
   vector values;
   for (std::size_t t = 1; t <= rounds; ++t) {
     REQUIRE(run(s, schedule, problem, t) == status::done);
@@ -89,8 +88,9 @@ TEST_CASE("E1: the worst case is W_0 beta / C_t, for every round and momentum", 
       double const gamma = constant_steps(alpha, rounds) / 0.5;
       vector const reward = two_level_reward(10, worst_gap(0.1, gamma));
       exact_bandit<vector> problem(reward, 0.5);
-      run_state s(vector(10, 0.0));
-      REQUIRE(run(s, constant{{alpha}}, problem, rounds) == status::done);
+      constant const schedule{{alpha}};
+      auto s = state_for<vector>(vector(10, 0.0), schedule);
+      REQUIRE(run(s, schedule, problem, rounds) == status::done);
       CHECK_THAT(reward_gap(s.theta, reward) * gamma, WithinAbs(1.1010029973, 5e-11));
     }
 }
@@ -107,7 +107,7 @@ TEST_CASE("E3: evenly spaced rewards have the closed-form gap", "[lab]") {
   CHECK_THAT(spaced_exact_gap(513, 10), WithinRel(0.09898200563572217, 1e-12));
   vector const reward = spaced_reward(513);
   exact_bandit<vector> problem(reward, 1);
-  run_state s(vector(513, 0.0));
+  state<vector, vector> s(vector(513, 0.0));
   REQUIRE(run(s, hand_off{}, problem, 10) == status::done);
   CHECK_THAT(reward_gap(s.theta, reward), WithinRel(0.09898200563572217, 1e-11));
 }
@@ -208,7 +208,7 @@ TEST_CASE("the population DPO loss on an effective reference reproduces C_t by N
     auto collect = [&](vector const& logits, std::size_t) { return population_comparisons(softmax(logits), wins); };
     auto iterate = [&](auto const& schedule) {
       fitted_bandit problem(dpo{beta}, collect);
-      run_state s(vector(4, 0.0));
+      auto s = state_for<vector>(vector(4, 0.0), schedule);
       for (std::size_t t = 1; t <= 12; ++t) {
         REQUIRE(run(s, schedule, problem, t) == status::done);
         vector expected = reward;
@@ -248,7 +248,8 @@ TEST_CASE("APO and iterative DPO at its effective beta end in the same policy", 
   for (double const alpha : {0.3, 0.6, 0.9})
     for (std::size_t const rounds : {std::size_t{3}, std::size_t{10}}) {
       exact_bandit<vector> accelerated(reward, 0.4), null(reward, effective_beta(0.4, constant_momentum{alpha}, rounds));
-      run_state a(start), b(start);
+      state<vector, vector, constant> a(start);
+      state<vector, vector> b(start);
       REQUIRE(run(a, constant{{alpha}}, accelerated, rounds) == status::done);
       REQUIRE(run(b, hand_off{}, null, rounds) == status::done);
       CHECK(max_difference(a.theta, b.theta) < 1e-11);
@@ -307,7 +308,7 @@ TEST_CASE("two KL terms are one to the geometric mean plus a tax on disagreement
 TEST_CASE("mirror ascent around an anchor ends at the anchor plus r / beta", "[lab]") {
   vector const reward{1, 0, -0.5}, anchor{0.2, 0.1, -0.4};
   anchored_reward problem(reward, 0.5, 1, 80);
-  run_state s(vector{2, -1, 0});
+  state<vector, vector, fixed_anchor> s(vector{2, -1, 0});
   s.anchor.push_back({1.0, anchor});
   REQUIRE(run(s, fixed_anchor{}, problem, 1) == status::done);
   CHECK(max_difference(softmax(s.theta), softmax(anchored_optimum(anchor, reward, 0.5))) < 1e-12);

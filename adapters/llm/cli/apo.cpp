@@ -7,7 +7,7 @@ namespace kedge::cli {
 
 int run_apo(arguments const& args) {
   llm::training_settings settings;
-  llm::round_settings rounds{.method = llm::round_method::apo, .momentum = llm::momentum_rule::constant};
+  llm::round_settings rounds{.method = llm::round_method::apo, .momentum = llm::momentum_choice::constant};
   bool json = false;
   command_line line(
       "kedge apo",

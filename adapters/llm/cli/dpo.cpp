@@ -5,13 +5,15 @@ namespace kedge::cli {
 
 int run_dpo(arguments const& args) {
   llm::training_settings settings;
+  llm::round_settings rounds;
   bool json = false;
   command_line line("kedge dpo", "Trains a model on preference pairs, in one round against the model it starts from.");
   declare(line.settings, settings);
+  declare_reference(line.settings, rounds);
   add_json(line, json);
   line.parse(args);
   if (settings.dataset.size() != 1) throw llm::usage_error("--dataset: dpo takes one file; for several rounds use sdpo or apo");
-  return train(settings, {}, json);
+  return train(settings, rounds, json);
 }
 
 }  // namespace kedge::cli

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <vector>
 
+#include <kedge/detail/check.hpp>
+
 namespace kedge::detail {
 
 /// The positions of `values` from the smallest to the largest; equal values keep their order. NaN come last, so that the
@@ -16,8 +18,9 @@ inline std::vector<std::size_t> ascending_order(std::vector<double> const& value
   // Ties are broken here: the stable_sort of libstdc++ 12 calls a function that it declares deprecated, which Clang reports
   // in whatever includes this header.
   std::sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) {
-    bool const nan_i = values[i] != values[i], nan_j = values[j] != values[j];
+    bool const nan_i = is_nan(values[i]), nan_j = is_nan(values[j]);
     if (nan_i != nan_j) return nan_j;
+    if (nan_i) return i < j;
     return values[i] < values[j] || (!(values[j] < values[i]) && i < j);
   });
   return order;

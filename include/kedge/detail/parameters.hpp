@@ -8,11 +8,12 @@
 namespace kedge {
 
 /// One number that an algorithm can be told: a member of its type, with what everyone has to know of it.
-/// Types list them as `static constexpr auto parameters = std::tuple{parameter{...}, ...}`; flags, checks and docs come from there.
-template <class Owner>
+/// Types list them as `static constexpr auto parameters = std::tuple{parameter<Owner>{...}, ...}`; flags, checks and docs come from there.
+/// NaN is never in range.
+template <class Owner, class Value = double>
 struct parameter {
   char const* name;           ///< as flags and configuration files write it
-  double Owner::*member;
+  Value Owner::*member;
   double least, most;         ///< closed range, unless open says otherwise
   char const* help;           ///< what it does, its unit
   bool open_least = false;    ///< `least` itself is out of range

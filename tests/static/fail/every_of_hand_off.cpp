@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// build error: Schedule::keeps_anchor
+// build error: keeps_anchor
 // Every k rounds something has to be kept in between; hand_off keeps nothing.
 #include <kedge/kedge.hpp>
 

@@ -7,6 +7,7 @@
 
 #include <kedge/loop.hpp>
 #include <kedge/ppo.hpp>
+#include <kedge/schedules/fixed.hpp>
 
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/train/ppo.hpp>
@@ -16,7 +17,7 @@
 
 namespace kedge::llm {
 
-using ppo_state = kedge::state<pack, std::vector<double>>;
+using ppo_state = kedge::state<pack, std::vector<double>, kedge::fixed_anchor>;
 
 /// The first `count` tensors of a pack from `first` on: the same tensors, not copies.
 [[nodiscard]] pack part_of(pack const& theta, std::size_t first, std::size_t count);

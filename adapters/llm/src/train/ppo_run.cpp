@@ -25,6 +25,9 @@ void check(ppo_settings s) {
   auto require = [](bool holds, std::string const& message) {
     if (!holds) throw error(message);
   };
+  auto const reference = s.reference.what;
+  require(reference == reference_kind::start || reference == reference_kind::soup || reference == reference_kind::mkl,
+          "--reference " + std::string(name_of(reference)) + " is placed anew from round to round, which PPO doesn't do; use start, soup, mkl or a model's folder");
   require(s.kl_coef > 0 || !s.adap_kl_ctrl, "--adap_kl_ctrl needs a --kl_coef above 0 to start from");
   require(s.episodes_per_update() % s.num_generations == 0,
           "an update has " + std::to_string(s.episodes_per_update()) + " completions (batch size x accumulation x --num_mini_batches), which " +
@@ -168,8 +171,7 @@ class ppo_run {
     json contents{{"model", model_content(settings_.model)}, {"prompts", content_of(prompts_.prompts())}};
     if (evaluator_) contents["held-out prompts"] = content_of(evaluator_->prompts().prompts());
     contents["reward model"] = model_content(settings_.sampling.reward_model);
-    contents["reference"] = json::array({static_cast<int>(settings_.reference.what), settings_.reference.weights});
-    for (auto const& model : settings_.reference.models) contents["reference"].push_back(model_content(model));
+    contents["reference"] = content_of(settings_.reference);
     contents["values"] = json::array({static_cast<int>(settings_.value_model.what), model_content(settings_.value_model.model)});
     return identify(list, settings_, session_.compute, std::move(contents));
   }

@@ -14,12 +14,13 @@
 #include <kedge/llm/train/training_log.hpp>
 
 #include "epochs.hpp"
+#include "reference_schedule.hpp"
 
 namespace kedge::llm {
 
 struct loss_input;
 
-using training_state = kedge::state<pack, pair_log_probs>;
+using training_state = kedge::state<pack, pair_log_probs, chosen_schedule>;
 
 class margin_probe;
 

@@ -13,6 +13,8 @@
 #include "margin_probe.hpp"
 #include "online_pairs.hpp"
 #include "preference_problem.hpp"
+#include "reference_schedule.hpp"
+#include "reference_soup.hpp"
 #include "rounds.hpp"
 #include "run_host.hpp"
 #include "sample_file.hpp"
@@ -34,36 +36,27 @@ void check(training_settings s, round_settings r) {
   require(!r.alpha.empty(), "--alpha is empty; give one or several");
   require(r.chunks == 0 || s.dataset.size() == 1, "--chunks cuts one data set; give one file, or leave --chunks out and give one file a round");
   if (!r.online()) return;
-  require(r.sample_from == sampled_policy::weights || (r.extrapolate == extrapolated::log_probs && r.momentum != momentum_rule::none),
+  require(r.sample_from == sampled_policy::weights || (r.extrapolate == extrapolated::log_probs && r.momentum != momentum_choice::none),
           "--sample_from mixture samples from two models' log-probabilities; it goes with --extrapolate log-probs");
 }
 
-// The momentum and schedule of a run, chosen once; everything below is generic over them.
+// The momentum of a run; what is computed from it is generic over the rule.
 template <class Use>
 auto with_momentum(round_settings const& r, Use&& use) {
-  if (r.momentum == momentum_rule::constant) return use(listed_momentum{r.alpha});
-  if (r.momentum == momentum_rule::nesterov) return use(nesterov_momentum{r.nesterov_s});
+  if (r.momentum == momentum_choice::constant) return use(listed_momentum{r.alpha});
+  if (r.momentum == momentum_choice::nesterov) return use(nesterov_momentum{r.nesterov_s});
   return use(no_momentum{});
 }
 
-// An adapter's factors are not what the weights are linear in; their product is.
-struct extrapolate_adapters {
-  void operator()(pack const& now, double alpha, pack& before) const { extrapolate_product(now, alpha, before); }
-};
-
-template <class Extrapolate, class Use>
-auto with_extrapolation(round_settings const& r, Use&& use) {
-  return with_momentum(r, [&](auto const& rule) {
-    using rule_type = std::decay_t<decltype(rule)>;
-    if (r.extrapolate == extrapolated::log_probs) return use(extrapolated_log_probs<rule_type, Extrapolate>{rule});
-    return use(extrapolated_weights<rule_type, Extrapolate>{rule});
-  });
-}
-
-template <class Use>
-auto with_schedule(round_settings const& r, bool adapter, Use&& use) {
-  if (r.momentum == momentum_rule::none) return use(hand_off{});
-  return adapter ? with_extrapolation<extrapolate_adapters>(r, use) : with_extrapolation<extrapolate_points>(r, use);
+// Where each round's anchor and start are.
+schedule_settings schedule_of(round_settings const& r, bool adapter) {
+  return {.reference = r.reference,
+          .momentum = r.momentum,
+          .alpha = r.alpha,
+          .nesterov_s = r.nesterov_s,
+          .kappa = r.kappa,
+          .log_probs = r.extrapolate == extrapolated::log_probs,
+          .adapter = adapter};
 }
 
 // The loss of each round: the last one goes on.
@@ -78,8 +71,11 @@ std::vector<loss_choice> losses_of(training_settings const& settings, round_sett
   return losses;
 }
 
-// While a round trains: the last iterate, where the next round looks back, and the start, where policies are measured against it.
-std::int64_t kept_points(round_settings const& r) { return (r.momentum == momentum_rule::none ? 0 : 1) + (r.sampling.eval_prompts.empty() ? 0 : 1); }
+// While a round trains: the last iterate, where the next round looks back, what the reference keeps, and the start, where policies are
+// measured against it.
+std::int64_t kept_points(round_settings const& r) {
+  return (r.momentum == momentum_choice::none ? 0 : 1) + kept_by(r.reference) + (r.sampling.eval_prompts.empty() ? 0 : 1);
+}
 
 class preference_run {
  public:
@@ -96,6 +92,7 @@ class preference_run {
         problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }, group_),
         probe_(model_, settings_.profile ? 0 : settings_.precision_pairs, settings_.compute.micro_batch_tokens) {
     problem_.probe = &probe_;
+    if (!rounds.reference.models.empty()) state_.anchor = anchor_of_models();
     if (!settings.eval_dataset.empty()) held_out_ = read(settings.eval_dataset, settings.eval_min_score_gap, settings.max_eval_samples);
     if (rounds.online())
       open_prompts();
@@ -117,7 +114,7 @@ class preference_run {
         start(steps);
       else if (evaluator_ && evaluator_->start_scores.empty())
         evaluate_policy();  // the stop came before the start was measured
-      ended = with_schedule(round_settings_, model_.adapted() != nullptr, [&](auto const& schedule) { return kedge::run(state_, schedule, problem_, round_count(), *this); });
+      ended = kedge::run(state_, make_schedule(schedule_of(round_settings_, model_.adapted() != nullptr)), problem_, round_count(), *this);
     } catch (sampling_stopped const&) {
       // The round is placed and nothing of it trained: a resume samples again.
     } catch (judge_failed const& problem) {
@@ -138,6 +135,12 @@ class preference_run {
   }
 
  private:
+  // References that are other models stay as they are put here.
+  [[nodiscard]] std::vector<kedge::anchor_term<pack>> anchor_of_models() const {
+    if (model_.adapted()) throw error("--use_peft: the reference is the model with the adapter off, or what the schedule makes of it; one of other models needs full training");
+    return make_anchor(round_settings_.reference, session_, state_.theta);
+  }
+
   void tell_noise(std::size_t round, margin_noise const& n) {
     host_.log().record({{"step", host_.log().global_step()}, {"round", round}, {"bf16_noise/median", n.median}, {"bf16_noise/maximum", n.maximum},
                         {"bf16_noise/margins", n.margin}, {"bf16_noise/pairs", n.pairs}});
@@ -210,6 +213,7 @@ class preference_run {
     json contents{{"model", model_content(settings_.model)}, {"training data", content_of(rounds_)}, {"held-out pairs", content_of(held_out_)}};
     if (online_) contents["prompts"] = content_of(prompts_->prompts());
     if (evaluator_) contents["held-out prompts"] = content_of(evaluator_->prompts().prompts());
+    contents["reference"] = content_of(round_settings_.reference);
     contents["reward model"] = model_content(round_settings_.sampling.reward_model);
     return identify(list, settings_, session_.compute, std::move(contents));
   }
@@ -221,7 +225,7 @@ class preference_run {
     if (model_.adapted()) host_.log().say("an adapter of " + short_count(elements_of(state_.theta)) + " parameters is trained");
     if (round_settings_.method == round_method::apo)
       host_.log().say("effective beta " + short_number(effective_beta()) + ": under exact dynamics, iterative DPO with this beta and alpha = 0 ends at the same policy");
-    if (round_settings_.extrapolate == extrapolated::log_probs && round_settings_.momentum != momentum_rule::none && !loss_.shift_invariant)
+    if (round_settings_.extrapolate == extrapolated::log_probs && round_settings_.momentum != momentum_choice::none && !loss_.shift_invariant)
       host_.log().say("warning: " + loss_.name + " is not shift-invariant; extrapolated log-probabilities are unnormalised and only approximate for it");
     evaluate();
   }

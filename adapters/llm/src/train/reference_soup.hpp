@@ -4,9 +4,9 @@
 #include <filesystem>
 #include <vector>
 
-#include <kedge/schedule.hpp>
+#include <kedge/state.hpp>
 
-#include <kedge/llm/train/ppo.hpp>
+#include <kedge/llm/train/reference.hpp>
 
 #include "session.hpp"
 
@@ -16,7 +16,8 @@ namespace kedge::llm {
 /// throws  error naming the model whose shapes, rotary embedding or vocabulary differ from the policy's
 [[nodiscard]] std::vector<pack> load_members(std::vector<std::filesystem::path> const& models, session const& policy);
 
-/// The anchor that a choice of reference means: one point for the start and for a soup, several for a mean of penalties.
+/// The anchor that a choice of reference means: one point for the start and for a soup, several for means of probabilities or penalties,
+/// none where the schedule places it.
 [[nodiscard]] std::vector<kedge::anchor_term<pack>> make_anchor(reference_choice const& choice, session const& policy, pack const& start);
 
 }  // namespace kedge::llm

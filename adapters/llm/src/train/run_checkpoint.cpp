@@ -85,7 +85,7 @@ checkpoint_writer::checkpoint_writer(fs::path const& folder, std::vector<paramet
     folder_.emplace(folder);
     return folder_->path().string();
   });
-  state["format"] = 2;
+  state["format"] = 3;
   state["processes"] = group_.size();
 }
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -84,41 +85,62 @@ inline void restore_logp(checkpoint_reader const& from, std::string const& name,
   logp = {from.read_vector(name + ".chosen"), from.read_vector(name + ".rejected")};
 }
 
-/// The state of kedge::run. `anchors`: false where the run can make its anchor anew from what it was given.
-template <class L>
-void save(checkpoint_writer& to, kedge::state<pack, L> const& s, bool anchors = true) {
-  to.add("theta", s.theta);
-  if (s.previous) to.add("previous", *s.previous);
-  nlohmann::ordered_json weights = nlohmann::ordered_json::array();
-  for (std::size_t j = 0; anchors && j < s.anchor.size(); ++j) {
-    weights.push_back(s.anchor[j].weight);
-    to.add("anchor-" + std::to_string(j), s.anchor[j].point);
+/// Saves a value that lists its parts, each under `name` and its own: points as packs, log-probabilities as numbers, counters in state.json.
+template <class T>
+void save_part(checkpoint_writer& to, std::string const& name, T const& x) {
+  if constexpr (std::is_arithmetic_v<T>) {
+    to.state[name] = x;
+  } else if constexpr (std::is_same_v<T, pack>) {
+    to.add(name, x);
+  } else if constexpr (tensor<T>) {
+    save_logp(to, name, x);
+  } else if constexpr (listed<T>) {
+    for_each_part(x, [&](char const* member, auto const& part) { save_part(to, name + "." + member, part); });
+  } else if constexpr (kedge::detail::is_optional<T>) {
+    to.state[name + ".size"] = x ? 1 : 0;
+    if (x) save_part(to, name, *x);
+  } else {
+    to.state[name + ".size"] = x.size();
+    for (std::size_t i = 0; i < x.size(); ++i) save_part(to, name + "." + std::to_string(i), x[i]);
   }
-  to.state["round"] = s.round;
-  to.state["epoch"] = s.epoch;
-  to.state["in_round"] = s.in_round;
-  to.state["has_previous"] = s.previous.has_value();
-  to.state["has_reference"] = s.cached.has_value();
-  to.state["anchor"] = weights;
-  if (s.cached) save_logp(to, "reference", s.cached->at(s.epoch));
 }
 
-template <class L>
-void restore(checkpoint_reader const& from, kedge::state<pack, L>& s) {
+/// Reads what save_part wrote.
+template <class T>
+void restore_part(checkpoint_reader const& from, std::string const& name, T& x, at::Device device) {
+  if constexpr (std::is_arithmetic_v<T>) {
+    x = from.state.at(name).template get<T>();
+  } else if constexpr (std::is_same_v<T, pack>) {
+    x = from.read_pack(name, device);
+  } else if constexpr (tensor<T>) {
+    restore_logp(from, name, x);
+  } else if constexpr (listed<T>) {
+    for_each_part(x, [&](char const* member, auto& part) { restore_part(from, name + "." + member, part, device); });
+  } else if constexpr (kedge::detail::is_optional<T>) {
+    x.reset();
+    if (from.state.at(name + ".size").template get<int>() != 0) restore_part(from, name, x.emplace(), device);
+  } else {
+    x.resize(from.state.at(name + ".size").template get<std::size_t>());
+    for (std::size_t i = 0; i < x.size(); ++i) restore_part(from, name + "." + std::to_string(i), x[i], device);
+  }
+}
+
+/// The state of kedge::run, part by part. `anchors`: false where the run can make its anchor anew from what it was given.
+template <class L, class Schedule>
+void save(checkpoint_writer& to, kedge::state<pack, L, Schedule> const& s, bool anchors = true) {
+  to.state["anchors"] = anchors;
+  for_each_part(s, [&](std::string const& name, auto const& part) {
+    if (anchors || name != "anchor") save_part(to, name, part);
+  });
+}
+
+template <class L, class Schedule>
+void restore(checkpoint_reader const& from, kedge::state<pack, L, Schedule>& s) {
   at::Device const device = s.theta.front().device();
-  s.theta = from.read_pack("theta", device);
-  s.round = from.state.at("round").template get<std::size_t>();
-  s.epoch = from.state.at("epoch").template get<std::size_t>();
-  s.in_round = from.state.at("in_round").template get<bool>();
-  if (from.state.at("has_previous").template get<bool>()) s.previous = from.read_pack("previous", device);
-  auto const& weights = from.state.at("anchor");
-  if (!weights.empty()) s.anchor.clear();
-  for (std::size_t j = 0; j < weights.size(); ++j)
-    s.anchor.push_back({weights[j].template get<double>(), from.read_pack("anchor-" + std::to_string(j), device)});
-  if (!from.state.at("has_reference").template get<bool>()) return;
-  L reference;
-  restore_logp(from, "reference", reference);
-  s.cached.emplace(std::move(reference), s.epoch);
+  bool const anchors = from.state.at("anchors").template get<bool>();
+  for_each_part(s, [&](std::string const& name, auto& part) {
+    if (anchors || name != "anchor") restore_part(from, name, part, device);
+  });
 }
 
 }  // namespace kedge::llm

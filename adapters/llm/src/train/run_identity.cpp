@@ -52,6 +52,12 @@ std::string content_of(encoded_prompts const& prompts) {
   return counted(prompts.ids.size(), "prompts", hash);
 }
 
+json content_of(reference_choice const& reference) {
+  json content{{"kind", name_of(reference.what)}, {"weights", reference.weights}, {"numbers", reference.numbers}, {"models", json::array()}};
+  for (auto const& model : reference.models) content["models"].push_back(model_content(model));
+  return content;
+}
+
 json model_content(std::filesystem::path const& model) {
   if (model.empty()) return nullptr;
   std::string text = "hash " + hash_of_model(model);

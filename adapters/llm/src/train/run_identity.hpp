@@ -29,6 +29,9 @@ struct run_identity {
 [[nodiscard]] std::string content_of(std::span<demonstration_ids const> examples);
 [[nodiscard]] std::string content_of(encoded_prompts const& prompts);
 
+/// Kind, numbers and the models' content of a reference.
+[[nodiscard]] nlohmann::ordered_json content_of(reference_choice const& reference);
+
 /// The hash of a model, of an adapter's base as well; null for an empty path.
 [[nodiscard]] nlohmann::ordered_json model_content(std::filesystem::path const& model);
 

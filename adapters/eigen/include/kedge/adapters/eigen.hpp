@@ -44,4 +44,7 @@ struct tensor_traits<T> {
   }
 };
 
+// A concept is answered once: asked before this header, it would stay false.
+static_assert(tensor<Eigen::VectorXd>, "kedge: a type was asked for as a tensor before its adapter; include <kedge/adapters/eigen.hpp> first");
+
 }  // namespace kedge

@@ -14,14 +14,6 @@ nlohmann::ordered_json setting_type<value_choice>::write(value_choice const& val
   return value.what == value_choice::kind::shared ? "shared" : "separate";
 }
 
-nlohmann::ordered_json setting_type<reference_choice>::write(reference_choice const& value) {
-  if (value.what == reference_choice::kind::start) return nullptr;
-  std::string text = value.what == reference_choice::kind::soup ? "soup:" : "mkl:";
-  for (std::size_t j = 0; j < value.models.size(); ++j) text += (j == 0 ? "" : ",") + value.models[j].string();
-  for (std::size_t j = 0; j < value.weights.size(); ++j) text += (j == 0 ? "@" : ",") + nlohmann::json(value.weights[j]).dump();
-  return text;
-}
-
 void declare(settings_list& list, ppo_settings& s) {
   declare(list, static_cast<run_settings&>(s));
   list.at("num_train_epochs").alias("num_ppo_epochs").describe("passes over an update's completions");
@@ -52,7 +44,7 @@ void declare(settings_list& list, ppo_settings& s) {
   list.add("kl_baseline", s.kl_baseline, "penalise KL beyond that before the first step: no tax on length where the reference isn't the start");
   list.add("min_length_share", s.min_length_share, "stop if completions become shorter than this share of the first ones; 0: never").at_most(1);
   list.add("log_entropy", s.log_entropy, "policy/entropy_avg, at the cost of a pass over the probabilities").resumes(on_resume::free);
-  list.add("reference", s.reference, "what the KL is measured against, if not the start: a model, a soup of models, or mkl for the mean of several penalties")
+  list.add("reference", s.reference, "what the KL is measured against: start, a model's folder, soup:DIR,DIR[@W,W], or mkl:DIR,DIR[@W,W] for the mean of several penalties")
       .resumes(on_resume::content);
   list.group("Run");
   list.add("eval_steps", s.eval_steps, "updates between evaluations; 0: before and after only").resumes(on_resume::free);

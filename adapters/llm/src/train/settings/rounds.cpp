@@ -3,7 +3,30 @@
 
 namespace kedge::llm {
 
+// The text that parse_reference reads as this.
+nlohmann::ordered_json setting_type<reference_choice>::write(reference_choice const& value) {
+  std::string text(name_of(value.what));
+  auto const number = [](double x) { return nlohmann::json(x).dump(); };
+  char next = ':';
+  auto const add = [&](std::string const& part) {
+    text += next + part;
+    next = ',';
+  };
+  for (auto const& model : value.models) add(model.string());
+  if (!value.models.empty()) next = '@';
+  for (double const weight : value.weights) add(number(weight));
+  for (auto const& [name, x] : value.numbers) add(name + "=" + number(x));
+  return text;
+}
+
+void declare_reference(settings_list& list, round_settings& s) {
+  list.group("Reference");
+  list.add("reference", s.reference, "what policies are measured against, round after round; parameters after a colon, as in ema:tau=0.5 or soup:DIR,DIR@0.3,0.7")
+      .resumes(on_resume::content);
+}
+
 void declare_chunks(settings_list& list, round_settings& s) {
+  declare_reference(list, s);
   list.group("Rounds");
   list.add("chunks", s.chunks, "cut one data set into so many rounds; 0: one file a round");
   list.add("order", s.order, "of the chunks");
@@ -14,9 +37,10 @@ void declare_rounds(settings_list& list, round_settings& s) {
   declare_chunks(list, s);
   list.add("rounds", s.rounds, "how many rounds of fresh pairs; with files: how many of them or chunks there must be").at_least(1);
   list.add("round_beta", s.beta, "a beta for each round, the last one goes on; none: --beta").above(0).at_most(1e6);
-  list.add("momentum", s.momentum, "alpha of --alpha, or of Nesterov's sequence, or 0");
+  list.add("momentum", s.momentum, "the rule of alpha: that of --alpha, or a sequence, or 0");
   list.add("alpha", s.alpha, "extrapolation of constant momentum; 0 is iterative DPO; several: one after each round, the last one goes on").at_most(10);
   list.add("nesterov_s", s.nesterov_s, "alpha_t = t / (t + s)").above(0);
+  list.add("kappa", s.kappa, "condition number, of strongly-convex momentum").at_least(1);
   list.add("extrapolate", s.extrapolate,
            "weights: the reference is the extrapolated model, token by token; log-probs: exact at sequence level for losses of the margin");
   declare(list, s.sampling);

@@ -125,4 +125,7 @@ class autograd_pullback {
   std::vector<at::Tensor> leaves_;
 };
 
+// A concept is answered once: asked before this header, it would stay false.
+static_assert(tensor<at::Tensor>, "kedge: a type was asked for as a tensor before its adapter; include <kedge/adapters/torch.hpp> first");
+
 }  // namespace kedge

@@ -69,4 +69,7 @@ struct tensor_traits<xt::xtensor<Scalar, N, Layout, Allocator>>
 template <std::floating_point Scalar, xt::layout_type Layout, class Allocator>
 struct tensor_traits<xt::xarray<Scalar, Layout, Allocator>> : detail::xtensor_traits<xt::xarray<Scalar, Layout, Allocator>> {};
 
+// A concept is answered once: asked before this header, it would stay false.
+static_assert(tensor<xt::xarray<double>>, "kedge: a type was asked for as a tensor before its adapter; include <kedge/adapters/xtensor.hpp> first");
+
 }  // namespace kedge

@@ -8,33 +8,10 @@
 #include <vector>
 
 #include <kedge/llm/train/on_policy.hpp>
+#include <kedge/llm/train/reference.hpp>
 #include <kedge/llm/train/settings.hpp>
 
 namespace kedge::llm {
-
-/// What the KL penalty of PPO is measured against.
-struct reference_choice {
-  enum class kind {
-    start,  ///< the model that training starts from: plain PPO
-    soup,   ///< Σ w_j θ_j, the average of weights: SALSA. One model is a soup of one
-    mkl,    ///< Σ w_j KL(π ‖ π_j), the average of several penalties
-  };
-  kind what = kind::start;
-  std::vector<std::filesystem::path> models;
-  std::vector<double> weights;  ///< sum to one; empty: equal
-};
-
-/// "soup:DIR,DIR[,…][@W,W]", "mkl:DIR,DIR[,…][@W,W]", a model's DIR, or "" for the start.
-/// throws  error if weights and models differ in number, a weight is no number or they don't sum to one
-[[nodiscard]] reference_choice parse_reference(std::string const& text);
-
-template <>
-struct setting_type<reference_choice> {
-  [[nodiscard]] static std::optional<reference_choice> read(std::string_view text, number_range const&) { return parse_reference(std::string(text)); }
-  [[nodiscard]] static nlohmann::ordered_json write(reference_choice const& value);
-  [[nodiscard]] static bool valid(reference_choice const&, number_range const&) { return true; }
-  [[nodiscard]] static std::string form(number_range const&) { return "a model, soup:DIR,DIR[@W,W] or mkl:DIR,DIR[@W,W]"; }
-};
 
 /// How advantages are made: PPO's generalized advantage estimation, or a comparison of a prompt's completions.
 enum class advantage_rule { gae, rloo, grpo };
@@ -81,7 +58,7 @@ struct ppo_settings : run_settings {
   }
 
   on_policy_settings sampling{};
-  reference_choice reference;
+  reference_choice reference;             ///< what the KL penalty is measured against: start, soup or mkl
   std::size_t total_episodes = 1024;      ///< completions sampled in the whole run
   std::size_t num_mini_batches = 1;       ///< optimiser steps that an epoch makes of an update's completions
   std::size_t num_generations = 1;        ///< completions of a prompt in one update

@@ -16,6 +16,7 @@
 #include <kedge/llm/model/config.hpp>
 #include <kedge/llm/train/loss_choice.hpp>
 #include <kedge/llm/train/on_policy.hpp>
+#include <kedge/llm/train/reference.hpp>
 
 namespace kedge::llm {
 
@@ -148,12 +149,6 @@ constexpr auto names(pair_difficulty) {
                     named{pair_difficulty::logp_margin, "logp-margin", "log-probability margin of the start"}};
 }
 
-/// The rule of α_t.
-enum class momentum_rule { none, constant, nesterov };
-constexpr auto names(momentum_rule) {
-  return std::array{named{momentum_rule::none, "none"}, named{momentum_rule::constant, "constant"}, named{momentum_rule::nesterov, "nesterov"}};
-}
-
 /// What is extrapolated between rounds.
 enum class extrapolated { weights, log_probs };
 constexpr auto names(extrapolated) { return std::array{named{extrapolated::weights, "weights"}, named{extrapolated::log_probs, "log-probs"}}; }
@@ -173,10 +168,12 @@ struct round_settings {
   std::size_t chunks = 0;                        ///< cut one data set into so many rounds; 0: one file a round
   chunk_order order = chunk_order::given;
   pair_difficulty difficulty = pair_difficulty::score_gap;
-  momentum_rule momentum = momentum_rule::none;
+  reference_choice reference{.what = reference_kind::hand_off};  ///< goes with momentum only as hand-off
+  momentum_choice momentum = momentum_choice::none;
   std::vector<double> alpha{0.3};                ///< constant momentum; several: α_1, α_2, … , the last one goes on
   std::vector<double> beta{};                    ///< a β for each round, the last one goes on; empty: the loss's
   double nesterov_s = 3;
+  double kappa = 1;                              ///< condition number, of strongly convex momentum
   extrapolated extrapolate = extrapolated::weights;
 
   // Fresh pairs each round: sampled from the round's anchor, rewarded, paired. Off while sampling.prompts is empty.
@@ -235,6 +232,14 @@ struct training_result : run_result {
 /// `beta`: of the rounds that round_settings gives none
 [[nodiscard]] double effective_beta(round_settings const& rounds, std::size_t count, double beta);
 
+template <>
+struct setting_type<reference_choice> {
+  [[nodiscard]] static std::optional<reference_choice> read(std::string_view text, number_range const&) { return parse_reference(std::string(text)); }
+  [[nodiscard]] static nlohmann::ordered_json write(reference_choice const& value);
+  [[nodiscard]] static bool valid(reference_choice const&, number_range const&) { return true; }
+  [[nodiscard]] static std::string form(number_range const&) { return all_names<reference_kind>() + ", or a model's folder"; }
+};
+
 /// What a flag, a configuration file, a resume and a record know of these settings.
 void declare(settings_list& list, device_settings& settings);
 void declare_training(settings_list& list, device_settings& settings);  ///< and what only training has
@@ -242,7 +247,8 @@ void declare(settings_list& list, run_settings& settings);
 void declare(settings_list& list, training_settings& settings);
 void declare(settings_list& list, loss_settings& settings);
 void declare(settings_list& list, on_policy_settings& settings);
-/// The rounds of sdpo; declare_rounds has apo's as well.
+/// The reference of dpo; the rounds of sdpo; those of apo. Each has the former as well.
+void declare_reference(settings_list& list, round_settings& settings);
 void declare_chunks(settings_list& list, round_settings& settings);
 void declare_rounds(settings_list& list, round_settings& settings);
 

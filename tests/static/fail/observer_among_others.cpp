@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// build error: all_see_rounds
+// Each of several observers must be one.
+#include <vector>
+
+#include <kedge/kedge.hpp>
+
+using point = std::vector<double>;
+
+struct problem {
+  int source(auto const&) const { return 0; }
+  point score(point const& theta, int) const { return theta; }
+  kedge::status solve(point&, int, point const&, std::size_t) const { return kedge::status::done; }
+};
+
+kedge::status f(kedge::state<point, point>& s, problem& p) {
+  return kedge::run(s, kedge::hand_off{}, p, 3, kedge::observers(kedge::no_observer{}, 42));
+}

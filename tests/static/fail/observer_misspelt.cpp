@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// build error: on_round_start(.|[\n])*on_round_end(.|[\n])*should_stop
+// A misspelt member is none.
+#include <vector>
+
+#include <kedge/kedge.hpp>
+
+using point = std::vector<double>;
+
+struct problem {
+  int source(auto const&) const { return 0; }
+  point score(point const& theta, int) const { return theta; }
+  kedge::status solve(point&, int, point const&, std::size_t) const { return kedge::status::done; }
+};
+
+struct watch {
+  void on_round_ended(auto const&) {}
+};
+
+kedge::status f(kedge::state<point, point>& s, problem& p) {
+  watch w;
+  return kedge::run(s, kedge::hand_off{}, p, 3, w);
+}
