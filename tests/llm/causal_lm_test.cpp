@@ -356,7 +356,7 @@ TEST_CASE("rows add up to sequences and temperature and entropy are those of the
   auto const pairs = plain::random_pairs(3, config.vocabulary, 12);
   ragged_batch const batch = pack_pairs(pairs, all_of(pairs));
   causal_lm const model(config, {.type = at::kDouble});
-  auto const rows = model.forward_rows(theta, batch, /*entropies=*/true).out;
+  auto const rows = model.forward_rows(theta, batch, {.entropy = true}).out;
   std::vector<double> sums(batch.sequences);
   for (std::size_t r = 0; r < rows.logp.size(); ++r) sums[static_cast<std::size_t>(batch.sequence[r])] += rows.logp[r];
   CHECK(sums == model.log_probs(theta, batch));
@@ -368,7 +368,7 @@ TEST_CASE("rows add up to sequences and temperature and entropy are those of the
     std::array<std::span<std::int32_t const>, 1> const one{completion};
     append(every, prompt, one);
   }
-  auto const exact = model.forward_rows(theta, every, true).out;
+  auto const exact = model.forward_rows(theta, every, {.entropy = true}).out;
   causal_lm const warm(config, {.type = at::kDouble, .temperature = 2});
   auto const warmer = warm.rows(theta, every).logp;
   double mass = 0, entropy = 0, scale = 0;

@@ -176,8 +176,6 @@ TEST_CASE("pairs of a tiny checkpoint score as with transformers whether they ar
 TEST_CASE("training follows TRL step by step with every loss and schedule", "[golden]") {
   json const golden_runs = read_json(golden / "tiny" / "trl.json");
   for (auto const& [name, run] : golden_runs.at("runs").items()) {
-    // What kedge does not train with.
-    if (name == "moving reference" || name == "length desensitised" || name == "weighted pairs") continue;
     INFO(name);
     scratch_folder const folder;
     training_settings settings = as_settings(run.at("settings"));

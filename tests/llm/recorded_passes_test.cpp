@@ -52,11 +52,12 @@ struct twins {
   }
 
   void agree(ragged_batch const& batch, pack& of_plain, pack& of_recorded) const {
-    auto [expected, back] = plain.forward_rows(theta, batch, /*entropies=*/true);
-    auto [measured, recorded_back] = recorded.forward_rows(theta, batch, /*entropies=*/true);
+    auto [expected, back] = plain.forward_rows(theta, batch, {.entropy = true, .log_squares = true});
+    auto [measured, recorded_back] = recorded.forward_rows(theta, batch, {.entropy = true, .log_squares = true});
     CHECK(largest_difference(measured.logp, expected.logp) < allowed);
     CHECK(largest_difference(measured.value, expected.value) < allowed);
     CHECK(largest_difference(measured.entropy, expected.entropy) < allowed);
+    CHECK(largest_difference(measured.log_squares, expected.log_squares) < allowed);
     std::vector<double> const a = numbers(expected.logp.size(), 1), b = numbers(expected.value.size(), 2);
     back(a, b, of_plain);
     recorded_back(a, b, of_recorded);

@@ -143,6 +143,8 @@ TEST_CASE("two and four processes take the steps of one", "[scale]") {
       {"an adapter", on_tiny("dpo"), 4, tail + "--use_peft --lora_r 4 --lora_target_modules all-linear"},
       {"rounds, each layer computed twice", on_tiny("apo", "linear"), 4,
        "--rounds 2 --alpha 0.5 --max_steps 2 --save_steps 4 --dtype float64 --gradient_checkpointing on"},
+      {"a reference that moves", on_tiny("dpo"), 4, tail + "--sync_ref_model --ref_model_sync_steps 2 --ld_alpha 0.5"},
+      {"weights by the policy and a loss that compares pairs", on_tiny("dpo"), 4, tail + "--use_weighting --loss_type kto_pair --ref_model_name_or_path " + quoted(tiny / "untied")},
       {"reward", on_tiny("reward"), 8, tail + held_out},
   };
   for (kind const& k : kinds) {

@@ -19,6 +19,8 @@ int run_score(arguments const& args) {
   line.settings.add("batch_size", settings.batch_size, "pairs").at_least(1).at_most(1 << 20);
   line.settings.add("max_length", settings.max_length, "longest prompt + completion in tokens; 0, -1 or none: no limit").also("-1", "0").also("none", "0");
   line.settings.add("max_samples", settings.max_samples, "score the first so many pairs; 0 or -1: all").also("-1", "0");
+  line.settings.add("ref_logps", settings.ref_logps, "file for the data's lines with ref_chosen_logps and ref_rejected_logps added, which training takes as its reference");
+  line.settings.add("ld_alpha", settings.ld_alpha, "LD-DPO: weight of tokens beyond the shorter completion of a pair; none: 1").at_most(1);
   line.settings.add("skip_bad_lines", settings.skip_bad_lines, "go on after lines that can't be used, and count them");
   line.settings.add("quiet", settings.quiet, "no progress");
   declare(line.settings, settings.compute);

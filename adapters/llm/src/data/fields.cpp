@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fields.hpp"
 
+#include <cmath>    // isfinite
+#include <limits>   // numeric_limits
 #include <string>   // string
 #include <utility>  // move
 
@@ -28,6 +30,13 @@ json take_field(json& object, char const* key) {
   json out = std::move(*found);
   object.erase(found);
   return out;
+}
+
+double number_or_nan(json const& object, char const* key) {
+  auto const found = object.find(key);
+  if (found == object.end() || found->is_null()) return std::numeric_limits<double>::quiet_NaN();
+  if (!found->is_number() || !std::isfinite(found->get<double>())) throw error(std::string{key} + " is not a finite number");
+  return found->get<double>();
 }
 
 void take_system(json& object, json& prompt, std::initializer_list<json*> completions) {

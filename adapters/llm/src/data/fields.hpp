@@ -18,4 +18,8 @@ nlohmann::ordered_json take_field(nlohmann::ordered_json& object, char const* ke
 void take_system(nlohmann::ordered_json& object, nlohmann::ordered_json& prompt,
                  std::initializer_list<nlohmann::ordered_json*> completions);
 
+/// A number of a line's object, NaN where the key is missing or null.
+/// throws  kedge::llm::error if it holds anything but a finite number
+double number_or_nan(nlohmann::ordered_json const& object, char const* key);
+
 }  // namespace kedge::llm

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>  // min
+#include <cmath>      // isnan
 #include <iterator>   // make_move_iterator
 #include <utility>    // move
 
@@ -111,15 +112,28 @@ std::vector<preference_example> read_preferences(std::filesystem::path const& pa
   return out;
 }
 
+bool have_reference(std::span<preference_pair const> pairs) {
+  if (pairs.empty()) return false;
+  bool const first = !std::isnan(pairs.front().ref_chosen);
+  for (preference_pair const& pair : pairs)
+    if (std::isnan(pair.ref_chosen) == first)
+      throw error("line " + std::to_string(pair.line) + (first ? " has no" : " has") + " ref_chosen_logps and ref_rejected_logps, and line " +
+                  std::to_string(pairs.front().line) + (first ? " has them" : " has none") + "; give them on every line, or on none");
+  return first;
+}
+
 std::vector<preference_pair> read_pairs(std::filesystem::path const& path, pair_encoder const& encoder, bool skip_bad_lines,
-                                        std::size_t* skipped, unsigned threads) {
+                                        std::size_t* skipped, unsigned threads, line_reader const& look) {
   constexpr std::size_t block = 4096;
   json_line_reader reader(path, skip_bad_lines);
   std::vector<preference_example> examples;
   std::vector<preference_pair> out;
   std::size_t unencoded = 0;
   for (bool more = true; more;) {
-    more = reader.next([&](json_line line) { examples.push_back(parse_preference(std::move(line))); });
+    more = reader.next([&](json_line line) {
+      if (look) look(line);
+      examples.push_back(parse_preference(std::move(line)));
+    });
     if (more && examples.size() < block) continue;
     std::size_t bad = 0;
     auto pairs = encode_preferences(encoder, examples, skip_bad_lines, &bad, threads);
@@ -152,6 +166,10 @@ preference_pair pair_encoder::encode(preference_example const& example) const tr
   out.line = example.line;
   out.score_chosen = score(example.extra, "score_chosen");
   out.score_rejected = score(example.extra, "score_rejected");
+  out.ref_chosen = number_or_nan(example.extra, "ref_chosen_logps");
+  out.ref_rejected = number_or_nan(example.extra, "ref_rejected_logps");
+  if (std::isnan(out.ref_chosen) != std::isnan(out.ref_rejected))
+    throw error("ref_chosen_logps and ref_rejected_logps go together; give both or neither");
   out.margin = score(example.extra, "margin");
   out.dropped_prompt_tokens = prompt.size() - shared;
   return out;

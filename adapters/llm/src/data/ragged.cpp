@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include <kedge/losses/modifiers.hpp>
+
 namespace kedge::llm {
 namespace {
 
@@ -60,6 +62,23 @@ ragged_batch pack_pairs(std::span<preference_pair const> pairs, std::span<std::s
     append(batch, pair.prompt, completions, where);
   }
   return batch;
+}
+
+void weigh_tails(ragged_batch& batch, double alpha) {
+  std::vector<std::size_t> lengths(batch.sequences), seen(batch.sequences);
+  for (std::int64_t const sequence : batch.sequence) ++lengths[static_cast<std::size_t>(sequence)];
+  batch.weights.clear();
+  for (std::int64_t const row : batch.sequence) {
+    auto const sequence = static_cast<std::size_t>(row), first = sequence / 2 * 2;
+    batch.weights.push_back(length_desensitized_weight(seen[sequence]++, std::min(lengths[first], lengths[first + 1]), alpha));
+  }
+}
+
+std::vector<double> sums_by_sequence(std::span<double const> rows, ragged_batch const& batch) {
+  std::vector<double> sums(batch.sequences);
+  for (std::size_t r = 0; r < rows.size(); ++r)
+    sums[static_cast<std::size_t>(batch.sequence[r])] += batch.weights.empty() ? rows[r] : batch.weights[r] * rows[r];
+  return sums;
 }
 
 std::size_t shared_tokens(preference_pair const& pair) {

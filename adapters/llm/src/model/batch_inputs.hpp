@@ -28,7 +28,7 @@ struct batch_inputs {
 
 /// What passes give for each row, on the device.   [R]; undefined: no such head, or not asked for
 struct row_tensors {
-  at::Tensor logp, value, entropy;
+  at::Tensor logp, value, entropy, log_squares;
 };
 
 /// Cotangents of rows.   [R] in fp64, zeros for rows that were added; undefined: zero

@@ -67,7 +67,7 @@ at::Tensor causal_lm::forward_layer(pack const& weights, tape const& t, std::int
   return layer_forward(config_, model_tensors::weights(*this, weights).layer(i), x, t.rotations.of(of_layer), attend, layer);
 }
 
-row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, bool entropies) const {
+row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, row_figures const& wanted) const {
   model_tensors const w = model_tensors::weights(*this, weights);
   batch_inputs const& batch = t.batch;
   t.rotations = {config_, batch.positions, batch.frequencies, batch.local_frequencies, settings_.type};
@@ -84,9 +84,10 @@ row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, boo
   row_tensors out;
   if (config_.lm_head) {
     t.head = completion_head(hidden, batch.targets, settings_.temperature, config_.logit_soft_cap);
-    auto head = t.head.forward(w.head(), settings_.head_rows, keep ? settings_.kept_logits : 0, entropies);
+    auto head = t.head.forward(w.head(), settings_.head_rows, keep ? settings_.kept_logits : 0, wanted);
     out.logp = std::move(head.logp);
     out.entropy = std::move(head.entropy);
+    out.log_squares = std::move(head.log_squares);
   }
   if (config_.scalar_head) {
     t.scalar = scalar_head(hidden);
@@ -95,56 +96,51 @@ row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, boo
   return out;
 }
 
-row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, tape* kept, bool entropies) const {
+row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, tape* kept, row_figures const& wanted) const {
   at::NoGradGuard const no_grad;
   tape scratch;
   tape& t = kept ? *kept : scratch;
   t.sequence = batch.sequence;
+  t.weights = batch.weights;
   if (recorder_) {
     packed_size const size = size_class(batch);
     t.batch = inputs_of(config_, settings_, padded(batch, size), &size);
-    if (kept) t.recorded = recorder_->find(weights, size, entropies);
+    if (kept) t.recorded = recorder_->find(weights, size, wanted);
   } else {
     t.batch = inputs_of(config_, settings_, batch);
   }
-  row_tensors const out = t.recorded ? t.recorded->forward(*this, weights, t.batch) : forward_pass(weights, t, kept, entropies);
+  row_tensors const out = t.recorded ? t.recorded->forward(*this, weights, t.batch) : forward_pass(weights, t, kept, wanted);
   std::size_t const rows = batch.rows.size();
-  return {.logp = on_host(out.logp, rows), .value = on_host(out.value, rows), .entropy = on_host(out.entropy, rows)};
+  return {.logp = on_host(out.logp, rows),
+          .value = on_host(out.value, rows),
+          .entropy = on_host(out.entropy, rows),
+          .log_squares = on_host(out.log_squares, rows)};
 }
 
 std::size_t causal_lm::recorded_runs() const { return recorder_ ? recorder_->runs : 0; }
 
-causal_lm::row_result causal_lm::forward_rows(pack const& weights, ragged_batch const& batch, bool entropies) const {
+causal_lm::row_result causal_lm::forward_rows(pack const& weights, ragged_batch const& batch, row_figures const& wanted) const {
   auto kept = std::make_unique<tape>();
-  row_outputs out = compute(weights, batch, kept.get(), entropies);
+  row_outputs out = compute(weights, batch, kept.get(), wanted);
   return {std::move(out), pullback_type(*this, weights, std::move(kept))};
 }
 
-row_outputs causal_lm::rows(pack const& weights, ragged_batch const& batch) const { return compute(weights, batch, nullptr, false); }
-
-namespace {
-
-std::vector<double> by_sequence(std::vector<double> const& rows, ragged_batch const& batch) {
-  std::vector<double> sums(batch.sequences);
-  for (std::size_t r = 0; r < rows.size(); ++r) sums[static_cast<std::size_t>(batch.sequence[r])] += rows[r];
-  return sums;
-}
-
-}  // namespace
+row_outputs causal_lm::rows(pack const& weights, ragged_batch const& batch) const { return compute(weights, batch, nullptr, {}); }
 
 causal_lm::forward_result causal_lm::forward(pack const& weights, ragged_batch const& batch) const {
   row_result rows = forward_rows(weights, batch);
-  return {by_sequence(rows.out.logp, batch), std::move(rows.pullback)};
+  return {sums_by_sequence(rows.out.logp, batch), std::move(rows.pullback)};
 }
 
 std::vector<double> causal_lm::log_probs(pack const& weights, ragged_batch const& batch) const {
-  return by_sequence(rows(weights, batch).logp, batch);
+  return sums_by_sequence(rows(weights, batch).logp, batch);
 }
 
 void causal_lm::pullback_type::operator()(std::span<double const> cotangent, pack& gradient, layer_callback const& complete) {
   std::vector<double> rows;
   rows.reserve(tape_->sequence.size());
   for (std::int64_t const sequence : tape_->sequence) rows.push_back(cotangent[static_cast<std::size_t>(sequence)]);
+  for (std::size_t r = 0; r < tape_->weights.size(); ++r) rows[r] *= tape_->weights[r];
   (*this)(rows, {}, gradient, complete);
 }
 

@@ -27,20 +27,21 @@ at::Tensor& completion_head::residual_(chunk const& part, at::Tensor& p) const {
   return p.scatter_add_(-1, targets_.narrow(0, part.begin, part.size).unsqueeze(-1), at::full({part.size, 1}, -1, p.options()));
 }
 
-completion_head::output completion_head::forward(at::Tensor const& weight, std::int64_t rows, std::int64_t budget_bytes, bool entropies) {
+completion_head::output completion_head::forward(at::Tensor const& weight, std::int64_t rows, std::int64_t budget_bytes, row_figures const& wanted) {
   timed const scope(phase::head);
   std::int64_t const total = hidden_.size(0);
-  std::vector<at::Tensor> log_sums, logp, entropy;
+  std::vector<at::Tensor> log_sums, logp, entropy, log_squares;
   chunks_.clear();
   rows = total / std::max<std::int64_t>(1, (total + rows - 1) / rows) + 1;  // as equal as can be
   for (std::int64_t begin = 0; begin < total; begin += rows) {
     chunk& part = chunks_.emplace_back(chunk{begin, std::min(rows, total - begin), {}});
     at::Tensor scores = logits(part, weight);
     at::Tensor const of_targets = scores.gather(-1, targets_.narrow(0, begin, part.size).unsqueeze(-1));
-    at::Tensor const raw = entropies ? scores.clone() : at::Tensor();
+    at::Tensor const raw = wanted.entropy ? scores.clone() : at::Tensor();
     log_sums.push_back(ops::softmax_(scores));
     logp.push_back(at::sub(of_targets, log_sums.back()));
-    if (entropies) entropy.push_back(at::sub(log_sums.back(), at::mul(scores, raw).sum(-1, /*keepdim=*/true)));
+    if (wanted.entropy) entropy.push_back(at::sub(log_sums.back(), at::mul(scores, raw).sum(-1, /*keepdim=*/true)));
+    if (wanted.log_squares) log_squares.push_back(ops::square_sums(scores).log_());
     if (soft_cap_ != 0) continue;  // the slope of a cap takes the logits themselves
     bool const narrow = ops::operand(hidden_.narrow(0, 0, 0), weight).scalar_type() == at::kBFloat16;
     auto const bytes = scores.numel() * static_cast<std::int64_t>(narrow ? sizeof(at::BFloat16) : hidden_.element_size());
@@ -49,7 +50,7 @@ completion_head::output completion_head::forward(at::Tensor const& weight, std::
     part.residual = ops::operand(residual_(part, scores).to(hidden_.scalar_type()), weight);
   }
   if (total > 0) log_sums_ = at::cat(log_sums);
-  return {joined(logp), joined(entropy)};
+  return {joined(logp), joined(entropy), joined(log_squares)};
 }
 
 // ∂ log softmax(s)_target / ∂s = onehot(target) − p. The row's slope c goes to the short vectors instead of to p:

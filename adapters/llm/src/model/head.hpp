@@ -6,6 +6,8 @@
 
 #include <kedge/adapters/torch.hpp>
 
+#include <kedge/llm/model/causal_lm.hpp>
+
 namespace kedge::llm {
 
 /// The LM head at completion positions only, a few rows at a time: log-probability of each row's target.
@@ -17,10 +19,10 @@ class completion_head {
   completion_head(at::Tensor hidden, at::Tensor targets, double temperature, double soft_cap);
 
   struct output {
-    at::Tensor logp, entropy;  ///< [R], undefined without rows; entropies of the whole distribution, in nats, where asked for
+    at::Tensor logp, entropy, log_squares;  ///< [R], undefined without rows; figures of the whole distribution, in nats, where asked for
   };
   /// weight: [V, H]
-  [[nodiscard]] output forward(at::Tensor const& weight, std::int64_t rows, std::int64_t budget_bytes, bool entropies = false);
+  [[nodiscard]] output forward(at::Tensor const& weight, std::int64_t rows, std::int64_t budget_bytes, row_figures const& wanted = {});
 
   /// Gradient with respect to hidden; adds the weight's, unless its gradient is undefined.   cotangent: [R] in fp64
   [[nodiscard]] at::Tensor backward(at::Tensor const& cotangent, at::Tensor const& weight, at::Tensor& weight_gradient);

@@ -170,6 +170,22 @@ at::Tensor softmax_(at::Tensor& scores) {
   return log_sums;
 }
 
+at::Tensor square_sums(at::Tensor const& x) {
+  constexpr std::size_t block = 1024;  // thousands of small numbers added to a large one in fp32 would be lost
+  std::size_t const n = as_size(x.size(1));
+  at::Tensor const sums = at::empty({x.size(0), 1}, x.options());
+  float const* const rows = numbers(x);
+  float* const out = written(sums);
+  shared_pool().divide(as_size(x.size(0)), row_grain(n), [&](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      double sum = 0;
+      for (std::size_t i = 0; i < n; i += block) sum += static_cast<double>(kernels().softmax.dot(rows + r * n + i, rows + r * n + i, std::min(block, n - i)));
+      out[r] = static_cast<float>(sum);
+    }
+  });
+  return sums;
+}
+
 namespace {
 
 prompt_attention attention_of(double scale, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {

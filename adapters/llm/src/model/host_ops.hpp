@@ -44,6 +44,7 @@ void swiglu_backward(at::Tensor const& g, at::Tensor const& gate, at::Tensor con
 
 /// Rows of scores become probabilities.   -> log Σ exp, [R, 1]
 [[nodiscard]] at::Tensor softmax_(at::Tensor& scores);
+[[nodiscard]] at::Tensor square_sums(at::Tensor const& x);
 
 /// Attention over shared prompts; log_sums: [heads, T], made by the forward step.
 [[nodiscard]] at::Tensor attention(std::vector<shared_prompt> const& prompts, double scale, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v,

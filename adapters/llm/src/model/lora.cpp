@@ -120,6 +120,18 @@ void extrapolate_product(pack const& now, double alpha, pack& before) {
   }
 }
 
+void bound_rank(pack& adapter) {
+  at::NoGradGuard const no_grad;
+  for (std::size_t i = 0; i + 1 < adapter.size(); i += 2) {
+    at::Tensor &a = adapter[i], &b = adapter[i + 1];
+    std::int64_t const in = a.size(1), out = b.size(0), most = std::min(in, out);
+    if (a.size(0) <= most) continue;
+    at::Tensor const product = at::mm(b, a), unit = at::eye(most, a.options());
+    a = out <= in ? product : unit;
+    b = out <= in ? unit : product;
+  }
+}
+
 bool is_adapter(fs::path const& folder) {
   return fs::exists(folder / "adapter_config.json") && !fs::exists(folder / "config.json");
 }

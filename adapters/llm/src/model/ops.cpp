@@ -195,6 +195,11 @@ at::Tensor softmax_(at::Tensor& scores) {
   return log_sums;
 }
 
+at::Tensor square_sums(at::Tensor const& x) {
+  if (host_ops::takes(x)) return host_ops::square_sums(x);
+  return at::linalg_vector_norm(x, 2, at::IntArrayRef{-1}, /*keepdim=*/true).square_();
+}
+
 namespace {
 
 at::Tensor of(token_range const& tokens, at::Tensor const& x) { return x.narrow(0, tokens.begin, tokens.size); }

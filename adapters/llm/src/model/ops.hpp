@@ -90,6 +90,8 @@ struct rotation {
 
 /// Rows of scores become probabilities, in place.   -> log Σ exp of each, [R, 1]
 at::Tensor softmax_(at::Tensor& scores);
+/// Σ x² of each row.   [R, n] -> [R, 1]
+[[nodiscard]] at::Tensor square_sums(at::Tensor const& x);
 
 /// How scores become attention: products times `scale`, capped, and only of keys that the query sees.
 struct attention_settings {

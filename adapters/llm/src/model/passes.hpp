@@ -23,7 +23,8 @@ struct causal_lm::tape {
   completion_head head;
   scalar_head scalar;
   std::vector<std::int64_t> sequence;       // of each row
-  std::shared_ptr<recorded_pass> recorded;  // where it is, that has all but the sequences
+  std::vector<double> weights;              // of each row in it; empty: 1
+  std::shared_ptr<recorded_pass> recorded;  // where it is, that has all but the two above
 };
 
 }  // namespace kedge::llm

@@ -12,8 +12,8 @@ addresses addresses_of(pack const& tensors) {
   return all;
 }
 
-recorded_pass::recorded_pass(at::Device device, graph_pool pool, bool entropies)
-    : entropies_(entropies), forward_(device, pool), backward_(device, pool) {}
+recorded_pass::recorded_pass(at::Device device, graph_pool pool, row_figures const& wanted)
+    : wanted_(wanted), forward_(device, pool), backward_(device, pool) {}
 recorded_pass::~recorded_pass() = default;
 
 row_tensors const& recorded_pass::forward(causal_lm const& model, pack const& weights, batch_inputs const& batch) {
@@ -21,7 +21,7 @@ row_tensors const& recorded_pass::forward(causal_lm const& model, pack const& we
   forward_.run([&] {
     kept_ = std::make_unique<causal_lm::tape>();
     kept_->batch = batch_;
-    out_ = model.forward_pass(weights, *kept_, /*keep=*/true, entropies_);
+    out_ = model.forward_pass(weights, *kept_, /*keep=*/true, wanted_);
   });
   return out_;
 }
@@ -37,7 +37,7 @@ void recorded_pass::backward(causal_lm const& model, pack const& weights, row_sl
     outdated_ = true;
     causal_lm::tape again;
     again.batch = batch_;
-    model.forward_pass(weights, again, /*keep=*/true, /*entropies=*/false);
+    model.forward_pass(weights, again, /*keep=*/true, {});
     return model.backward_pass(weights, again, slopes, gradient, {});
   }
   auto const put = [](at::Tensor& mine, at::Tensor const& other) {
@@ -51,7 +51,7 @@ void recorded_pass::backward(causal_lm const& model, pack const& weights, row_sl
   });
 }
 
-std::shared_ptr<recorded_pass> pass_recorder::find(pack const& weights, packed_size const& size, bool entropies) {
+std::shared_ptr<recorded_pass> pass_recorder::find(pack const& weights, packed_size const& size, row_figures const& wanted) {
   constexpr std::size_t most = 64;
   if (!under_way_.expired()) return {};
   if (addresses here = addresses_of(weights); here != weights_) {
@@ -60,11 +60,11 @@ std::shared_ptr<recorded_pass> pass_recorder::find(pack const& weights, packed_s
     recorded_ = 0;
     pool_ = new_graph_pool(device_);
   }
-  auto const [place, first] = passes_.try_emplace({size, entropies});
+  auto const [place, first] = passes_.try_emplace({size, wanted});
   std::shared_ptr<recorded_pass>& pass = place->second;
   if (first || (!pass && recorded_ == most)) return {};
   if (!pass) ++recorded_;
-  if (!pass || pass->outdated()) pass = std::make_shared<recorded_pass>(device_, pool_, entropies);
+  if (!pass || pass->outdated()) pass = std::make_shared<recorded_pass>(device_, pool_, wanted);
   ++runs;
   std::shared_ptr<recorded_pass> const lent(pass.get(), [keep = pass](recorded_pass*) {});
   under_way_ = lent;

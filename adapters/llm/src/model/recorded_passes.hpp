@@ -23,7 +23,7 @@ using addresses = std::vector<void const*>;
 /// are computed between the two, on the host.
 class recorded_pass {
  public:
-  recorded_pass(at::Device device, graph_pool pool, bool entropies);
+  recorded_pass(at::Device device, graph_pool pool, row_figures const& wanted);
   ~recorded_pass();
 
   /// As causal_lm::forward_pass. The result is overwritten by the next pass of the pool.
@@ -35,7 +35,8 @@ class recorded_pass {
   [[nodiscard]] bool outdated() const { return outdated_; }
 
  private:
-  bool entropies_, outdated_ = false;
+  row_figures wanted_;
+  bool outdated_ = false;
   batch_inputs batch_;
   row_slopes slopes_;
   row_tensors out_;
@@ -52,7 +53,7 @@ class pass_recorder {
   /// Null: compute these passes. That is so for a size that wasn't seen before, which also makes libraries ready for a recording, after many
   /// sizes, and while another recorded pass waits for its way back.
   /// returns  to be held until there is no way back any more
-  [[nodiscard]] std::shared_ptr<recorded_pass> find(pack const& weights, packed_size const& size, bool entropies);
+  [[nodiscard]] std::shared_ptr<recorded_pass> find(pack const& weights, packed_size const& size, row_figures const& wanted);
 
   std::size_t runs = 0;  ///< of recorded passes so far
 
@@ -60,7 +61,7 @@ class pass_recorder {
   at::Device device_;
   graph_pool pool_{};
   addresses weights_;
-  std::map<std::pair<packed_size, bool>, std::shared_ptr<recorded_pass>> passes_;  // null: seen once
+  std::map<std::pair<packed_size, row_figures>, std::shared_ptr<recorded_pass>> passes_;  // null: seen once
   std::size_t recorded_ = 0;
   std::weak_ptr<recorded_pass> under_way_;
 };

@@ -17,11 +17,12 @@ double median(std::vector<double> values) {
 
 }  // namespace
 
-margin_probe::margin_probe(causal_lm const& model, std::size_t most, std::size_t micro_batch_tokens)
+margin_probe::margin_probe(causal_lm const& model, std::size_t most, std::size_t micro_batch_tokens, std::optional<double> ld_alpha)
     : model_(model),
       precise_(model.config(), in_fp32(model.settings())),
       most_(model.settings().type == at::kBFloat16 && !model.settings().fp32_weights && !model.adapted() ? most : 0),
-      micro_batch_tokens_(micro_batch_tokens) {}
+      micro_batch_tokens_(micro_batch_tokens),
+      ld_alpha_(ld_alpha) {}
 
 void margin_probe::begin(std::size_t pairs, std::size_t trained, std::vector<double> weights) {
   std::size_t const count = std::min({most_, pairs, std::max<std::size_t>(2, trained / 32)});
@@ -42,7 +43,7 @@ void margin_probe::add(pack const& theta, std::vector<preference_pair> const& pa
 std::vector<double> margin_probe::margins(causal_lm const& model, pack const& theta, std::vector<preference_pair> const& pairs) const {
   pack const weights = model.weights_for(theta);
   pair_log_probs logp{std::vector<double>(pairs.size()), std::vector<double>(pairs.size())};
-  score_each(model, weights, pairs, cut_micro_batches(pairs, which_, micro_batch_tokens_), logp);
+  score_each(model, weights, pairs, cut_micro_batches(pairs, which_, micro_batch_tokens_), logp, ld_alpha_);
   std::vector<double> all;
   for (std::size_t const i : which_) all.push_back(logp.chosen[i] - logp.rejected[i]);
   return all;

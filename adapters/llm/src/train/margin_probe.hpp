@@ -17,7 +17,7 @@ namespace kedge::llm {
 /// cost    a pass over the pairs for each point of the reference, and two at the end, without gradients
 class margin_probe {
  public:
-  margin_probe(causal_lm const& model, std::size_t most, std::size_t micro_batch_tokens);
+  margin_probe(causal_lm const& model, std::size_t most, std::size_t micro_batch_tokens, std::optional<double> ld_alpha = {});
 
   /// A round begins: of its pairs, at most a 32nd of those `trained` are looked at, but two. weights: of the reference's points
   void begin(std::size_t pairs, std::size_t trained, std::vector<double> weights);
@@ -34,6 +34,7 @@ class margin_probe {
   causal_lm const& model_;
   causal_lm precise_;
   std::size_t most_, micro_batch_tokens_;
+  std::optional<double> ld_alpha_;
   std::vector<std::size_t> which_;
   std::vector<double> weights_;
   std::size_t points_ = 0;

@@ -178,7 +178,7 @@ step_report ppo_problem::step(pack const& weights, std::vector<rollout> const& r
   step_report part;
   double ratio_squares = 0;
   for (rollout_batch const& micro : pack_rollouts(prompts_, rollouts, which, settings_.compute.micro_batch_tokens, share_prefixes)) {
-    causal_lm::row_result now = actor.forward_rows(actor_weights, micro.batch, settings_.log_entropy);
+    causal_lm::row_result now = actor.forward_rows(actor_weights, micro.batch, {.entropy = settings_.log_entropy});
     std::optional<causal_lm::row_result> judged;
     if (models_.critic) judged.emplace(models_.critic->forward_rows(critic_weights, micro.batch));
     std::vector<double> const& values = judged ? judged->out.value : now.out.value;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -14,13 +15,16 @@
 #include <kedge/llm/train/training_log.hpp>
 
 #include "epochs.hpp"
+#include "moving_reference.hpp"
+#include "pair_input.hpp"
 #include "reference_schedule.hpp"
 
 namespace kedge::llm {
 
-struct loss_input;
-
 using training_state = kedge::state<pack, pair_log_probs, chosen_schedule>;
+
+/// The pairs of a round, which whoever has them shares.
+using round_pairs = std::shared_ptr<std::vector<preference_pair> const>;
 
 class margin_probe;
 
@@ -29,7 +33,7 @@ class margin_probe;
 class preference_problem {
  public:
   /// Gives a round's pairs, which may depend on where the round starts. Asked once a round, again after a resume inside one.
-  using pair_source = std::function<std::vector<preference_pair>(training_state const&)>;
+  using pair_source = std::function<round_pairs(training_state const&)>;
 
   /// `losses`: one a round, the last one goes on
   preference_problem(causal_lm const& model, training_settings const& settings, std::vector<loss_choice> losses, pair_source source,
@@ -37,10 +41,12 @@ class preference_problem {
 
   [[nodiscard]] std::vector<preference_pair> const& source(training_state const& state);
   /// Scored in the micro-batches in which the first epoch will train, so that before the first step every margin is exactly 0.
+  /// In the first round, the reference that the pairs bring (ref_chosen, ref_rejected), where they do, whatever theta is.
   [[nodiscard]] pair_log_probs score(pack const& theta, std::vector<preference_pair> const& pairs);
   kedge::status solve(pack& theta, std::vector<preference_pair> const& pairs, pair_log_probs const& reference, std::size_t round);
 
   epoch_solver solver;
+  std::optional<moving_reference> moving;     ///< with --sync_ref_model
   double score_seconds = 0;
   margin_probe* probe = nullptr;              ///< looks on, where there is one
   std::optional<margin_noise> noise;          ///< of the last round that ended
@@ -52,44 +58,19 @@ class preference_problem {
   step_report train_step(pack const& weights, std::vector<preference_pair> const& pairs, std::span<std::size_t const> which,
                          pair_log_probs const& reference, step_gradient& gradient) const;
   // A loss that compares pairs, of a step whose log-probabilities several processes have: value once, cotangents of the own pairs.
-  [[nodiscard]] loss_and_cotangent compare_all(loss_input const& own, pair_log_probs const& reference, std::vector<preference_pair> const& pairs,
-                                               std::span<std::size_t const> step, std::span<std::size_t const> mine) const;
+  [[nodiscard]] loss_and_cotangent compare_all(loss_input const& own, std::vector<preference_pair> const& pairs, std::span<std::size_t const> step,
+                                               std::span<std::size_t const> mine) const;
+  void report_on(std::vector<preference_pair> const& pairs, std::span<std::size_t const> micro, loss_input const& input, double share,
+                 step_report& report) const;
 
   causal_lm const& model_;
   training_settings const& settings_;
   std::vector<loss_choice> losses_;
   pair_source ask_;
   process_group group_;
-  std::vector<preference_pair> pairs_;  // of round round_
+  round_pairs pairs_;  // of round round_
   std::size_t round_ = static_cast<std::size_t>(-1);
-};
-
-/// The pairs `which` for a model, timed as a step's data.
-[[nodiscard]] ragged_batch packed_pairs(causal_lm const& model, std::span<preference_pair const> pairs, std::span<std::size_t const> which,
-                                        read_at where = read_at::every_token);
-
-/// Puts the log-probabilities of the pairs `which` at their places among those of all.
-void put(pair_log_probs const& part, std::span<std::size_t const> which, pair_log_probs& all);
-
-/// Puts the log-probabilities of chosen and rejected of the pairs in these micro-batches at their places among those of all: a forward
-/// pass each, nothing kept. Empty ones are passed over.
-void score_each(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
-                std::span<std::span<std::size_t const> const> micro_batches, pair_log_probs& all);
-
-/// The pairs of a step that this process computes.
-[[nodiscard]] std::vector<std::size_t> own_share(process_group const& group, std::span<preference_pair const> pairs, std::span<std::size_t const> step);
-
-/// Chosen and rejected from log-probabilities in a batch's order.
-[[nodiscard]] pair_log_probs split_pairs(std::vector<double> const& logp);
-
-/// A batch's pairs with their reference and token counts, held together for a loss.
-struct loss_input {
-  loss_input(pair_log_probs values, pair_log_probs const& reference, std::span<preference_pair const> pairs,
-             std::span<std::size_t const> which);
-  [[nodiscard]] pair_batch view() const { return {.logp = logp, .reference = ref, .tokens_chosen = tokens_chosen, .tokens_rejected = tokens_rejected,
-                                                  .score_chosen = score_chosen, .score_rejected = score_rejected}; }
-  pair_log_probs logp, ref;
-  std::vector<double> tokens_chosen, tokens_rejected, score_chosen, score_rejected;
+  bool given_ = false;  // the pairs bring the round's reference
 };
 
 }  // namespace kedge::llm

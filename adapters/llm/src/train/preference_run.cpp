@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -12,6 +14,7 @@
 
 #include "margin_probe.hpp"
 #include "online_pairs.hpp"
+#include "own_reference.hpp"
 #include "preference_problem.hpp"
 #include "reference_schedule.hpp"
 #include "reference_soup.hpp"
@@ -35,6 +38,7 @@ void check(training_settings s, round_settings r) {
   require(s.dataset.empty() || !r.online(), "--dataset and --prompts exclude each other: pairs come from a file or are sampled");
   require(!r.alpha.empty(), "--alpha is empty; give one or several");
   require(r.chunks == 0 || s.dataset.size() == 1, "--chunks cuts one data set; give one file, or leave --chunks out and give one file a round");
+  check_reference(s, r);
   if (!r.online()) return;
   require(r.sample_from == sampled_policy::weights || (r.extrapolate == extrapolated::log_probs && r.momentum != momentum_choice::none),
           "--sample_from mixture samples from two models' log-probabilities; it goes with --extrapolate log-probs");
@@ -43,8 +47,13 @@ void check(training_settings s, round_settings r) {
 // The momentum of a run; what is computed from it is generic over the rule.
 template <class Use>
 auto with_momentum(round_settings const& r, Use&& use) {
-  if (r.momentum == momentum_choice::constant) return use(listed_momentum{r.alpha});
-  if (r.momentum == momentum_choice::nesterov) return use(nesterov_momentum{r.nesterov_s});
+  switch (r.momentum) {
+    case momentum_choice::none: break;
+    case momentum_choice::constant: return use(listed_momentum{r.alpha});
+    case momentum_choice::nesterov: return use(nesterov_momentum{r.nesterov_s});
+    case momentum_choice::fista: return use(fista_momentum{});
+    case momentum_choice::strongly_convex: return use(strongly_convex_momentum{r.kappa});
+  }
   return use(no_momentum{});
 }
 
@@ -71,10 +80,10 @@ std::vector<loss_choice> losses_of(training_settings const& settings, round_sett
   return losses;
 }
 
-// While a round trains: the last iterate, where the next round looks back, what the reference keeps, and the start, where policies are
-// measured against it.
-std::int64_t kept_points(round_settings const& r) {
-  return (r.momentum == momentum_choice::none ? 0 : 1) + kept_by(r.reference) + (r.sampling.eval_prompts.empty() ? 0 : 1);
+// While a round trains: the last iterate, where the next round looks back, what the reference keeps, the start, where policies are measured
+// against it, and a reference that moves.
+std::int64_t kept_points(training_settings const& s, round_settings const& r) {
+  return (r.momentum == momentum_choice::none ? 0 : 1) + kept_by(r.reference) + (r.sampling.eval_prompts.empty() ? 0 : 1) + (s.sync_ref_model ? 1 : 0);
 }
 
 class preference_run {
@@ -86,18 +95,21 @@ class preference_run {
         losses_(losses_of(settings, rounds)),
         loss_(losses_.front()),
         session_(settings_.model, settings_.compute),
-        model_(session_.trained_model(settings_, {.points = kept_points(rounds)})),
+        files_(read_files()),
+        held_out_(read_held_out()),
+        own_reference_(score_by_own_model()),
+        model_(session_.trained_model(settings_, {.points = kept_points(settings, rounds)})),
         host_(settings_, session_.compute, model_.parameters(), group_),
         state_(session_.trained_start(model_, settings.seed)),
         problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }, group_),
-        probe_(model_, settings_.profile ? 0 : settings_.precision_pairs, settings_.compute.micro_batch_tokens) {
+        probe_(model_, settings_.profile ? 0 : settings_.precision_pairs, settings_.compute.micro_batch_tokens, settings_.ld_alpha) {
     problem_.probe = &probe_;
     if (!rounds.reference.models.empty()) state_.anchor = anchor_of_models();
-    if (!settings.eval_dataset.empty()) held_out_ = read(settings.eval_dataset, settings.eval_min_score_gap, settings.max_eval_samples);
     if (rounds.online())
       open_prompts();
     else
-      read_rounds();
+      make_rounds();
+    if (!own_reference_.empty()) problem_.moving->begin(own_reference_, 0);
   }
 
   training_result run() {
@@ -163,19 +175,19 @@ class preference_run {
                        settings_.compute.micro_batch_tokens);
   }
 
-  std::vector<preference_pair> pairs_of_round(training_state const& state) {
+  round_pairs pairs_of_round(training_state const& state) {
     if (!online_) return rounds_[state.round];
-    std::vector<preference_pair> pairs = online_->pairs(state);
+    auto pairs = std::make_shared<std::vector<preference_pair> const>(online_->pairs(state));
     if (!state.cached)
       host_.log().record({{"step", host_.log().global_step()}, {"round", state.round + 1}, {"sampled_completions", online_->sampled},
-                          {"sampled_reward", online_->mean_score}, {"sampled_pairs", pairs.size()}});
+                          {"sampled_reward", online_->mean_score}, {"sampled_pairs", pairs->size()}});
     return pairs;
   }
 
   [[nodiscard]] std::size_t all_steps() const {
     if (online_) return round_count() * problem_.solver.steps(online_->expected());
     std::size_t steps = 0;
-    for (auto const& pairs : rounds_) steps += problem_.solver.steps(pairs.size());
+    for (round_pairs const& pairs : rounds_) steps += problem_.solver.steps(pairs->size());
     return steps;
   }
 
@@ -184,23 +196,52 @@ class preference_run {
     if (min_gap > 0) pairs = keep_clear_pairs(std::move(pairs), min_gap);
     if (most > 0 && pairs.size() > most) pairs.resize(most);
     if (pairs.empty()) throw error(file.string() + ": no pair is left; lower the score gap asked for");
+    static_cast<void>(have_reference(pairs));
     return pairs;
   }
 
-  void read_rounds() {
-    for (fs::path const& file : settings_.dataset) rounds_.push_back(read(file, settings_.min_score_gap, settings_.max_train_samples));
+  [[nodiscard]] std::vector<std::vector<preference_pair>> read_files() const {
+    std::vector<std::vector<preference_pair>> files;
+    for (fs::path const& file : settings_.dataset) files.push_back(read(file, settings_.min_score_gap, settings_.max_train_samples));
+    return files;
+  }
+
+  [[nodiscard]] std::vector<preference_pair> read_held_out() const {
+    if (settings_.eval_dataset.empty()) return {};
+    return read(settings_.eval_dataset, settings_.eval_min_score_gap, settings_.max_eval_samples);
+  }
+
+  // Before the model that is trained is opened, so that one is in memory at a time.
+  [[nodiscard]] pack score_by_own_model() {
+    if (settings_.ref_model.empty()) return {};
+    std::vector<std::vector<preference_pair>*> lists{&files_.front()};
+    if (!held_out_.empty()) lists.push_back(&held_out_);
+    return score_by_own_reference(settings_, session_, group_, lists);
+  }
+
+  void make_rounds() {
+    if (settings_.sync_ref_model && settings_.ref_model.empty() && have_reference(files_.front()))
+      throw error(settings_.dataset.front().string() + ": ref_chosen_logps are numbers, which --sync_ref_model can't move; leave one of the two out");
     if (round_settings_.chunks > 0) {
       difficulty_score easiness = score_gaps;
       if (round_settings_.difficulty == pair_difficulty::logp_margin)
         easiness = [&](std::vector<preference_pair> const& pairs) {
-          pair_log_probs margins = score_in_order(model_, model_.weights_for(state_.theta), pairs, settings_.per_device_eval_batch_size, settings_.compute.micro_batch_tokens, group_);
+          pair_log_probs margins = score(pairs);
           axpby(-1, margins.rejected, 1, margins.chosen);
           return margins.chosen;
         };
-      rounds_ = cut_into_rounds(std::move(rounds_.front()), round_settings_.chunks, round_settings_.order, settings_.seed, easiness);
+      files_ = cut_into_rounds(std::move(files_.front()), round_settings_.chunks, round_settings_.order, settings_.seed, easiness);
     }
     if (loss_.reads_scores)
-      for (auto const& pairs : rounds_) static_cast<void>(score_gaps(pairs));
+      for (auto const& pairs : files_) static_cast<void>(score_gaps(pairs));
+    for (auto& pairs : files_) rounds_.push_back(std::make_shared<std::vector<preference_pair> const>(std::move(pairs)));
+    files_.clear();
+  }
+
+  // Log-probabilities under the policy as it stands.
+  [[nodiscard]] pair_log_probs score(std::vector<preference_pair> const& pairs) const {
+    return score_in_order(model_, model_.weights_for(state_.theta), pairs, settings_.per_device_eval_batch_size, settings_.compute.micro_batch_tokens, group_,
+                          settings_.ld_alpha);
   }
 
   [[nodiscard]] std::size_t round_count() const {
@@ -210,7 +251,8 @@ class preference_run {
 
   [[nodiscard]] run_identity identity() {
     settings_list list = settings_of(settings_, round_settings_);
-    json contents{{"model", model_content(settings_.model)}, {"training data", content_of(rounds_)}, {"held-out pairs", content_of(held_out_)}};
+    json contents{{"model", model_content(settings_.model)}, {"training data", content_of(std::span<round_pairs const>(rounds_))}, {"held-out pairs", content_of(std::span<preference_pair const>(held_out_))},
+                  {"reference model", model_content(settings_.ref_model)}};
     if (online_) contents["prompts"] = content_of(prompts_->prompts());
     if (evaluator_) contents["held-out prompts"] = content_of(evaluator_->prompts().prompts());
     contents["reference"] = content_of(round_settings_.reference);
@@ -222,6 +264,7 @@ class preference_run {
     host_.log().say(settings_.model.filename().string() + ": " + short_count(parameter_count(session_.config)) + " parameters, " +
               std::string(at::toString(session_.compute.type)) + " on " + session_.compute.device.str() + "; " +
               std::to_string(steps) + " steps in " + std::to_string(round_count()) + (round_count() == 1 ? " round" : " rounds"));
+    tell_given_reference();
     if (model_.adapted()) host_.log().say("an adapter of " + short_count(elements_of(state_.theta)) + " parameters is trained");
     if (round_settings_.method == round_method::apo)
       host_.log().say("effective beta " + short_number(effective_beta()) + ": under exact dynamics, iterative DPO with this beta and alpha = 0 ends at the same policy");
@@ -230,9 +273,19 @@ class preference_run {
     evaluate();
   }
 
+  void tell_given_reference() {
+    bool const later = std::any_of(rounds_.begin() + (rounds_.empty() ? 0 : 1), rounds_.end(), [](round_pairs const& pairs) { return have_reference(*pairs); });
+    if (!rounds_.empty() && have_reference(*rounds_.front()))
+      host_.log().say("the reference of round 1 " + (settings_.ref_model.empty() ? "comes with the data" : "is " + settings_.ref_model.string()) +
+                      (round_count() > 1 ? "; later rounds score the anchor of their schedule" : ""));
+    else if (later)
+      host_.log().say("ref_chosen_logps of later rounds' data are not used: those rounds score the anchor of their schedule");
+  }
+
   void save(checkpoint_writer& to) const {
     llm::save(to, state_);
     llm::save(to, problem_.solver, state_.theta);
+    if (problem_.moving) problem_.moving->save(to);
     save_logp(to, "evaluation", held_out_reference_);
     to.add("precise_reference", probe_.reference);
     json evaluations = json::array();
@@ -247,6 +300,7 @@ class preference_run {
   void restore(checkpoint_reader const& from) {
     llm::restore(from, state_);
     llm::restore(from, problem_.solver, state_.theta);
+    if (problem_.moving) problem_.moving->restore(from, state_.theta.front().device());
     restore_logp(from, "evaluation", held_out_reference_);
     probe_.reference = from.read_vector("precise_reference");
     problem_.score_seconds = from.state.at("score_seconds").get<double>();
@@ -260,12 +314,13 @@ class preference_run {
   void evaluate() {
     evaluate_policy();
     if (held_out_.empty()) return;
-    pair_log_probs const logp = score_in_order(model_, model_.weights_for(state_.theta), held_out_, settings_.per_device_eval_batch_size,
-                                               settings_.compute.micro_batch_tokens, group_);
-    if (held_out_reference_.chosen.empty()) held_out_reference_ = logp;
+    pair_log_probs const logp = score(held_out_);
+    if (held_out_reference_.chosen.empty()) held_out_reference_ = have_reference(held_out_) ? given_reference(held_out_) : logp;
     std::vector<std::size_t> which(held_out_.size());
-    for (std::size_t i = 0; i < which.size(); ++i) which[i] = i;
-    loss_input const input(logp, held_out_reference_, held_out_, which);
+    std::iota(which.begin(), which.end(), std::size_t{0});
+    loss_input input(held_out_, which);
+    input.logp = logp;
+    input.ref = held_out_reference_;
     evaluation e{state_.round, loss_.evaluate(input.view(), 0).value, 0, 0, 0, held_out_.size()};
     auto const n = static_cast<double>(held_out_.size());
     for (std::size_t i = 0; i < held_out_.size(); ++i) {
@@ -310,10 +365,13 @@ class preference_run {
   std::vector<loss_choice> losses_;
   loss_choice const& loss_;  // the first round's, by which all evaluations are made
   session session_;
+  std::vector<std::vector<preference_pair>> files_;  // until rounds are made of them
+  std::vector<preference_pair> held_out_;
+  pack own_reference_;  // what --sync_ref_model starts from, where it isn't the start
   causal_lm model_;
   run_host host_;
   training_state state_;
-  std::vector<std::vector<preference_pair>> rounds_;   // from files, or
+  std::vector<round_pairs> rounds_;  // from files, or
   scorer judge_;
   std::optional<rollout_source> prompts_;
   std::optional<online_pairs> online_;
@@ -321,7 +379,6 @@ class preference_run {
   preference_problem problem_;
   margin_probe probe_;
   bool warned_ = false;
-  std::vector<preference_pair> held_out_;
   pair_log_probs held_out_reference_;
   std::vector<evaluation> evaluations_;
   std::vector<policy_evaluation> policy_evaluations_;

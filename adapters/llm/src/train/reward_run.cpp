@@ -61,7 +61,7 @@ class reward_run {
     settings_list list;
     declare(list, settings_);
     task.identity = identify(list, settings_, opened_.compute,
-                             {{"model", model_content(settings_.model)}, {"training data", content_of(pairs_)}, {"held-out pairs", content_of(held_out_)}});
+                             {{"model", model_content(settings_.model)}, {"training data", content_of(std::span<preference_pair const>(pairs_))}, {"held-out pairs", content_of(std::span<preference_pair const>(held_out_))}});
     task.name = opened_.source.path().filename().string();
     return run_one_round(settings_, group_, model_, start(), task);
   }

@@ -13,7 +13,7 @@ void add(content_hash& hash, preference_pair const& pair) {
   hash.add(pair.prompt);
   hash.add(pair.chosen);
   hash.add(pair.rejected);
-  for (double const number : {pair.score_chosen, pair.score_rejected, pair.margin}) hash.add(number);
+  for (double const number : {pair.score_chosen, pair.score_rejected, pair.margin, pair.ref_chosen, pair.ref_rejected}) hash.add(number);
 }
 
 std::string counted(std::size_t count, char const* what, content_hash const& hash) { return std::to_string(count) + " " + what + ", hash " + hash.text(); }
@@ -26,13 +26,13 @@ std::string content_of(std::span<preference_pair const> pairs) {
   return counted(pairs.size(), "pairs", hash);
 }
 
-std::string content_of(std::span<std::vector<preference_pair> const> rounds) {
+std::string content_of(std::span<std::shared_ptr<std::vector<preference_pair> const> const> rounds) {
   content_hash hash;
   std::size_t count = 0;
   for (auto const& pairs : rounds) {
-    hash.add(pairs.size());
-    count += pairs.size();
-    for (preference_pair const& pair : pairs) add(hash, pair);
+    hash.add(pairs->size());
+    count += pairs->size();
+    for (preference_pair const& pair : *pairs) add(hash, pair);
   }
   return counted(count, "pairs", hash);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,7 +26,7 @@ struct run_identity {
 
 /// "11 pairs, 3f2a…": how many examples there are, and the hash of what is used of them: ids, order, scores.
 [[nodiscard]] std::string content_of(std::span<preference_pair const> pairs);
-[[nodiscard]] std::string content_of(std::span<std::vector<preference_pair> const> rounds);
+[[nodiscard]] std::string content_of(std::span<std::shared_ptr<std::vector<preference_pair> const> const> rounds);
 [[nodiscard]] std::string content_of(std::span<demonstration_ids const> examples);
 [[nodiscard]] std::string content_of(encoded_prompts const& prompts);
 

@@ -3,8 +3,13 @@
 
 #include <unistd.h>
 
+#include <map>
 #include <ostream>
+#include <string>
+#include <utility>
 
+#include <kedge/llm/data/jsonl.hpp>
+#include <kedge/llm/files/atomic.hpp>
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
@@ -13,10 +18,43 @@
 #include "stop_watch.hpp"
 
 namespace kedge::llm {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+// The lines that became pairs, with the reference's keys added.
+class reference_lines {
+ public:
+  explicit reference_lines(std::filesystem::path file) : file_(std::move(file)) {}
+  [[nodiscard]] line_reader reader() {
+    if (file_.empty()) return {};
+    return [this](json_line const& line) { objects_[line.number] = line.object.dump(); };
+  }
+  void add(preference_pair const& pair, double chosen, double rejected) {
+    if (file_.empty()) return;
+    json object = json::parse(objects_.at(pair.line));
+    object["ref_chosen_logps"] = chosen;
+    object["ref_rejected_logps"] = rejected;
+    text_ += object.dump() + '\n';
+    objects_.erase(pair.line);
+  }
+  void write() const {
+    if (!file_.empty()) write_file_atomically(file_, text_);
+  }
+
+ private:
+  std::filesystem::path file_;
+  std::map<std::size_t, std::string> objects_;  // by the number of their line
+  std::string text_;
+};
+
+}  // namespace
+
 std::size_t score_preferences(score_settings const& settings, std::ostream& out) {
   if (settings.batch_size == 0) throw error("--batch_size must be at least 1");
   session const session(settings.model, settings.compute);
-  std::vector<preference_pair> pairs = session.read_pairs(settings.dataset, settings.max_length, settings.skip_bad_lines);
+  reference_lines lines(settings.ref_logps);
+  std::vector<preference_pair> pairs = session.read_pairs(settings.dataset, settings.max_length, settings.skip_bad_lines, lines.reader());
   if (settings.max_samples > 0 && pairs.size() > settings.max_samples) pairs.resize(settings.max_samples);
   causal_lm const model(session.config, session.compute);
   pack const weights = model.weights_for(session.load());
@@ -25,8 +63,9 @@ std::size_t score_preferences(score_settings const& settings, std::ostream& out)
   for (std::size_t first = 0; first < pairs.size(); first += settings.batch_size) {
     std::vector<preference_pair> const batch(pairs.begin() + static_cast<std::ptrdiff_t>(first),
                                              pairs.begin() + static_cast<std::ptrdiff_t>(std::min(pairs.size(), first + settings.batch_size)));
-    pair_log_probs const logp = score_in_order(model, weights, batch, batch.size(), settings.compute.micro_batch_tokens);
-    for (std::size_t i = 0; i < batch.size(); ++i)
+    pair_log_probs const logp = score_in_order(model, weights, batch, batch.size(), settings.compute.micro_batch_tokens, {}, settings.ld_alpha);
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      lines.add(batch[i], logp.chosen[i], logp.rejected[i]);
       out << nlohmann::ordered_json{{"logp_chosen", logp.chosen[i]},
                                     {"logp_rejected", logp.rejected[i]},
                                     {"tokens_chosen", batch[i].chosen.size()},
@@ -34,9 +73,11 @@ std::size_t score_preferences(score_settings const& settings, std::ostream& out)
                                     {"tokens_prompt", batch[i].prompt.size()}}
                  .dump()
           << '\n';
+    }
     if (bar) show_progress(first + batch.size(), pairs.size(), "pairs", watch.seconds());
     if (!out) throw error("the scores can't be written; is the disk full?");
   }
+  lines.write();
   return pairs.size();
 }
 

@@ -97,10 +97,11 @@ session::session(checkpoint opened, device_settings const& device)
   }
 }
 
-std::vector<preference_pair> session::read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines) const {
+std::vector<preference_pair> session::read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines,
+                                                 line_reader const& look) const {
   std::size_t skipped = 0;
   pair_encoder const encoder(tokens, chat ? &*chat : nullptr, special_tokens(source.tokenizer_config), max_length);
-  std::vector<preference_pair> pairs = llm::read_pairs(file, encoder, skip_bad_lines, &skipped);
+  std::vector<preference_pair> pairs = llm::read_pairs(file, encoder, skip_bad_lines, &skipped, 0, look);
   tell_skipped(file, skipped);
   if (pairs.empty()) throw error(file.string() + ": no preference pairs in it");
   return pairs;
@@ -208,14 +209,15 @@ pack master_weights(pack theta, compute_settings const& compute) {
 }
 
 pair_log_probs score_in_order(causal_lm const& model, pack const& weights, std::vector<preference_pair> const& pairs, std::size_t batch,
-                              std::size_t micro_batch_tokens, process_group const& group) {
+                              std::size_t micro_batch_tokens, process_group const& group, std::optional<double> ld_alpha) {
   std::vector<std::size_t> order(pairs.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::vector<std::size_t> const mine =
       balanced_share(std::span<std::size_t const>(order), group.rank(), group.size(), [&](std::size_t i) { return shared_tokens(pairs[i]); });
   pair_log_probs all{std::vector<double>(pairs.size()), std::vector<double>(pairs.size())};
   for (std::size_t first = 0; first < mine.size(); first += batch)
-    score_each(model, weights, pairs, cut_micro_batches(pairs, std::span(mine).subspan(first, std::min(batch, mine.size() - first)), micro_batch_tokens), all);
+    score_each(model, weights, pairs, cut_micro_batches(pairs, std::span(mine).subspan(first, std::min(batch, mine.size() - first)), micro_batch_tokens), all,
+               ld_alpha);
   group.sum(all.chosen);
   group.sum(all.rejected);
   return all;

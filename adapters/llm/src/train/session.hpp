@@ -42,7 +42,8 @@ class session {
 
   /// Reads and encodes preference pairs.
   /// throws  error naming file and line
-  [[nodiscard]] std::vector<preference_pair> read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines) const;
+  [[nodiscard]] std::vector<preference_pair> read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines,
+                                                        line_reader const& look = {}) const;
 
   /// Reads and encodes demonstrations.
   /// throws  error naming file and line
@@ -93,8 +94,9 @@ class session {
 /// Parameters as masters of a computation: on its device, fp32, or fp64 where it computes in that.
 [[nodiscard]] pack master_weights(pack theta, compute_settings const& compute);
 
-/// The log-probabilities of all pairs, in file order, in batches of `batch` pairs. Several processes divide the pairs.
+/// The log-probabilities of all pairs, in file order, in batches of `batch` pairs, with LD-DPO's weights where ld_alpha is set. Several processes divide the pairs.
 [[nodiscard]] pair_log_probs score_in_order(causal_lm const& model, pack const& weights, std::vector<preference_pair> const& pairs,
-                                            std::size_t batch, std::size_t micro_batch_tokens, process_group const& group = {});
+                                            std::size_t batch, std::size_t micro_batch_tokens, process_group const& group = {},
+                                            std::optional<double> ld_alpha = {});
 
 }  // namespace kedge::llm

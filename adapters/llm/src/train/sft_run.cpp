@@ -55,7 +55,7 @@ step_report train_step(process_group const& group, causal_lm const& model, std::
   auto const cuts = micro_batches(examples, mine, micro_batch_tokens);
   for (auto const& micro : cuts) {
     ragged_batch const batch = pack_demonstrations(model, examples, micro);
-    auto [out, pullback] = model.forward_rows(weights, batch, /*entropies=*/true);
+    auto [out, pullback] = model.forward_rows(weights, batch, {.entropy = true});
     report.loss -= share * sum(out.logp);
     report.add("entropy", sum(out.entropy), share);
     for (std::size_t const i : micro) report.tokens += examples[i].tokens.size();
@@ -140,7 +140,7 @@ one_round_result train_sft(sft_settings const& given) {
   task.shown = {{"entropy", "entropy"}};
   task.identity = identify(list, settings, opened.compute,
                            {{"model", model_content(settings.model)}, {"shape", model_content(settings.config_name)},
-                            {"training data", content_of(examples)}, {"held-out examples", content_of(held_out)}});
+                            {"training data", content_of(std::span<demonstration_ids const>(examples))}, {"held-out examples", content_of(std::span<demonstration_ids const>(held_out))}});
   task.name = opened.source.path().filename().string() + (settings.model.empty() ? ", from random numbers" : "");
   return run_one_round(settings, group, model, start_of(opened, model, settings), task);
 }

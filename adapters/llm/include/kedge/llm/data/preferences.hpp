@@ -4,6 +4,7 @@
 #include <cstddef>     // size_t
 #include <cstdint>     // int32_t
 #include <filesystem>  // path
+#include <functional>  // function
 #include <limits>      // numeric_limits
 #include <span>        // span
 #include <string>      // string
@@ -39,6 +40,8 @@ struct preference_pair {
   std::size_t line = 0;
   double score_chosen = std::numeric_limits<double>::quiet_NaN();  ///< the line's score_chosen, NaN if it has none
   double score_rejected = std::numeric_limits<double>::quiet_NaN();
+  double ref_chosen = std::numeric_limits<double>::quiet_NaN();  ///< the line's ref_chosen_logps, NaN if it has none
+  double ref_rejected = std::numeric_limits<double>::quiet_NaN();
   double margin = std::numeric_limits<double>::quiet_NaN();  ///< the line's margin: how much better chosen has to be for a reward model
   std::size_t dropped_prompt_tokens = 0;  ///< end of the prompt that tokenises otherwise before a completion; worth one warning
   bool truncated = false;                 ///< a completion was cut at max_length
@@ -66,10 +69,18 @@ class pair_encoder {
   std::size_t max_length_;
 };
 
+struct json_line;
+using line_reader = std::function<void(json_line const&)>;
+
 /// read_preferences and encode_preferences in one: no more than some thousand lines are in memory as text at a time.
+/// `look`: is shown every line before it is read, also one that won't do; a pair's `line` says which became a pair
 /// throws  kedge::llm::error as both do; with skip_bad_lines what one of them would refuse is counted in *skipped
 std::vector<preference_pair> read_pairs(std::filesystem::path const& path, pair_encoder const& encoder, bool skip_bad_lines,
-                                        std::size_t* skipped = nullptr, unsigned threads = 0);
+                                        std::size_t* skipped = nullptr, unsigned threads = 0, line_reader const& look = {});
+
+/// Whether the pairs bring their reference's log-probabilities.
+/// throws  kedge::llm::error naming a line if some have them and some have none
+[[nodiscard]] bool have_reference(std::span<preference_pair const> pairs);
 
 /// Encodes many examples on all processors (or `threads`), order kept.
 /// throws  kedge::llm::error of the first example that cannot be encoded; with skip_bad_lines they are counted in *skipped

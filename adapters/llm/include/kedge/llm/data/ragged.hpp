@@ -51,6 +51,7 @@ struct ragged_batch {
   std::vector<std::int64_t> rows;               ///< [R] token whose hidden state predicts a completion token …
   std::vector<std::int64_t> targets;            ///< [R] … that token (of no meaning where ends are read) …
   std::vector<std::int64_t> sequence;           ///< [R] … and the sequence it belongs to
+  std::vector<double> weights;                  ///< [R] how much a row counts in the log-probability of its sequence; empty: 1 each
   std::size_t sequences = 0;
   bool shares_prefixes = false;                 ///< prompts appended from now on refer to the first one for what they begin with as it does
 
@@ -71,6 +72,13 @@ void append(ragged_batch& batch, std::span<std::int32_t const> prompt,
 /// The pairs `which` of `pairs`, in that order.
 [[nodiscard]] ragged_batch pack_pairs(std::span<preference_pair const> pairs, std::span<std::size_t const> which,
                                       read_at where = read_at::every_token, bool share_prefixes = false);
+
+/// Gives the rows of a batch of pairs LD-DPO's weights: 1 up to the length that chosen and rejected share, α after it.  Liu et al. 2024
+/// throws  std::invalid_argument unless 0 ≤ α ≤ 1
+void weigh_tails(ragged_batch& batch, double alpha);
+
+/// Σ weight · value over the rows of each sequence.   [R] -> [sequences]
+[[nodiscard]] std::vector<double> sums_by_sequence(std::span<double const> rows, ragged_batch const& batch);
 
 /// Tokens that a pair takes in a batch at most: prompt once, chosen, rejected.
 [[nodiscard]] std::size_t shared_tokens(preference_pair const& pair);

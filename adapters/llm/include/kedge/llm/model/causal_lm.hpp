@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -47,11 +48,18 @@ struct compute_settings {
 /// Whether this processor multiplies fp32 numbers as fast as bf16 ones: all but those with matrix units for bf16.
 [[nodiscard]] bool fast_fp32_products();
 
+/// What a forward pass computes at every row beside its log-probability, at the cost of a pass over the probabilities each.
+struct row_figures {
+  bool entropy = false, log_squares = false;
+  auto operator<=>(row_figures const&) const = default;
+};
+
 /// What a model says at every row of a batch that is read.
 struct row_outputs {
   std::vector<double> logp;     ///< [R] log-probability of the row's target, nats; empty without an LM head
   std::vector<double> value;    ///< [R] the scalar head's number; empty without one
   std::vector<double> entropy;  ///< [R] of the next token's distribution, nats; empty unless asked for
+  std::vector<double> log_squares;  ///< [R] log Σ_v π(v)², nats; empty unless asked for
 };
 
 /// A decoder-only transformer as a policy, a value or a reward: log-probabilities of completions, numbers of a scalar head, and
@@ -67,7 +75,7 @@ class causal_lm {
     pullback_type(causal_lm const& model, pack const& weights, std::unique_ptr<tape> kept);
     pullback_type(pullback_type&&) noexcept;
     ~pullback_type();
-    /// The cotangent of the sequences' log-probabilities.
+    /// The cotangent of the sequences' log-probabilities, which goes to a row times the batch's weight of it.
     /// shapes  cotangent: [sequences]; gradient: as the pack, fp32 or fp64
     void operator()(std::span<double const> cotangent, pack& gradient, layer_callback const& complete = {});
     /// The cotangents of the rows' log-probabilities and values; an empty one is zero.
@@ -82,7 +90,7 @@ class causal_lm {
 
   /// What forward gives: the log-probabilities, and how to turn a cotangent of them into gradients.
   struct forward_result {
-    std::vector<double> logp;  ///< [sequences] Σ over completion tokens, nats
+    std::vector<double> logp;  ///< [sequences] Σ over completion tokens, each times its weight, nats
     pullback_type pullback;
   };
   /// The same row by row.
@@ -117,7 +125,7 @@ class causal_lm {
   [[nodiscard]] std::vector<double> log_probs(pack const& weights, ragged_batch const& batch) const;
 
   /// Every row's outputs and their pullback, as forward.
-  [[nodiscard]] row_result forward_rows(pack const& weights, ragged_batch const& batch, bool entropies = false) const;
+  [[nodiscard]] row_result forward_rows(pack const& weights, ragged_batch const& batch, row_figures const& wanted = {}) const;
 
   /// Every row's outputs alone. The same numbers as forward_rows', bit for bit.
   [[nodiscard]] row_outputs rows(pack const& weights, ragged_batch const& batch) const;
@@ -130,10 +138,10 @@ class causal_lm {
   friend class recorded_pass;  // runs the two passes
 
   /// The passes proper: from numbers on the device to numbers on the device, and nothing of the host is read on the way.
-  row_tensors forward_pass(pack const& weights, tape& t, bool keep, bool entropies) const;
+  row_tensors forward_pass(pack const& weights, tape& t, bool keep, row_figures const& wanted) const;
   void backward_pass(pack const& weights, tape& t, row_slopes const& slopes, pack& gradient, layer_callback const& complete) const;
   at::Tensor forward_layer(pack const& weights, tape const& t, std::int64_t layer, at::Tensor const& x, layer_tape& kept) const;
-  row_outputs compute(pack const& weights, ragged_batch const& batch, tape* kept, bool entropies) const;
+  row_outputs compute(pack const& weights, ragged_batch const& batch, tape* kept, row_figures const& wanted) const;
 
   transformer_config config_;
   compute_settings settings_;

@@ -25,6 +25,10 @@ void merge_adapter(causal_lm const& model, pack& theta, pack const& adapter);
 /// With α = 0 it is (A, B) bit for bit; a product of zeros adds no rank.
 void extrapolate_product(pack const& now, double alpha, pack& before);
 
+/// Factors of a rank above that of any product of their shapes become the product itself and a unit matrix: the same adapter up to
+/// rounding, in no more memory than the map and that matrix.
+void bound_rank(pack& adapter);
+
 /// True where the folder holds an adapter (adapter_config.json) and no model.
 [[nodiscard]] bool is_adapter(std::filesystem::path const& folder);
 

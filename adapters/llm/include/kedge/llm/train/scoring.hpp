@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <iosfwd>
+#include <optional>
 
 #include <kedge/llm/train/settings.hpp>
 
@@ -16,12 +17,15 @@ struct score_settings {
   std::size_t batch_size = 8;
   std::size_t max_length = 0;    ///< 0: no limit
   std::size_t max_samples = 0;   ///< 0: all
+  std::optional<double> ld_alpha{};  ///< LD-DPO's weight of tokens beyond the shorter completion of a pair; unset: 1
+  std::filesystem::path ref_logps{};  ///< where the data's lines go with ref_chosen_logps and ref_rejected_logps added; empty: nowhere
   bool skip_bad_lines = false;
   bool quiet = false;
 };
 
 /// Log-probabilities of chosen and rejected for every pair, one JSON object a line, in order:
 /// {"logp_chosen", "logp_rejected", "tokens_chosen", "tokens_rejected", "tokens_prompt"}, sums in nats over the completion's tokens.
+/// With ref_logps the lines of those pairs too, in order, all other keys kept: what training takes as its reference.
 /// returns the number of pairs
 std::size_t score_preferences(score_settings const& settings, std::ostream& out);
 

@@ -127,6 +127,12 @@ struct training_settings : run_settings {
   loss_settings loss;
   double min_score_gap = 0;                      ///< keep training pairs with score_chosen − score_rejected at least this; 0: all
   double eval_min_score_gap = 0;                 ///< the same for held-out pairs
+  std::optional<double> ld_alpha;                ///< LD-DPO: weight, in [0, 1], of tokens beyond the shorter completion of a pair; unset: 1
+  bool use_weighting = false;                    ///< WPO: a pair counts as the policy itself would sample its two completions
+  std::filesystem::path ref_model;               ///< --ref_model_name_or_path: the first round's reference; empty: where the round starts
+  bool sync_ref_model = false;                   ///< TR-DPO: the reference moves toward the policy while a round trains
+  double ref_model_mixup_alpha = 0.6;            ///< by so much, in [0, 1]: θ_ref ← α θ + (1 − α) θ_ref
+  std::size_t ref_model_sync_steps = 512;        ///< after so many optimiser steps each
   std::size_t precision_pairs = 50;              ///< on so many at most a run in bf16 measures what rounding does to margins; 0: none
 };
 
@@ -186,7 +192,7 @@ struct round_settings {
   [[nodiscard]] bool online() const { return !sampling.prompts.empty(); }
 };
 
-/// How a model does on held-out pairs, its rewards measured against the start of the run.
+/// How a model does on held-out pairs, its rewards measured against the start of the run, or the reference that was given.
 struct evaluation {
   std::size_t round = 0;                         ///< rounds completed
   double loss = 0, accuracy = 0, margin = 0;

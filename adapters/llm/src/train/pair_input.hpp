@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <kedge/losses.hpp>
+
+#include <kedge/llm/data/ragged.hpp>
+#include <kedge/llm/model/causal_lm.hpp>
+
+#include "process_group.hpp"
+
+namespace kedge::llm {
+
+// Log-probabilities of pairs have one layout in training, pair_log_probs. A model speaks of sequences, chosen and rejected in turn: what
+// leaves it is split, and what goes back to it is joined, here.
+
+/// The pairs `which` for a model, timed as a step's data. `ld_alpha`: LD-DPO's weight of tails, where there is one.
+[[nodiscard]] ragged_batch packed_pairs(causal_lm const& model, std::span<preference_pair const> pairs, std::span<std::size_t const> which,
+                                        read_at where = read_at::every_token, std::optional<double> ld_alpha = {});
+
+/// Chosen and rejected from numbers in a batch's order.
+[[nodiscard]] pair_log_probs split_pairs(std::span<double const> sequences);
+/// The inverse.
+[[nodiscard]] std::vector<double> joined_pairs(pair_log_probs const& pairs);
+
+/// Those of the pairs `which` among those of all.
+[[nodiscard]] pair_log_probs at_places(pair_log_probs const& all, std::span<std::size_t const> which);
+/// Puts those of the pairs `which` at their places among those of all.
+void put(pair_log_probs const& part, std::span<std::size_t const> which, pair_log_probs& all);
+
+/// The reference that the pairs bring.   requires have_reference(pairs)
+[[nodiscard]] pair_log_probs given_reference(std::span<preference_pair const> pairs);
+
+/// Puts the log-probabilities of chosen and rejected of the pairs in these micro-batches at their places among those of all: a forward
+/// pass each, nothing kept. Empty ones are passed over.
+void score_each(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
+                std::span<std::span<std::size_t const> const> micro_batches, pair_log_probs& all, std::optional<double> ld_alpha = {});
+
+/// The pairs of a step that this process computes.
+[[nodiscard]] std::vector<std::size_t> own_share(process_group const& group, std::span<preference_pair const> pairs, std::span<std::size_t const> step);
+
+/// WPO's weight of each pair of a batch, the product of its completions'.                                    Zhou et al. 2024
+/// rows: with log_squares
+[[nodiscard]] std::vector<double> weights_by_policy(row_outputs const& rows, ragged_batch const& batch);
+
+/// What a loss reads of the pairs `which`: a column a figure, in the order of `which`. What is not filled in is 0 (weights: none).
+struct loss_input {
+  loss_input(std::span<preference_pair const> pairs, std::span<std::size_t const> which);
+
+  [[nodiscard]] pair_batch view() const {
+    return {.logp = logp, .reference = ref, .tokens_chosen = tokens_chosen, .tokens_rejected = tokens_rejected,
+            .score_chosen = score_chosen, .score_rejected = score_rejected, .weights = weights};
+  }
+
+  pair_log_probs logp, ref;
+  std::vector<double> weights;
+  std::vector<double> tokens_chosen, tokens_rejected, score_chosen, score_rejected;
+};
+
+}  // namespace kedge::llm
