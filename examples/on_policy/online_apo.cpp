@@ -42,7 +42,7 @@ training_settings settings_of(world const& w, variant const& v, std::uint64_t se
   s.loss.loss_type = {v.loss};
   s.loss.beta = beta_of(w, v);
   s.learning_rate = v.rate * (!tiny ? 5e-5 : w.given.quick ? 3e-4 : 1e-4);
-  s.lr_scheduler_type = tiny ? "cosine" : "constant";
+  s.lr_scheduler_type = tiny ? kedge::llm::lr_scheduler::cosine : kedge::llm::lr_scheduler::constant;
   s.warmup_ratio = tiny ? 0.2 : 0;  // AdamW begins afresh in each round, and its first steps are as long as the rate allows
   s.num_train_epochs = tiny ? 2 : 1;
   s.per_device_train_batch_size = tiny ? 16 : 4;
@@ -54,7 +54,7 @@ job job_of(world const& w, variant const& v, std::uint64_t seed) {
   training_settings const s = settings_of(w, v, seed);
   round_settings const r = rounds_of(w, v);
   json const described = {{"model", s.model.string()}, {"loss", v.loss}, {"beta", s.loss.beta}, {"alpha", v.alpha}, {"log_probs", v.log_probs},
-                          {"rounds", r.rounds}, {"prompts_per_round", r.prompts_per_round}, {"num_samples", r.num_samples}, {"learning_rate", s.learning_rate}, {"lr_scheduler_type", s.lr_scheduler_type}, {"warmup_ratio", s.warmup_ratio},
+                          {"rounds", r.rounds}, {"prompts_per_round", r.prompts_per_round}, {"num_samples", r.num_samples}, {"learning_rate", s.learning_rate}, {"lr_scheduler_type", name_of(s.lr_scheduler_type)}, {"warmup_ratio", s.warmup_ratio},
                           {"epochs", s.num_train_epochs}, {"batch", s.batch()}, {"judge", r.sampling.judge}, {"eval_samples", r.sampling.eval_samples},
                           {"max_new_tokens", r.sampling.max_new_tokens}, {"seed", seed}};
   return {s.output_dir, described, [s, r] {

@@ -55,7 +55,7 @@ job tuning(world const& w, std::size_t k, std::uint64_t seed) {
   else
     write_half(w, k, s.dataset);
   s.learning_rate = tiny ? 2e-3 : 5e-5;
-  s.lr_scheduler_type = "cosine";
+  s.lr_scheduler_type = kedge::llm::lr_scheduler::cosine;
   s.num_train_epochs = tiny ? (w.given.quick ? 2 : 10) : 1;
   s.per_device_train_batch_size = tiny ? 16 : 4;
   s.max_train_samples = tiny ? 0 : 64;
@@ -104,7 +104,7 @@ job job_of(world const& w, variant const& v, std::uint64_t seed) {
   s.total_episodes = updates * s.episodes_per_update();
   s.eval_steps = w.given.quick ? 0 : tiny ? 10 : 5;
   s.learning_rate = !tiny ? 3e-5 : w.given.quick ? 5e-4 : 3e-4;
-  s.lr_scheduler_type = "constant";
+  s.lr_scheduler_type = kedge::llm::lr_scheduler::constant;
   s.kl_coef = v.kl_coef;
   s.kl_baseline = v.kl_baseline;
   s.value_model = "shared";

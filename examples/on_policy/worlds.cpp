@@ -38,7 +38,7 @@ std::string output_of(std::string const& command) {
 }
 
 json describe(run_settings const& s) {
-  return {{"model", s.model.string()}, {"learning_rate", s.learning_rate}, {"lr_scheduler_type", s.lr_scheduler_type}, {"warmup_ratio", s.warmup_ratio},
+  return {{"model", s.model.string()}, {"learning_rate", s.learning_rate}, {"lr_scheduler_type", name_of(s.lr_scheduler_type)}, {"warmup_ratio", s.warmup_ratio},
           {"num_train_epochs", s.num_train_epochs}, {"batch", s.batch()}, {"max_train_samples", s.max_train_samples}, {"seed", s.seed}};
 }
 
@@ -61,7 +61,7 @@ world make_tiny(options const& given) {
     w.common(s, w.base(seed), seed);
     s.learning_rate = 2e-3;
     s.per_device_train_batch_size = 32;
-    s.lr_scheduler_type = "cosine";
+    s.lr_scheduler_type = kedge::llm::lr_scheduler::cosine;
     s.warmup_ratio = 0.05;
     s.num_train_epochs = 2;
     bases.push_back(fine_tuning(s));

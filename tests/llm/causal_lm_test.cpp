@@ -11,6 +11,7 @@
 #endif
 
 #include <kedge/llm/model/memory_plan.hpp>
+#include <kedge/llm/train/optimizer_choice.hpp>
 #include <kedge/losses.hpp>
 
 #include "../adapters/llm/src/model/varlen_attention.hpp"
@@ -230,7 +231,7 @@ TEST_CASE("gradient checkpointing begins where a batch would keep more than ther
   CHECK(activation_budget(config, {.word = 8}, available) == 80 * n - 32 * n);
   CHECK(activation_budget(config, {.word = 2}, available) == 80 * n - 18 * n);
   CHECK(activation_budget(config, {.word = 2, .reads_masters = true}, available) == 80 * n - 16 * n);
-  CHECK(activation_budget(config, {.moments = moment_type::bf16, .word = 4}, available) == 80 * n - 12 * n);
+  CHECK(activation_budget(config, {.optimizer = optimizer_choice("adamw_bf16").bytes(), .word = 4}, available) == 80 * n - 12 * n);
   CHECK(activation_budget(config, {.word = 4, .processes = 8}, available) == 80 * n - 9 * n);
   CHECK(activation_budget(config, {.word = 4, .points = 2}, available) == 80 * n - 24 * n);
   CHECK(activation_budget(config, {.word = 4, .models = 2}, available) == (80 * n - 32 * n) / 2);

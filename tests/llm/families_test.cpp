@@ -17,6 +17,7 @@
 #include <kedge/llm/model/inspect.hpp>
 #include <kedge/llm/model/memory_plan.hpp>
 #include <kedge/llm/model/weights.hpp>
+#include <kedge/llm/train/optimizer_choice.hpp>
 
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
@@ -276,7 +277,7 @@ TEST_CASE("the models of the papers have the parameters they are known to have",
     CHECK(memory.at("1 x 80 GB").at("fits") == (name == "gemma-2b"));
     CHECK(memory.at("1 x 80 GB, LoRA of rank 16").at("fits") == true);
     CHECK(memory.at("8 x 80 GB, each, moments shared").at("bytes") == 11 * parameters);
-    json const shared = describe_config(file, {.moments = moment_type::bf16, .processes = 4}).at("memory");
+    json const shared = describe_config(file, {.optimizer = optimizer_choice("adamw_bf16").bytes(), .processes = 4}).at("memory");
     CHECK(shared.at("moments") == parameters);
     CHECK(shared.at("4 x 80 GB, each, moments shared").at("bytes") == 11 * parameters);
     char const* const host = "host, bfloat16, 512 tokens at once";
@@ -287,7 +288,7 @@ TEST_CASE("the models of the papers have the parameters they are known to have",
 TEST_CASE("LoRA trains as many numbers as its two factors of every map have", "[config]") {
   transformer_config const c = read_config(read_json(fs::path(KEDGE_TESTS_DIR) / "golden" / "papers" / "llama-2-7b.json"), "Llama 2");
   // peft.LoraConfig(r=16, target_modules="all-linear") on this model prints 39,976,960 trainable parameters.
-  CHECK(plan_memory(c, {.lora = lora_settings{.rank = 16, .target_modules = {"all-linear"}}}).trained == 39'976'960);
+  CHECK(plan_memory(c, {.lora = lora_settings{.rank = 16, .target_modules = {lora_target::all_linear}}}).trained == 39'976'960);
 }
 
 TEST_CASE("every family read from the file that llama.cpp's converter made of it is the one read from its folder", "[gguf]") {

@@ -82,7 +82,7 @@ training_settings as_settings(json const& given) {
     INFO("argument " << key);
     std::vector<std::string> texts;
     for (json const& one : value.is_array() ? value : json::array({value})) texts.push_back(one.is_string() ? one.get<std::string>() : one.dump());
-    list.known(key == "warmup_steps" && value < 1 ? "warmup_ratio" : key, "").read(texts);
+    list.known(key, "").read(texts);
   }
   return s;
 }
@@ -208,7 +208,7 @@ TEST_CASE("four steps of the real model follow TRL's loss within 1e-4 and its gr
   settings.dataset = {fs::path(KEDGE_PROJECT_DIR) / "examples" / "data" / "sentiment-train.jsonl"};
   settings.max_train_samples = 32;
   settings.output_dir = folder / "out";
-  settings.lr_scheduler_type = "constant";
+  settings.lr_scheduler_type = kedge::llm::lr_scheduler::constant;
   settings.compute = {.dtype = compute_type::float32, .threads = all_cores};
   settings.max_steps = 4;
   settings.shuffle = false;

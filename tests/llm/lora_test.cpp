@@ -94,7 +94,7 @@ training_settings settings_for(fs::path const& output) {
   s.dataset = {tiny / "pairs.jsonl"};
   s.compute = {.dtype = compute_type::float32, .threads = 1};
   s.use_peft = true;
-  s.lora = {.rank = 4, .alpha = 8, .target_modules = {"all-linear"}};
+  s.lora = {.rank = 4, .alpha = 8, .target_modules = {lora_target::all_linear}};
   s.learning_rate = 1e-2;
   s.per_device_train_batch_size = 4;
   s.max_steps = 3;
@@ -175,7 +175,7 @@ TEST_CASE("an adapter of a reward model that PEFT wrote has the reward and the g
 
 TEST_CASE("an adapter computes and generates what its merged weights do", "[lora]") {
   for (bool const rslora : {false, true}) {
-    adapted const a = random_adapter({.rank = 3, .alpha = 5, .target_modules = {"all-linear"}, .rslora = rslora});
+    adapted const a = random_adapter({.rank = 3, .alpha = 5, .target_modules = {lora_target::all_linear}, .rslora = rslora});
     pack merged = copy_of(a.base);
     merge_adapter(a.model, merged, a.adapter);
     causal_lm const plain_model(a.config, {.type = at::kDouble});
@@ -193,7 +193,7 @@ TEST_CASE("the decoder of the processor takes an adapter as well", "[lora]") {
   transformer_config config = plain::tiny_config(false);
   config.head_dim = 16;
   pack const base = plain::random_parameters(config, at::kFloat, 32);
-  causal_lm const model(config, {}, {.rank = 3, .alpha = 5, .target_modules = {"q_proj", "down_proj"}}, base);
+  causal_lm const model(config, {}, {.rank = 3, .alpha = 5, .target_modules = {lora_target::q_proj, lora_target::down_proj}}, base);
   pack adapter = initial_adapter(model, 7);
   for (std::size_t i = 1; i < adapter.size(); i += 2) adapter[i].fill_(0.1);
   mixture_term const policy[] = {{.weight = 1, .weights = &adapter}};
@@ -208,7 +208,7 @@ TEST_CASE("the decoder of the processor takes an adapter as well", "[lora]") {
 }
 
 TEST_CASE("a fresh adapter changes no bit and the gradient of an adapter is the projected gradient of the weights", "[lora]") {
-  adapted const a = random_adapter({.rank = 2, .alpha = 3, .target_modules = {"k_proj", "up_proj"}});
+  adapted const a = random_adapter({.rank = 2, .alpha = 3, .target_modules = {lora_target::k_proj, lora_target::up_proj}});
   causal_lm const plain_model(a.config, {.type = at::kDouble});
   ragged_batch const batch = some_pairs(a.config);
   pack fresh = initial_adapter(a.model, 9);
@@ -232,8 +232,8 @@ TEST_CASE("a fresh adapter changes no bit and the gradient of an adapter is the 
 }
 
 TEST_CASE("in bfloat16 an adapter has the log-probabilities and gradients of float32 to the precision of its numbers", "[lora]") {
-  adapted const a = random_adapter({.rank = 3, .alpha = 6, .target_modules = {"all-linear"}}, at::kFloat);
-  causal_lm const narrow(a.config, {.type = at::kBFloat16}, {.rank = 3, .alpha = 6, .target_modules = {"all-linear"}}, a.base);
+  adapted const a = random_adapter({.rank = 3, .alpha = 6, .target_modules = {lora_target::all_linear}}, at::kFloat);
+  causal_lm const narrow(a.config, {.type = at::kBFloat16}, {.rank = 3, .alpha = 6, .target_modules = {lora_target::all_linear}}, a.base);
   ragged_batch const batch = some_pairs(a.config);
   std::vector<double> const slopes(8, 0.25);
   auto const gradient_of = [&](causal_lm const& model, std::vector<double>& logp) {
@@ -251,8 +251,8 @@ TEST_CASE("in bfloat16 an adapter has the log-probabilities and gradients of flo
 }
 
 TEST_CASE("extrapolation of adapters is that of their products and not that of their factors", "[lora]") {
-  adapted const a = random_adapter({.rank = 2, .alpha = 3, .target_modules = {"all-linear"}});
-  pack now = a.adapter, before = copy_of(random_adapter({.rank = 2, .alpha = 3, .target_modules = {"all-linear"}}).adapter);
+  adapted const a = random_adapter({.rank = 2, .alpha = 3, .target_modules = {lora_target::all_linear}});
+  pack now = a.adapter, before = copy_of(random_adapter({.rank = 2, .alpha = 3, .target_modules = {lora_target::all_linear}}).adapter);
   for (at::Tensor& t : before) t.mul_(-0.7);  // as a model: 0.49 times the product, whatever the sign
   pack ahead = copy_of(before), apart = copy_of(before), zero = copy_of(before), from_zero = copy_of(before);
   double const alpha = 0.4;
@@ -275,7 +275,7 @@ TEST_CASE("extrapolation of adapters is that of their products and not that of t
 }
 
 TEST_CASE("an adapter is read as it was written even if its rank grew", "[lora]") {
-  adapted a = random_adapter({.rank = 2, .alpha = 3, .target_modules = {"q_proj", "v_proj"}, .rslora = true}, at::kFloat);
+  adapted a = random_adapter({.rank = 2, .alpha = 3, .target_modules = {lora_target::q_proj, lora_target::v_proj}, .rslora = true}, at::kFloat);
   pack before = copy_of(a.adapter);
   for (at::Tensor& t : before) t.mul_(0.5);
   extrapolate_product(a.adapter, 0.3, before);
@@ -285,7 +285,7 @@ TEST_CASE("an adapter is read as it was written even if its rank grew", "[lora]"
   CHECK(is_adapter(folder.path()));
   adapter_files const files = read_adapter_config(folder.path());
   CHECK(files.settings.rank == 4);
-  CHECK(files.settings.target_modules == std::vector<std::string>{"q_proj", "v_proj"});
+  CHECK(files.settings.target_modules == std::vector{lora_target::q_proj, lora_target::v_proj});
   causal_lm const again(a.config, {}, files.settings, a.base);
   pack const theta = read_adapter(files, again);
   ragged_batch const batch = some_pairs(a.config);
@@ -312,7 +312,7 @@ TEST_CASE("adapters of other kinds are refused by the key that says so", "[lora]
   refused({{"base_model_name_or_path", (golden / "families" / "llama2").string()}}, "adapter_model.safetensors");
   transformer_config const config = plain::tiny_config(true);
   pack const base = plain::random_parameters(config, at::kFloat, 1);
-  CHECK_THROWS_WITH(causal_lm(config, {}, {.target_modules = {"qkv_proj"}}, base), contains("no linear map qkv_proj"));
+  CHECK_THROWS_WITH(causal_lm(config, {}, {.target_modules = {lora_target::qkv_proj}}, base), contains("no linear map qkv_proj"));
   CHECK_THROWS_WITH(causal_lm(config, {}, {.rank = 0}, base), contains("rank"));
 }
 

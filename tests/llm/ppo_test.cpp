@@ -50,7 +50,7 @@ ppo_settings settings_of(json const& all, json const& variant) {
   s.missing_eos_penalty = g.at("missing_eos_penalty").get<double>();
   s.kl_estimator = from_name<kl_estimator_kind>(variant.at("estimator").get<std::string>()).value();
   s.whiten_rewards = variant.at("whiten_rewards").get<bool>();
-  s.lr_scheduler_type = "constant";
+  s.lr_scheduler_type = kedge::llm::lr_scheduler::constant;
   s.per_device_train_batch_size = s.total_episodes = all.at("completions").size();
   s.compute.dtype = compute_type::float64;
   return s;
@@ -341,7 +341,7 @@ TEST_CASE("ppo of adapters starts at KL 0 and trains nothing but adapters and he
     ppo_settings s = small_run(folder.path(), "ppo-" + fs::path(values).filename().string());
     s.value_model = values;
     s.use_peft = true;
-    s.lora = {.rank = 2, .alpha = 4, .target_modules = {"all-linear"}};
+    s.lora = {.rank = 2, .alpha = 4, .target_modules = {lora_target::all_linear}};
     CHECK(std::abs(train_ppo(s).kl_at_start) < 1e-4);
     fs::path const adapter = s.output_dir / "adapter_model.safetensors";
     std::string const weights = kedge::testing::read_file(adapter);

@@ -172,7 +172,7 @@ TEST_CASE("recorded passes compute layers again where these aren't kept", "[reco
 }
 
 TEST_CASE("recorded passes train adapters", "[recorded]") {
-  follow({with_values(false), {.type = at::kDouble}, {.rank = 3, .alpha = 6, .target_modules = {"all-linear"}}, 1e-11});
+  follow({with_values(false), {.type = at::kDouble}, {.rank = 3, .alpha = 6, .target_modules = {lora_target::all_linear}}, 1e-11});
 }
 
 TEST_CASE("a pass is not recorded while another one waits for its way back", "[recorded]") {

@@ -201,7 +201,7 @@ TEST_CASE("a checkpoint of two processes goes on with one and then with four", "
   CHECK(largest_difference(weights_of(folder / "whole", 6), weights_of(folder / "four", 6)) < 1e-10);
 }
 
-TEST_CASE("short moments go on with other processes where they stand alone and with as many where they share scales", "[scale]") {
+TEST_CASE("an optimizer goes on with other processes where its state stands alone and with as many where it shares scales", "[scale]") {
   scratch_folder const folder;
   auto const arguments = [&](std::string const& name, std::string const& optim, int processes, std::string const& more) {
     return run(on_tiny("dpo"), folder / name, processes, 4, "--dtype float32 --save_steps 2 --max_steps 4 --optim " + optim + " " + more);
@@ -210,6 +210,9 @@ TEST_CASE("short moments go on with other processes where they stand alone and w
   finish(2, arguments("bf16", "adamw_bf16", 2, ""));
   finish(1, arguments("bf16-1", "adamw_bf16", 1, from("bf16")));
   CHECK(largest_difference(weights_of(folder / "bf16", 4), weights_of(folder / "bf16-1", 4)) < 1e-4);
+  finish(2, arguments("sgd", "sgd", 2, ""));
+  finish(1, arguments("sgd-1", "sgd", 1, from("sgd")));
+  CHECK(largest_difference(weights_of(folder / "sgd", 4), weights_of(folder / "sgd-1", 4)) < 1e-6);
   finish(2, arguments("8", "adamw_8bit", 2, ""));
   finish(2, arguments("8-2", "adamw_8bit", 2, from("8")));
   CHECK(largest_difference(weights_of(folder / "8", 4), weights_of(folder / "8-2", 4)) == 0);

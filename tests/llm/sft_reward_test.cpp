@@ -49,7 +49,7 @@ Settings settings_for(fs::path const& output) {
   s.compute.dtype = compute_type::float32;
   s.compute.threads = 1;  // the model is too small for two
   s.learning_rate = 1e-3;
-  s.lr_scheduler_type = "constant";
+  s.lr_scheduler_type = kedge::llm::lr_scheduler::constant;
   s.per_device_train_batch_size = 4;
   s.max_steps = 4;
   s.logging_steps = 1;

@@ -4,6 +4,7 @@
 
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/model/inspect.hpp>
+#include <kedge/llm/train/optimizer_choice.hpp>
 
 #include "command.hpp"
 #include "inspect_data.hpp"
@@ -33,7 +34,7 @@ void print(nlohmann::ordered_json const& about) {
 int run_inspect(arguments const& args) {
   if (std::any_of(args.begin(), args.end(), is_data)) return inspect_data(args);
   std::filesystem::path path;
-  std::string optim = "adamw_torch_fused";
+  llm::optimizer_choice optim;
   llm::described_run planned;
   bool json = false;
   command_line line("kedge inspect", "What a checkpoint is: family, shapes, stored types, parameters, memory, tokenizer, and problems. Reads no weights.");
@@ -42,7 +43,7 @@ int run_inspect(arguments const& args) {
   line.settings.add("processes", planned.processes, "that share a run: the plan of memory is that of one of them").at_least(1).at_most(1 << 20);
   line.settings.add("json", json, "print one JSON object");
   line.parse(args);
-  planned.moments = llm::moments_of(optim);
+  planned.optimizer = optim.bytes();
   nlohmann::ordered_json const about = describe(path, planned);
   if (json)
     std::printf("%s\n", about.dump().c_str());

@@ -10,7 +10,13 @@
 namespace kedge::llm {
 namespace {
 
-constexpr layer_slot linear_maps[] = {qkv_proj, q_proj, k_proj, v_proj, o_proj, gate_up_proj, gate_proj, up_proj, down_proj};
+struct linear_map {
+  lora_target target;
+  layer_slot slot;
+};
+constexpr linear_map linear_maps[] = {{lora_target::qkv_proj, qkv_proj}, {lora_target::q_proj, q_proj},   {lora_target::k_proj, k_proj},
+                                      {lora_target::v_proj, v_proj},     {lora_target::o_proj, o_proj},   {lora_target::gate_up_proj, gate_up_proj},
+                                      {lora_target::gate_proj, gate_proj}, {lora_target::up_proj, up_proj}, {lora_target::down_proj, down_proj}};
 
 // "model.layers.3.self_attn.q_proj.weight" -> "model.layers.3.self_attn.q_proj"
 std::string module_of(transformer_config const& config, std::int64_t layer, layer_slot slot) {
@@ -18,29 +24,27 @@ std::string module_of(transformer_config const& config, std::int64_t layer, laye
   return name.substr(0, name.rfind('.'));
 }
 
-std::string last_part(std::string const& name) { return name.substr(name.rfind('.') + 1); }
-
 }  // namespace
 
 adapter_layout::adapter_layout(transformer_config const& config, lora_settings settings) : config_(config), settings_(std::move(settings)) {
   if (settings_.rank < 1) throw error("--lora_r " + std::to_string(settings_.rank) + ": the rank must be at least 1");
-  std::vector<std::string> wanted = settings_.target_modules;
-  if (wanted.empty()) wanted = config.fused ? std::vector<std::string>{"qkv_proj"} : std::vector<std::string>{"q_proj", "v_proj"};
-  bool const all = wanted.size() == 1 && wanted.front() == "all-linear";
+  std::vector<lora_target> wanted = settings_.target_modules;
+  if (wanted.empty()) wanted = config.fused ? std::vector{lora_target::qkv_proj} : std::vector{lora_target::q_proj, lora_target::v_proj};
+  bool const all = wanted == std::vector{lora_target::all_linear};
   settings_.target_modules.clear();
   std::string there;
-  for (layer_slot const slot : linear_maps) {
+  for (auto const& [target, slot] : linear_maps) {
     if (layer_parameter(config, 0, slot).name.empty()) continue;
-    std::string const name = last_part(module_of(config, 0, slot));
-    there += (there.empty() ? "" : ", ") + name;
-    auto const found = std::find(wanted.begin(), wanted.end(), name);
+    there += (there.empty() ? "" : ", ") + std::string(name_of(target));
+    auto const found = std::find(wanted.begin(), wanted.end(), target);
     if (!all && found == wanted.end()) continue;
     if (!all) wanted.erase(found);
     targets_.push_back(slot);
-    settings_.target_modules.push_back(name);
+    settings_.target_modules.push_back(target);
   }
   if (!all && !wanted.empty())
-    throw error("--lora_target_modules: the model's layers have no linear map " + wanted.front() + "; they have " + there + ", or say all-linear");
+    throw error("--lora_target_modules: the model's layers have no linear map " + std::string(name_of(wanted.front())) + "; they have " + there +
+                ", or say all-linear");
 }
 
 std::vector<parameter> adapter_layout::parameters() const {

@@ -45,6 +45,7 @@ void batch_inputs::take(batch_inputs const& other) {
   segments.lists.most_queries = lists.most_queries;
   segments.lists.most_keys = lists.most_keys;
   segments.prompts = other.segments.prompts;
+  segments.runs = other.segments.runs;
 }
 
 batch_inputs inputs_of(transformer_config const& c, compute_settings const& settings, ragged_batch const& batch, packed_size const* fixed) {

@@ -124,6 +124,15 @@ class config_reader {
     fail("model_type '" + type + "' is not supported; supported: " + supported(&family_names::type));
   }
 
+  // A value of an enumeration, by its name.
+  template <named_enum E>
+  [[nodiscard]] E known(std::string const& key, json const& name) const {
+    auto const text = name.get<std::string>();
+    auto const value = from_name<E>(text);
+    if (!value) fail("config: " + key + " = " + text + " is not supported; supported: " + all_names<E>());
+    return *value;
+  }
+
   [[nodiscard]] std::int64_t positive(char const* key, std::int64_t most = 1'000'000'000) const {
     if (!has(config_, key)) fail(std::string("config has no ") + key + "; is this a model folder?");
     if (!config_[key].is_number_integer()) fail(std::string("config: ") + key + " is not an integer");
@@ -176,12 +185,9 @@ class config_reader {
 
   [[nodiscard]] activation act() const {
     if (!has(config_, family_.act_key)) return family_.act;
-    std::string const name = config_[family_.act_key].get<std::string>();
-    if (name == "silu" || name == "swish") return activation::silu;
-    if (name == "gelu_pytorch_tanh") return activation::gelu_tanh;
+    auto const act = known<activation>(family_.act_key, config_[family_.act_key]);
     // The first Gemma checkpoints say gelu and mean its approximation.
-    if (name == "gelu") return family_.gemma && !family_.output_norms ? activation::gelu_tanh : activation::gelu;
-    fail("config: " + std::string(family_.act_key) + " = " + name + " is not supported; supported: silu, gelu, gelu_pytorch_tanh");
+    return act == activation::gelu && family_.gemma && !family_.output_norms ? activation::gelu_tanh : act;
   }
 
   void read_layers(transformer_config& c) const {
@@ -213,10 +219,7 @@ class config_reader {
     bool slides = false;
     if (has(config_, "layer_types")) {
       if (config_["layer_types"].size() < c.attention.size()) fail("config: layer_types has fewer entries than the model has layers");
-      std::string const type = config_["layer_types"][static_cast<std::size_t>(i)].get<std::string>();
-      if (type != "full_attention" && type != "sliding_attention")
-        fail("config: layer_types: " + type + " is not supported; supported: full_attention, sliding_attention");
-      slides = type == "sliding_attention";
+      slides = known<attention_kind>("layer_types", config_["layer_types"][static_cast<std::size_t>(i)]) == attention_kind::sliding;
     } else if (family_.window_pattern > 0) {
       slides = (i + 1) % positive_or("sliding_window_pattern", family_.window_pattern) != 0;
     } else if (window > 0) {
@@ -244,33 +247,36 @@ class config_reader {
     c.local_rope = rope(c, nested.value("sliding_attention", json::object()), "rope_parameters", number_or(config_, "rope_local_base_freq", 10000));
   }
 
+  [[nodiscard]] rope_type type_of_rope(json const& settings, std::string const& group) const {
+    json const given = settings.value("rope_type", settings.value("type", json(name_of(rope_type::plain))));
+    // The first Phi-3 checkpoints call it by other names.
+    for (char const* const old : {"su", "yarn"})
+      if (family_.fused && given == old) return rope_type::longrope;
+    return known<rope_type>(group + ": rope_type", given);
+  }
+
   [[nodiscard]] rope_settings rope(transformer_config const& c, json const& settings, std::string const& group, double theta) const {
     rope_settings rope;
     rope.theta = positive_number(settings, "rope_theta", theta);
-    rope.type = settings.value("rope_type", settings.value("type", "default"));
-    // The first Phi-3 checkpoints call it by other names.
-    if (family_.fused && (rope.type == "su" || rope.type == "yarn")) rope.type = "longrope";
-    auto const known = {"default", "linear", "dynamic", "llama3", "yarn", "longrope"};
-    if (std::find(known.begin(), known.end(), rope.type) == known.end())
-      fail("config: " + group + ": rope_type " + rope.type + " is not supported; supported: default, linear, dynamic, llama3, yarn, longrope");
+    rope.type = type_of_rope(settings, group);
     rope.share = number_or(settings, "partial_rotary_factor", number_or(config_, "partial_rotary_factor", 1));
     if (!(rope.share > 0 && rope.share <= 1)) fail("config: partial_rotary_factor makes no sense");
     if (rope.share != 1 && !family_.fused) fail("config: partial_rotary_factor is not supported for " + std::string(family_.names.type));
-    if (rope.type == "default") return rope;
+    if (rope.type == rope_type::plain) return rope;
     auto const length = static_cast<double>(c.max_positions);
     double original = number_or(config_, "original_max_position_embeddings", number_or(settings, "original_max_position_embeddings", length));
     if (family_.fused) original = number_or(config_, "original_max_position_embeddings", static_cast<double>(family_.max_positions));
     if (!(original >= 1 && original <= 1e9)) fail("config: original_max_position_embeddings makes no sense");
-    rope.original_length = static_cast<std::int64_t>(rope.type == "dynamic" ? length : original);
-    if (!has(settings, "factor") && rope.type != "longrope" && rope.type != "yarn") fail("config: " + group + " has no factor");
+    rope.original_length = static_cast<std::int64_t>(rope.type == rope_type::dynamic ? length : original);
+    if (!has(settings, "factor") && rope.type != rope_type::longrope && rope.type != rope_type::yarn) fail("config: " + group + " has no factor");
     rope.factor = positive_number(settings, "factor", length / original);
     rope.low_frequency_factor = positive_number(settings, "low_freq_factor", rope.low_frequency_factor);
     rope.high_frequency_factor = positive_number(settings, "high_freq_factor", rope.high_frequency_factor);
     rope.beta_fast = positive_number(settings, "beta_fast", rope.beta_fast);
     rope.beta_slow = positive_number(settings, "beta_slow", rope.beta_slow);
     rope.truncate = settings.value("truncate", true);
-    if (rope.type == "yarn") rope.attention_factor = positive_number(settings, "attention_factor", yarn_attention(settings, rope.factor));
-    if (rope.type == "longrope") {
+    if (rope.type == rope_type::yarn) rope.attention_factor = positive_number(settings, "attention_factor", yarn_attention(settings, rope.factor));
+    if (rope.type == rope_type::longrope) {
       double const grown = rope.factor > 1 ? std::sqrt(1 + std::log(rope.factor) / std::log(original)) : 1;
       rope.attention_factor = positive_number(settings, "attention_factor", grown);
       rope.short_factors = factors(c, rope, settings, "short_factor");
@@ -332,7 +338,7 @@ double transformer_config::score_scale() const { return 1 / std::sqrt(query_scal
 std::int64_t transformer_config::generation_positions() const {
   std::int64_t positions = max_positions;
   for (rope_settings const* r : {&rope, &local_rope})
-    if (r->type == "longrope" || r->type == "dynamic") positions = std::min(positions, r->original_length);
+    if (r->type == rope_type::longrope || r->type == rope_type::dynamic) positions = std::min(positions, r->original_length);
   return positions;
 }
 

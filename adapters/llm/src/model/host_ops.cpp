@@ -193,20 +193,8 @@ prompt_attention attention_of(double scale, at::Tensor const& q, at::Tensor cons
           static_cast<float>(scale)};
 }
 
-}  // namespace
-
-namespace {
-
 // Pairs of a query and a key, twice.
 std::int64_t cost(attention_run const& r) { return r.own.size * (2 * (r.prefix.size + r.prompt.size) + r.own.size); }
-
-// All runs, those with most to do in front; equal ones in their order.
-std::vector<attention_run> runs_by_cost(std::vector<shared_prompt> const& prompts) {
-  std::vector<attention_run> runs;
-  for (shared_prompt const& group : prompts) each_run(group, [&](attention_run const& run) { runs.push_back(run); });
-  std::stable_sort(runs.begin(), runs.end(), [&](attention_run const& a, attention_run const& b) { return cost(a) > cost(b); });
-  return runs;
-}
 
 // f(run, key-value head) for all of them as threads become free.
 template <class F>
@@ -222,9 +210,15 @@ void each_run_and_head(std::vector<attention_run> const& runs, prompt_attention 
 
 }  // namespace
 
-at::Tensor attention(std::vector<shared_prompt> const& prompts, double scale, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v, at::Tensor& log_sums) {
+std::vector<attention_run> runs_by_cost(std::vector<shared_prompt> const& prompts) {
+  std::vector<attention_run> runs;
+  for (shared_prompt const& group : prompts) each_run(group, [&](attention_run const& run) { runs.push_back(run); });
+  std::stable_sort(runs.begin(), runs.end(), [&](attention_run const& a, attention_run const& b) { return cost(a) > cost(b); });
+  return runs;
+}
+
+at::Tensor attention(std::vector<attention_run> const& runs, double scale, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v, at::Tensor& log_sums) {
   prompt_attention const all = attention_of(scale, q, k, v);
-  std::vector<attention_run> const runs = runs_by_cost(prompts);
   at::Tensor result = at::empty_like(q);
   log_sums = at::empty({q.size(1), q.size(0)}, q.options());
   float *const out = written(result), *const sums = written(log_sums);
@@ -232,7 +226,7 @@ at::Tensor attention(std::vector<shared_prompt> const& prompts, double scale, at
   return result;
 }
 
-void attention_backward(std::vector<shared_prompt> const& prompts, double scale, at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
+void attention_backward(std::vector<attention_run> const& runs, double scale, at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
                         at::Tensor const& v, at::Tensor const& out, at::Tensor const& log_sums, at::Tensor& gq, at::Tensor& gk, at::Tensor& gv) {
   prompt_attention const all = attention_of(scale, q, k, v);
   gq = at::empty_like(q);
@@ -241,7 +235,6 @@ void attention_backward(std::vector<shared_prompt> const& prompts, double scale,
   float const *const out_gradient = numbers(g), *const result = numbers(out), *const sums = numbers(log_sums);
   float *const to_q = written(gq), *const to_k = written(gk), *const to_v = written(gv);
   // Runs are computed side by side, so that each has a place of its own for the keys it shares with others; added in order afterwards.
-  std::vector<attention_run> const runs = runs_by_cost(prompts);
   std::vector<std::int64_t> places;
   std::int64_t shared = 0;
   for (attention_run const& run : runs) {

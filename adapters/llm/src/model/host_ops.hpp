@@ -46,10 +46,14 @@ void swiglu_backward(at::Tensor const& g, at::Tensor const& gate, at::Tensor con
 [[nodiscard]] at::Tensor softmax_(at::Tensor& scores);
 [[nodiscard]] at::Tensor square_sums(at::Tensor const& x);
 
-/// Attention over shared prompts; log_sums: [heads, T], made by the forward step.
-[[nodiscard]] at::Tensor attention(std::vector<shared_prompt> const& prompts, double scale, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v,
+/// All runs of a batch, those with most to do in front, equal ones in their order: so threads that become free take them.
+[[nodiscard]] std::vector<attention_run> runs_by_cost(std::vector<shared_prompt> const& prompts);
+
+/// Attention over shared prompts; log_sums: [heads, T], made by the forward step. The order of `runs` changes no bit of an output; in
+/// it the gradients of shared keys are added up.
+[[nodiscard]] at::Tensor attention(std::vector<attention_run> const& runs, double scale, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v,
                                    at::Tensor& log_sums);
-void attention_backward(std::vector<shared_prompt> const& prompts, double scale, at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
+void attention_backward(std::vector<attention_run> const& runs, double scale, at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
                         at::Tensor const& v, at::Tensor const& out, at::Tensor const& log_sums, at::Tensor& gq, at::Tensor& gk, at::Tensor& gv);
 
 }  // namespace kedge::llm::host_ops

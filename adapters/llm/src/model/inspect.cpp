@@ -25,10 +25,6 @@ void probe(json& problems, Look&& look) {
   }
 }
 
-char const* name_of(activation act) {
-  return act == activation::silu ? "silu" : act == activation::gelu ? "gelu" : "gelu_pytorch_tanh";
-}
-
 // Tensors outside the layers, and those of the first layer: all layers are alike.
 json shapes_of(transformer_config const& c) {
   json shapes = json::object();
@@ -49,7 +45,7 @@ transformer_config describe_model(json const& config, std::string const& where, 
   about["head_dim"] = c.head_dim;
   about["vocab_size"] = c.vocabulary;
   about["max_position_embeddings"] = c.max_positions;
-  about["rope"] = {{"type", c.rope.type}, {"theta", c.rope.theta}};
+  about["rope"] = {{"type", name_of(c.rope.type)}, {"theta", c.rope.theta}};
   auto const slides = [](layer_settings const& layer) { return layer.window > 0; };
   if (auto const n = std::count_if(c.attention.begin(), c.attention.end(), slides); n > 0)
     about["sliding_window"] = {{"tokens", std::find_if(c.attention.begin(), c.attention.end(), slides)->window}, {"layers", n}};

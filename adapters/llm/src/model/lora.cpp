@@ -4,6 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <fstream>
 #include <set>
@@ -30,7 +31,25 @@ json read_json(fs::path const& file) {
   return all;
 }
 
-bool is_reward(json const& config) { return config.value("task_type", json()) == "SEQ_CLS"; }
+// What PEFT calls a model's task.
+enum class task { language_model, sequence_score };
+
+constexpr auto names(task) { return std::array<named<task>, 2>{{{task::language_model, "CAUSAL_LM"}, {task::sequence_score, "SEQ_CLS"}}}; }
+
+bool is_reward(json const& config) {
+  json const type = config.value("task_type", json());
+  return type.is_string() && from_name<task>(type.get<std::string>()) == task::sequence_score;
+}
+
+std::vector<lora_target> targets_of(json const& given, std::string const& where) {
+  std::vector<lora_target> targets;
+  for (auto const& name : given.is_string() ? std::vector{given.get<std::string>()} : given.get<std::vector<std::string>>()) {
+    auto const target = from_name<lora_target>(name);
+    if (!target) throw error(where + ": target_modules: " + name + " is not supported; supported: " + all_names<lora_target>());
+    targets.push_back(*target);
+  }
+  return targets;
+}
 
 json modules_saved_whole(json const& config) {
   json const names = config.value("modules_to_save", json());
@@ -78,8 +97,8 @@ json config_of(causal_lm const& model, checkpoint const& source, std::int64_t ra
           {"modules_to_save", reward ? json{"classifier", "score"} : json(nullptr)},
           {"peft_type", "LORA"},
           {"r", rank},
-          {"target_modules", s.target_modules},
-          {"task_type", reward ? "SEQ_CLS" : "CAUSAL_LM"},
+          {"target_modules", names_of(s.target_modules)},
+          {"task_type", name_of(reward ? task::sequence_score : task::language_model)},
           {"use_dora", false},
           {"use_rslora", s.rslora}};
 }
@@ -146,8 +165,7 @@ adapter_files read_adapter_config(fs::path const& folder) {
     files.settings.alpha = config.at("lora_alpha").get<double>();
     files.settings.rslora = config.value("use_rslora", false);
     files.reward = is_reward(config);
-    json const& targets = config.at("target_modules");
-    files.settings.target_modules = targets.is_string() ? std::vector<std::string>{targets.get<std::string>()} : targets.get<std::vector<std::string>>();
+    files.settings.target_modules = targets_of(config.at("target_modules"), where);
     return files;
   } catch (json::exception const& e) {
     throw error(where + ": a key is missing or of the wrong kind (" + e.what() + ")");

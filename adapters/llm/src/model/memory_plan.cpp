@@ -39,10 +39,9 @@ memory_plan plan_memory(transformer_config const& config, plan_settings const& s
   plan.parameters = parameter_count(config);
   plan.trained = s.lora ? adapter_parameters(config, *s.lora) : plan.parameters;
   std::int64_t const frozen = s.lora ? plan.parameters : 0, copied = s.word < wide && !s.reads_masters ? plan.trained : 0;
-  std::int64_t const moments = s.moments == moment_type::same ? 2 * wide * plan.trained : moment_bytes(s.moments, plan.trained);
   plan.weights = s.models * s.word * (frozen + copied);
   plan.masters = plan.gradients = s.models * wide * plan.trained;
-  plan.moments = (s.models * moments + s.processes - 1) / s.processes;
+  plan.moments = (s.models * s.optimizer(plan.trained, wide) + s.processes - 1) / s.processes;
   plan.points = s.points * wide * plan.trained;
   plan.activations = s.models * activation_bytes_per_token(config, s.word);
   return plan;
@@ -58,10 +57,11 @@ std::int64_t resident_bytes(memory_plan const& plan, std::int64_t tokens, std::i
 }
 
 nlohmann::ordered_json describe_memory(transformer_config const& config, described_run const& run) {
-  constexpr std::int64_t tokens = 512, kept_logits = 96 << 20;
+  constexpr std::int64_t tokens = 512;
+  std::int64_t const probability = sizeof(float), kept_logits = std::min(default_kept_logits, tokens * config.vocabulary * probability);
   std::int64_t const devices = run.processes > 1 ? run.processes : 8;
   auto const plan = [&](plan_settings settings) {
-    settings.moments = run.moments;
+    settings.optimizer = run.optimizer;
     return plan_memory(config, settings);
   };
   memory_plan const own = plan({.processes = run.processes});
@@ -76,7 +76,7 @@ nlohmann::ordered_json describe_memory(transformer_config const& config, describ
           {"moments", own.moments},
           {"activations_per_token", own.activations},
           {"1 x 80 GB", on_one_device(plan({}))},
-          {"1 x 80 GB, LoRA of rank 16", on_one_device(plan({.lora = lora_settings{.rank = 16, .target_modules = {"all-linear"}}}))},
+          {"1 x 80 GB, LoRA of rank 16", on_one_device(plan({.lora = lora_settings{.rank = 16, .target_modules = {lora_target::all_linear}}}))},
           {std::to_string(devices) + " x 80 GB, each, moments shared", on_one_device(plan({.processes = devices}))},
           {"host, bfloat16, 512 tokens at once", on_host({.reads_masters = kernels().tile_product == nullptr})},
           {"host, float32, 512 tokens at once", on_host({.word = 4})}};

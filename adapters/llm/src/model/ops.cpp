@@ -309,6 +309,9 @@ std::int64_t longest(std::vector<shared_prompt> const& prompts) {
 
 }  // namespace
 
+attention_segments::attention_segments(std::vector<shared_prompt> of_prompts, varlen_lists in_lists)
+    : prompts(std::move(of_prompts)), runs(host_ops::runs_by_cost(prompts)), lists(std::move(in_lists)) {}
+
 bool shared_prompt_attention::goes_fast(at::Tensor const& q) const {
   return host_ops::takes(q) && settings_.soft_cap == 0 && (settings_.window == 0 || settings_.window >= longest(segments_->prompts));
 }
@@ -317,7 +320,7 @@ at::Tensor shared_prompt_attention::forward(at::Tensor const& q, at::Tensor cons
   timed const scope(phase::attention);
   scope.count(4 * visible_pairs(segments_->prompts) * static_cast<double>(q.size(1) * q.size(2)));
   log_sums_.clear();
-  if (goes_fast(q)) return host_ops::attention(segments_->prompts, settings_.scale, q, k, v, log_sums_.emplace_back());
+  if (goes_fast(q)) return host_ops::attention(segments_->runs, settings_.scale, q, k, v, log_sums_.emplace_back());
   if (segments_->lists.keys.defined()) return varlen_attention(segments_->lists, settings_, q, k, v, log_sums_);
   at::Tensor output = at::empty_like(q);
   for (shared_prompt const& group : segments_->prompts)
@@ -336,7 +339,7 @@ shared_prompt_attention::gradients shared_prompt_attention::backward(at::Tensor 
   scope.count(8 * visible_pairs(segments_->prompts) * static_cast<double>(q.size(1) * q.size(2)));
   gradients total;
   if (goes_fast(q)) {
-    host_ops::attention_backward(segments_->prompts, settings_.scale, g, q, k, v, output, log_sums_.front(), total.q, total.k, total.v);
+    host_ops::attention_backward(segments_->runs, settings_.scale, g, q, k, v, output, log_sums_.front(), total.q, total.k, total.v);
     return total;
   }
   if (segments_->lists.keys.defined()) return varlen_attention_backward(segments_->lists, settings_, g, q, k, v, output, log_sums_);

@@ -107,8 +107,11 @@ struct varlen_lists {
 
 /// Where the segments of a ragged batch lie, for attention in all layers. Where there are lists, they alone are read.
 struct attention_segments {
+  attention_segments(std::vector<shared_prompt> of_prompts = {}, varlen_lists in_lists = {});
+
   std::vector<shared_prompt> prompts;
-  varlen_lists lists = {};
+  std::vector<attention_run> runs;  ///< of all prompts, as the processor's threads take them
+  varlen_lists lists;
 };
 
 /// Causal attention over the segments of a ragged batch: the first completion of a prompt runs on with it, every further

@@ -16,7 +16,7 @@ using json = nlohmann::ordered_json;
 
 thread_local step_profile* current = nullptr;
 
-constexpr std::array<char const*, static_cast<std::size_t>(phase::count)> names{
+constexpr std::array<char const*, static_cast<std::size_t>(phase::count)> phase_names{
     "outside", "matrix products", "attention", "norms and activations", "head", "optimizer", "data", "other"};
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -96,10 +96,10 @@ json step_profile::report() {
   since_ = now();
   json phases = json::object();
   double seconds = 0, operations = 0;
-  for (std::size_t i = 1; i < names.size(); ++i) {
+  for (std::size_t i = 1; i < phase_names.size(); ++i) {
     seconds += seconds_[i];
     operations += operations_[i];
-    json& row = phases[names[i]] = {{"seconds", seconds_[i]}};
+    json& row = phases[phase_names[i]] = {{"seconds", seconds_[i]}};
     if (operations_[i] > 0) row["gigaflops"] = operations_[i] / seconds_[i] / 1e9;
   }
   double const rate = seconds > 0 ? operations / seconds : 0;

@@ -48,19 +48,19 @@ at::Tensor inverse_frequencies(rope_settings const& rope, std::int64_t head_dim,
   auto const d = static_cast<std::int64_t>(rope.share * static_cast<double>(head_dim));
   bool const beyond = length > rope.original_length;
   double theta = rope.theta;
-  if (rope.type == "dynamic" && beyond) {
+  if (rope.type == rope_type::dynamic && beyond) {
     double const grown = rope.factor * static_cast<double>(length) / static_cast<double>(rope.original_length) - (rope.factor - 1);
     theta *= std::pow(grown, static_cast<double>(d) / static_cast<double>(d - 2));
   }
   at::Tensor const frequency = at::reciprocal(powers(theta, d));
-  if (rope.type == "linear") return frequency / rope.factor;
-  if (rope.type == "llama3") return llama3(rope, frequency);
-  if (rope.type == "yarn") return yarn(rope, d, frequency);
-  if (rope.type == "longrope") return frequency / at::tensor(beyond ? rope.long_factors : rope.short_factors, at::kFloat);
+  if (rope.type == rope_type::linear) return frequency / rope.factor;
+  if (rope.type == rope_type::llama3) return llama3(rope, frequency);
+  if (rope.type == rope_type::yarn) return yarn(rope, d, frequency);
+  if (rope.type == rope_type::longrope) return frequency / at::tensor(beyond ? rope.long_factors : rope.short_factors, at::kFloat);
   return frequency;
 }
 
-bool rotates_by_length(rope_settings const& rope) { return rope.type == "dynamic" || rope.type == "longrope"; }
+bool rotates_by_length(rope_settings const& rope) { return rope.type == rope_type::dynamic || rope.type == rope_type::longrope; }
 
 at::Tensor frequencies_of(rope_settings const& rope, std::int64_t head_dim, std::vector<shared_prompt> const& prompts) {
   at::Tensor const usual = inverse_frequencies(rope, head_dim);

@@ -14,15 +14,17 @@
 #include "../data/shuffle.hpp"
 #include "../model/profile.hpp"
 #include "stop_watch.hpp"
+#include "trained_parameters.hpp"
 
 namespace kedge::llm {
 namespace {
 
 lr_schedule schedule_of(run_settings const& s, std::size_t total) {
-  std::size_t const warmup =
-      s.warmup_steps > 0 ? s.warmup_steps : static_cast<std::size_t>(std::ceil(s.warmup_ratio * static_cast<double>(total)));
-  return {s.lr_scheduler_type, s.learning_rate, warmup, total};
+  double const warmup = s.warmup_steps > 0 ? s.warmup_steps : std::ceil(s.warmup_ratio * static_cast<double>(total));
+  return {s.lr_scheduler_type, s.learning_rate, warmup, total, s.lr_kwargs};
 }
+
+std::size_t steps_of_epoch(run_settings const& s, std::size_t examples) { return (examples + s.batch() - 1) / s.batch(); }
 
 // Numbers go by their bits: JSON knows no infinity.
 std::uint64_t bits(double value) { return std::bit_cast<std::uint64_t>(value); }
@@ -63,8 +65,7 @@ step_report over_all(process_group const& group, step_report part) {
 
 std::size_t epoch_solver::steps(std::size_t examples) const {
   if (settings_.max_steps > 0) return settings_.max_steps;
-  std::size_t const per_epoch = (examples + settings_.batch() - 1) / settings_.batch();
-  return std::max<std::size_t>(1, static_cast<std::size_t>(std::ceil(settings_.num_train_epochs * static_cast<double>(per_epoch))));
+  return std::max<std::size_t>(1, static_cast<std::size_t>(std::ceil(settings_.num_train_epochs * static_cast<double>(steps_of_epoch(settings_, examples)))));
 }
 
 std::vector<std::size_t> epoch_solver::order(std::size_t round, std::size_t epoch, std::size_t examples) const {
@@ -77,45 +78,45 @@ std::vector<std::size_t> epoch_solver::order(std::size_t round, std::size_t epoc
   return order;
 }
 
-epoch_solver::progress epoch_solver::start(pack const& theta) const {
-  return {adamw(rows_of(theta, owned(theta)), {settings_.adam_beta1, settings_.adam_beta2, settings_.adam_epsilon, settings_.weight_decay,
-                                               moments_of(settings_.optim)}), 0};
+epoch_solver::progress epoch_solver::start(pack const& theta) const { return {settings_.optim->init(rows_of(theta, owned(theta)))}; }
+
+double epoch_solver::learning_rate(std::size_t total) const {
+  return schedule_of(settings_, run_steps_.value_or(total)).at(run_steps_ ? static_cast<std::size_t>(inside->optimizer.steps) : inside->step);
+}
+
+std::vector<std::size_t> epoch_solver::examples_of_step(std::size_t round, std::size_t examples) const {
+  std::size_t const batch = settings_.batch(), per_epoch = steps_of_epoch(settings_, examples), first = inside->step % per_epoch * batch;
+  std::vector<std::size_t> const places = order(round, inside->step / per_epoch, examples);
+  auto const begin = places.begin() + static_cast<std::ptrdiff_t>(first);
+  return {begin, begin + static_cast<std::ptrdiff_t>(std::min(batch, examples - first))};
+}
+
+step_report epoch_solver::mean_gradient(pack const& weights, std::span<std::size_t const> which, step_function const& step, step_gradient& gradient) const {
+  step_report part = step(weights, which, gradient);
+  gradient.finish();
+  step_report report = over_all(group_, std::move(part));
+  report.grad_norm = gradient.norm();
+  return report;
 }
 
 kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size_t examples, std::size_t round, step_function const& step) {
   at::NoGradGuard const no_grad;
   share_start(group_, theta);
   if (!inside) inside.emplace(start(theta));
-  pack const weights = model.weights_for(theta);
-  bool const copies = !weights.front().is_same(theta.front()), alone = group_.alone();
-  step_gradient gradient(group_, model.parameters(), model.config().layers, theta);
-  pack own = rows_of(theta, owned(theta)), own_gradient = rows_of(gradient.sum(), owned(theta));
-  adamw::extras more{.zero_gradient = alone, .copies = copies && alone ? rows_of(weights, owned(theta)) : pack()};
-  std::size_t const batch = settings_.batch(), per_epoch = (examples + batch - 1) / batch, total = steps(examples);
-  lr_schedule const schedule = schedule_of(settings_, run_steps_.value_or(total));
+  trained_parameters parameters(group_, model, theta);
+  optimizer_settings const numbers{settings_.weight_decay, settings_.adam_beta1, settings_.adam_beta2, settings_.adam_epsilon};
+  std::size_t const total = steps(examples);
   while (inside->step < total) {
     stop_watch const watch;
     std::optional<timed> scope(phase::other);
-    std::vector<std::size_t> const places = order(round, inside->step / per_epoch, examples);
-    std::size_t const first = inside->step % per_epoch * batch;
-    if (!alone) gradient.zero();  // the optimiser leaves zeros where it owns all
-    step_report report = step(weights, std::span(places).subspan(first, std::min(batch, examples - first)), gradient);
-    gradient.finish();
-    report = over_all(group_, std::move(report));
-    report.grad_norm = norm_of(gradient.sum());
+    step_report report = mean_gradient(parameters.weights(), examples_of_step(round, examples), step, parameters.gradient());
     if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) return kedge::status::diverged;
-    report.learning_rate = schedule.at(run_steps_ ? static_cast<std::size_t>(inside->optimizer.steps) : inside->step);
-    more.scale = clip_scale(report.grad_norm, settings_.max_grad_norm);
-    inside->optimizer.step(own, own_gradient, report.learning_rate, more);
-    exchange_shards(group_, theta);
-    if (copies && !alone) {
-      timed const copying(phase::optimizer);
-      at::_foreach_copy_(weights, theta);
-    }
+    report.learning_rate = learning_rate(total);
+    parameters.move(*settings_.optim, numbers, inside->optimizer, report.learning_rate, clip_scale(report.grad_norm, settings_.max_grad_norm));
     report.round = round + 1;
     report.step = ++inside->step;
     report.steps = total;
-    report.epoch = static_cast<double>(inside->step) / static_cast<double>(per_epoch);
+    report.epoch = static_cast<double>(inside->step) / static_cast<double>(steps_of_epoch(settings_, examples));
     seconds += watch.seconds();
     scope.reset();
     if (!on_step(report)) return kedge::status::stopped;

@@ -11,18 +11,18 @@
 #include <kedge/loop.hpp>
 
 #include <kedge/llm/model/causal_lm.hpp>
+#include <kedge/llm/train/optimizer.hpp>
 #include <kedge/llm/train/settings.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
-#include "optimizer.hpp"
 #include "process_group.hpp"
 #include "shard.hpp"
 #include "step_gradient.hpp"
 
 namespace kedge::llm {
 
-/// AdamW over epochs of numbered examples: the solver of a round, whatever the examples are and whatever is minimised.
-/// Several processes share each step and keep the moments of a shard of the parameters each (ZeRO-1); their weights are the same.
+/// An optimizer over epochs of numbered examples: the solver of a round, whatever the examples are and whatever is minimised.
+/// Several processes share each step and keep the optimizer's state of a shard of the parameters each (ZeRO-1); their weights are the same.
 /// It owns the order of the examples, the learning rate, clipping, and the place where a stopped round goes on.
 class epoch_solver {
  public:
@@ -31,10 +31,13 @@ class epoch_solver {
   using step_function = std::function<step_report(pack const& weights, std::span<std::size_t const> which, step_gradient& gradient)>;
   using step_callback = std::function<bool(step_report const&)>;  ///< false: stop after this step
 
-  /// `run_steps`: the learning rate and Adam's moments go on from round to round, for so many steps in all.
+  /// `run_steps`: the learning rate and the optimizer's state go on from round to round, for so many steps in all.
   /// Without it both start anew each round.
+  /// throws  error where the schedule of the learning rate doesn't read what it is told
   explicit epoch_solver(run_settings const& settings, process_group group = {}, std::optional<std::size_t> run_steps = {})
-      : settings_(settings), group_(std::move(group)), run_steps_(run_steps) {}
+      : settings_(settings), group_(std::move(group)), run_steps_(run_steps) {
+    require_read(settings.lr_kwargs, settings.lr_scheduler_type);
+  }
 
   /// Steps of a round over so many examples.
   [[nodiscard]] std::size_t steps(std::size_t examples) const;
@@ -45,15 +48,15 @@ class epoch_solver {
   /// returns  `stopped` if on_step said so: call again to go on; `diverged` if loss or gradient is not finite, theta is left as before that step
   kedge::status solve(causal_lm const& model, pack& theta, std::size_t examples, std::size_t round, step_function const& step);
 
-  /// The rows of a pack like theta whose moments this process keeps.
-  [[nodiscard]] shard owned(pack const& theta) const { return shard_of(theta, group_.rank(), group_.size()); }
+  /// The rows of a pack like theta whose state this process keeps.
+  [[nodiscard]] shard owned(pack const& theta) const { return owned_rows(group_, theta); }
 
   [[nodiscard]] process_group const& group() const { return group_; }
 
   /// What a resume needs beside theta; absent before the first step.
   struct progress {
-    adamw optimizer;       ///< of the owned rows
-    std::size_t step = 0;  ///< done in the running round
+    optimizer_state optimizer;  ///< of the owned rows
+    std::size_t step = 0;       ///< done in the running round
   };
   std::optional<progress> inside;
 
@@ -63,6 +66,10 @@ class epoch_solver {
   double seconds = 0;  ///< spent in steps so far
 
  private:
+  [[nodiscard]] double learning_rate(std::size_t total) const;
+  [[nodiscard]] std::vector<std::size_t> examples_of_step(std::size_t round, std::size_t examples) const;
+  [[nodiscard]] step_report mean_gradient(pack const& weights, std::span<std::size_t const> which, step_function const& step, step_gradient& gradient) const;
+
   run_settings const& settings_;
   process_group group_;
   std::optional<std::size_t> run_steps_;

@@ -62,7 +62,7 @@ void check_reference(training_settings const& s, round_settings const& r) {
   require(!s.ld_alpha || share(*s.ld_alpha), "--ld_alpha has to be between 0 and 1");
   require(share(s.ref_model_mixup_alpha), "--ref_model_mixup_alpha has to be between 0 and 1");
   require(s.ref_model_sync_steps > 0, "--ref_model_sync_steps must be at least 1");
-  require(!s.sync_ref_model || r.momentum == "none" || r.extrapolate == "weights",
+  require(!s.sync_ref_model || r.momentum == momentum_choice::none || r.extrapolate == extrapolated::weights,
           "--sync_ref_model moves one model, and --extrapolate log-probs makes the reference of two; use --extrapolate weights");
   require(s.ref_model.empty() || !r.online(), "--ref_model_name_or_path scores the pairs before the run, and --prompts samples them in it; leave it out");
   require(s.ref_model.empty() || !s.sync_ref_model || !s.use_peft,

@@ -44,19 +44,6 @@ void check(training_settings s, round_settings r) {
           "--sample_from mixture samples from two models' log-probabilities; it goes with --extrapolate log-probs");
 }
 
-// The momentum of a run; what is computed from it is generic over the rule.
-template <class Use>
-auto with_momentum(round_settings const& r, Use&& use) {
-  switch (r.momentum) {
-    case momentum_choice::none: break;
-    case momentum_choice::constant: return use(listed_momentum{r.alpha});
-    case momentum_choice::nesterov: return use(nesterov_momentum{r.nesterov_s});
-    case momentum_choice::fista: return use(fista_momentum{});
-    case momentum_choice::strongly_convex: return use(strongly_convex_momentum{r.kappa});
-  }
-  return use(no_momentum{});
-}
-
 // Where each round's anchor and start are.
 schedule_settings schedule_of(round_settings const& r, bool adapter) {
   return {.reference = r.reference,
@@ -389,7 +376,7 @@ class preference_run {
 double effective_beta(round_settings const& rounds, std::size_t count, double beta) {
   std::vector<double> betas = rounds.beta;
   betas.resize(count, betas.empty() ? beta : betas.back());
-  return with_momentum(rounds, [&](auto const& rule) { return kedge::effective_beta(betas, rule); });
+  return kedge::effective_beta(betas, momentum_of(schedule_of(rounds, false)));
 }
 
 settings_list settings_of(training_settings& settings, round_settings& rounds) {

@@ -128,13 +128,6 @@ void read_numbers(std::string const& rest, reference_choice& choice) {
   }
 }
 
-chosen_momentum momentum_of(schedule_settings const& s) {
-  if (s.momentum == momentum_choice::nesterov) return {nesterov_momentum{s.nesterov_s}};
-  if (s.momentum == momentum_choice::fista) return {fista_momentum{}};
-  if (s.momentum == momentum_choice::strongly_convex) return {strongly_convex_momentum{s.kappa}};
-  return {listed_momentum{s.alpha}};
-}
-
 }  // namespace
 
 reference_choice parse_reference(std::string const& text, reference_kind otherwise) {
@@ -166,6 +159,17 @@ std::string describe_references() {
     text += std::string(row.name) + ": " + std::string(row.help) + (numbers.empty() ? "" : "; " + numbers) + "\n";
   }
   return text;
+}
+
+chosen_momentum momentum_of(schedule_settings const& s) {
+  switch (s.momentum) {
+    case momentum_choice::none: break;
+    case momentum_choice::constant: return {listed_momentum{s.alpha}};
+    case momentum_choice::nesterov: return {nesterov_momentum{s.nesterov_s}};
+    case momentum_choice::fista: return {fista_momentum{}};
+    case momentum_choice::strongly_convex: return {strongly_convex_momentum{s.kappa}};
+  }
+  return {listed_momentum{{0}}};
 }
 
 chosen_schedule make_schedule(schedule_settings const& s) {

@@ -110,6 +110,9 @@ class chosen_schedule {
   any which_;
 };
 
+/// The rule that throws the anchor ahead; α = 0 without one.
+[[nodiscard]] chosen_momentum momentum_of(schedule_settings const& settings);
+
 /// The schedule that these settings mean. The caller fills state.anchor for references that are other models: see make_anchor().
 /// throws  error if momentum is asked for beside a reference other than hand-off
 [[nodiscard]] chosen_schedule make_schedule(schedule_settings const& settings);

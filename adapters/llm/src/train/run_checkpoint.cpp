@@ -166,15 +166,21 @@ pack checkpoint_reader::read_rows(std::string const& name, pack const& theta, sh
   return values;
 }
 
-pack checkpoint_reader::read_own(std::string const& name, pack const& theta, shard const& rows, process_group const& group) const {
+pack checkpoint_reader::read_own(std::string const& name, pack const& like, shard const& rows, process_group const& group) const {
   int const processes = state.value("processes", 1);
   if (processes != group.size())
-    throw error(folder_.string() + ": moments of 8 bits share scales within what a process holds, and " + std::to_string(processes) +
+    throw error(folder_.string() + ": the optimizer's state is that of what a process holds, and " + std::to_string(processes) +
                 " wrote them; go on with as many");
   fs::path const file = folder_ / file_name(name, group.rank(), group.size());
   safetensors_file const source(file);
   pack values;
-  for (row_range const& range : rows) values.push_back(view_of(source, file, parameters_[range.tensor]).to(theta.front().device(), at::kFloat, false, /*copy=*/true));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    parameter const& p = parameters_[rows[i].tensor];
+    at::Tensor const t = view_of(source, file, p);
+    if (t.sizes() != like[i].sizes() || t.scalar_type() != like[i].scalar_type())
+      throw error(file.string() + ": tensor " + p.name + " is of another shape or type; the checkpoint belongs to another model");
+    values.push_back(t.clone().to(like[i].device()));
+  }
   return values;
 }
 
@@ -195,11 +201,7 @@ void save(checkpoint_writer& to, epoch_solver const& solver, pack const& theta) 
   if (!solver.inside) return;
   to.state["step"] = solver.inside->step;
   to.state["optimizer_steps"] = solver.inside->optimizer.steps;
-  to.add_rows("first-moment", solver.inside->optimizer.first, solver.owned(theta));
-  to.add_rows("second-moment", solver.inside->optimizer.second, solver.owned(theta));
-  if (solver.inside->optimizer.first_scale.empty()) return;
-  to.add_rows("first-scale", solver.inside->optimizer.first_scale, solver.owned(theta));
-  to.add_rows("second-scale", solver.inside->optimizer.second_scale, solver.owned(theta));
+  for (optimizer_part const& part : solver.inside->optimizer.parts) to.add_rows(std::string(part.name), part.values, solver.owned(theta));
 }
 
 void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& theta) {
@@ -208,12 +210,12 @@ void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& th
   epoch_solver::progress& inside = solver.inside.emplace(solver.start(theta));
   inside.step = from.state["step"].get<std::size_t>();
   inside.optimizer.steps = from.state.at("optimizer_steps").get<std::int64_t>();
-  at::ScalarType const type = inside.optimizer.first.front().scalar_type();
-  inside.optimizer.first = from.read_rows("first-moment", theta, solver.owned(theta), type);
-  inside.optimizer.second = from.read_rows("second-moment", theta, solver.owned(theta), type);
-  if (inside.optimizer.first_scale.empty()) return;
-  inside.optimizer.first_scale = from.read_own("first-scale", theta, solver.owned(theta), solver.group());
-  inside.optimizer.second_scale = from.read_own("second-scale", theta, solver.owned(theta), solver.group());
+  for (optimizer_part& part : inside.optimizer.parts) {
+    if (part.values.empty()) continue;  // a process may own no rows
+    std::string const name(part.name);
+    part.values = part.by_rows ? from.read_rows(name, theta, solver.owned(theta), part.values.front().scalar_type())
+                               : from.read_own(name, part.values, solver.owned(theta), solver.group());
+  }
 }
 
 fs::path find_checkpoint(fs::path const& output_dir, resume_point const& which) {

@@ -53,9 +53,9 @@ class checkpoint_reader {
   [[nodiscard]] pack read_pack(std::string const& name, at::Device device) const;
   /// Some rows of a pack of theta's shapes and of a type, whatever number of processes wrote it.
   [[nodiscard]] pack read_rows(std::string const& name, pack const& theta, shard const& rows, at::ScalarType type) const;
-  /// What add_rows of this process wrote, of whatever shapes.
+  /// What add_rows of this process wrote, of the shapes and types of `like`.
   /// throws  error if another number of processes did
-  [[nodiscard]] pack read_own(std::string const& name, pack const& theta, shard const& rows, process_group const& group) const;
+  [[nodiscard]] pack read_own(std::string const& name, pack const& like, shard const& rows, process_group const& group) const;
   [[nodiscard]] std::vector<double> read_vector(std::string const& name) const;
   [[nodiscard]] std::filesystem::path const& path() const { return folder_; }
   nlohmann::ordered_json state;

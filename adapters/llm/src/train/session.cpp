@@ -160,7 +160,7 @@ pack session::load() const {
 
 plan_settings plan_of(run_settings const& settings, compute_settings const& compute, held_besides const& held) {
   return {.lora = settings.use_peft ? std::optional(settings.lora) : std::nullopt,
-          .moments = moments_of(settings.optim),
+          .optimizer = settings.optim.bytes(),
           .word = static_cast<std::int64_t>(at::elementSize(compute.type)),
           .reads_masters = compute.fp32_weights,
           .processes = static_cast<std::int64_t>(settings.processes),

@@ -19,6 +19,9 @@ struct row_range {
 using shard = std::vector<row_range>;
 [[nodiscard]] shard shard_of(pack const& theta, int rank, int size);
 
+/// The share of this process.
+[[nodiscard]] inline shard owned_rows(process_group const& group, pack const& theta) { return shard_of(theta, group.rank(), group.size()); }
+
 /// Numbers in all tensors of a pack.
 [[nodiscard]] std::int64_t elements_of(pack const& theta);
 

@@ -7,8 +7,9 @@
 #include <numeric>
 #include <string_view>
 
+#include <kedge/llm/train/optimizer.hpp>
+
 #include "../model/profile.hpp"
-#include "optimizer.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -96,6 +97,11 @@ void step_gradient::finish() {
   begin_from(at_the_end);
   for (process_group::pending const& wait : under_way_) wait();
   under_way_.clear();
+}
+
+double step_gradient::norm() const {
+  timed const scope(phase::optimizer);
+  return at::stack(at::_foreach_norm(sum_, 2)).norm().item<double>();
 }
 
 }  // namespace kedge::llm

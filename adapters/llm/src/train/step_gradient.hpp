@@ -25,6 +25,8 @@ class step_gradient {
   [[nodiscard]] layer_callback when_last(bool last);
   /// Sums what is left and waits for all.
   void finish();
+  /// Euclidean norm over all tensors.
+  [[nodiscard]] double norm() const;
 
  private:
   struct bucket {
@@ -39,5 +41,8 @@ class step_gradient {
   std::vector<bucket> buckets_;
   std::vector<process_group::pending> under_way_;
 };
+
+/// What a gradient is multiplied by so that its norm is at most max_norm (0: never anything but 1), as torch does.
+[[nodiscard]] constexpr double clip_scale(double norm, double max_norm) { return max_norm > 0 && norm > max_norm ? max_norm / (norm + 1e-6) : 1; }
 
 }  // namespace kedge::llm

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/train/settings.hpp>
 
+#include <algorithm>
+
 namespace kedge::llm {
 
 resume_point::resume_point(std::string_view text) {
@@ -13,7 +15,29 @@ nlohmann::ordered_json setting_type<resume_point>::write(resume_point const& val
   return setting_type<std::filesystem::path>::write(value.folder);
 }
 
+nlohmann::ordered_json setting_type<lr_scheduler_kwargs>::write(lr_scheduler_kwargs const& value) {
+  return value == lr_scheduler_kwargs() ? nlohmann::ordered_json() : nlohmann::ordered_json(as_json(value).dump());
+}
+
+std::optional<optimizer_choice> setting_type<optimizer_choice>::read(std::string_view text, number_range const&) {
+  for (optimizer_name const& one : optimizer_names())
+    if (one.name == text || std::find(one.aliases.begin(), one.aliases.end(), text) != one.aliases.end()) return optimizer_choice(text);
+  return {};
+}
+
+std::string setting_type<optimizer_choice>::form(number_range const&) {
+  std::string names;
+  for (optimizer_name const& one : optimizer_names()) names += (names.empty() ? "" : ", ") + std::string(one.name);
+  return names;
+}
+
 namespace {
+
+std::string described_optimizers() {
+  std::string text;
+  for (optimizer_name const& one : optimizer_names()) text += (text.empty() ? "" : "; ") + std::string(one.name) + ": " + std::string(one.help);
+  return text;
+}
 
 void declare_files(settings_list& list, run_settings& s) {
   list.group("");
@@ -31,7 +55,9 @@ void declare_optimization(settings_list& list, run_settings& s) {
   list.add("learning_rate", s.learning_rate, "peak of the schedule").at_most(1e6);
   list.add("lr_scheduler_type", s.lr_scheduler_type, "course of the learning rate over a round");
   list.add("warmup_ratio", s.warmup_ratio, "share of a round's steps in which the learning rate rises").at_most(1);
-  list.add("warmup_steps", s.warmup_steps, "steps of it; wins over the ratio if positive");
+  list.add("lr_scheduler_kwargs", s.lr_kwargs,
+           "a JSON object: num_cycles (cosine …), lr_end and power (polynomial), timescale (inverse_sqrt), min_lr or min_lr_rate (cosine_with_min_lr)");
+  list.add("warmup_steps", s.warmup_steps, "steps of it; wins over the ratio if positive; below 1: a share of the steps");
   list.add("num_train_epochs", s.num_train_epochs, "passes over a round's examples").alias("epochs").above(0).at_most(1e6);
   list.add("max_steps", s.max_steps, "steps of a round; 0 or -1: as the epochs say").also("-1", "0");
   // What a step sees is their product over all processes, which a resumed run shares (see run_identity).
@@ -39,11 +65,11 @@ void declare_optimization(settings_list& list, run_settings& s) {
   list.add("gradient_accumulation_steps", s.gradient_accumulation_steps, "batches to a step; changes no result").at_least(1).at_most(1 << 20).resumes(on_resume::free);
   list.add("per_device_eval_batch_size", s.per_device_eval_batch_size, "examples").at_least(1).at_most(1 << 20);
   list.add("max_grad_norm", s.max_grad_norm, "a longer gradient is shortened to it; 0: no clipping");
-  list.add("weight_decay", s.weight_decay, "AdamW's, of matrices");
+  list.add("weight_decay", s.weight_decay, "of matrices");
   list.add("adam_beta1", s.adam_beta1, "decay of the first moments").below(1);
   list.add("adam_beta2", s.adam_beta2, "decay of the second moments").below(1);
   list.add("adam_epsilon", s.adam_epsilon, "added to the root of the second moments");
-  list.add("optim", s.optim, "the optimizer: AdamW with moments in float32 (adamw_torch_fused), bfloat16 (adamw_bf16) or 8 bits (adamw_8bit)");
+  list.add("optim", s.optim, described_optimizers());
   list.add("seed", s.seed, "of every shuffle").at_most(1.8446744073709552e19);
   list.add("shuffle", s.shuffle, "train on the examples in an order drawn by the seed; false: in that of the file").alias("shuffle_dataset");
 }

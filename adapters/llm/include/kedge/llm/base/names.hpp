@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 namespace kedge::llm {
 
@@ -39,6 +40,14 @@ template <named_enum E>
   for (auto const& row : names(E{}))
     if (row.name == name) return row.value;
   return std::nullopt;
+}
+
+/// The names of some values, in their order.
+template <named_enum E>
+[[nodiscard]] std::vector<std::string> names_of(std::vector<E> const& values) {
+  std::vector<std::string> all;
+  for (E const value : values) all.emplace_back(name_of(value));
+  return all;
 }
 
 /// "a, b or c"

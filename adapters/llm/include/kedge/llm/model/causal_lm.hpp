@@ -13,6 +13,7 @@
 
 #include <kedge/llm/data/ragged.hpp>
 #include <kedge/llm/model/config.hpp>
+#include <kedge/llm/model/memory_plan.hpp>
 
 namespace kedge::llm {
 
@@ -35,7 +36,7 @@ struct compute_settings {
   at::ScalarType type = at::kFloat;       ///< of weights and activations; the residual stream is at least fp32
   at::Device device = at::kCPU;
   std::int64_t head_rows = 128;           ///< rows of the LM head computed at a time
-  std::int64_t kept_logits = 256 << 20;  ///< bytes of head probabilities kept for the backward pass; the rest is computed again
+  std::int64_t kept_logits = default_kept_logits;  ///< bytes of head probabilities kept for the backward pass; the rest is computed again
   std::int64_t activation_bytes = std::numeric_limits<std::int64_t>::max();  ///< what layers may keep for the backward pass; a batch that
                                           ///< needs more keeps each layer's input alone, and layers are computed again
   bool fp32_weights = false;              ///< in bf16 on the host: products read the fp32 masters, and only what is kept for the backward

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -9,12 +10,23 @@
 
 #include <nlohmann/json.hpp>
 
+#include <kedge/llm/base/names.hpp>
+
 namespace kedge::llm {
+
+/// How a rotary embedding is stretched to longer contexts; names of config.json.
+enum class rope_type { plain, linear, dynamic, llama3, yarn, longrope };
+
+constexpr auto names(rope_type) {
+  using enum rope_type;
+  return std::array<named<rope_type>, 6>{
+      {{plain, "default"}, {linear, "linear"}, {dynamic, "dynamic"}, {llama3, "llama3"}, {yarn, "yarn"}, {longrope, "longrope"}}};
+}
 
 /// Rotary position embedding: pairs of a head's coordinates turn by position times 1/θ^(2i/d), changed as `type` says.
 struct rope_settings {
   double theta = 10000;
-  std::string type = "default";  ///< default | linear | dynamic | llama3 | yarn | longrope
+  rope_type type = rope_type::plain;
   double factor = 1;
   double low_frequency_factor = 1, high_frequency_factor = 4;  ///< llama3
   std::int64_t original_length = 8192;  ///< positions before the scaling; dynamic and longrope change beyond them, by the sequence's length
@@ -38,8 +50,20 @@ struct layer_settings {
   bool operator==(layer_settings const&) const = default;
 };
 
-/// The nonlinearity of the gated MLP.
+/// The nonlinearity of the gated MLP; names of config.json.
 enum class activation { silu, gelu, gelu_tanh };
+
+constexpr auto names(activation) {
+  using enum activation;
+  return std::array<named<activation>, 4>{{{silu, "silu"}, {gelu, "gelu"}, {gelu_tanh, "gelu_pytorch_tanh"}, {silu, "swish"}}};
+}
+
+/// Which keys a layer sees, where config.json lists it layer by layer.
+enum class attention_kind { full, sliding };
+
+constexpr auto names(attention_kind) {
+  return std::array<named<attention_kind>, 2>{{{attention_kind::full, "full_attention"}, {attention_kind::sliding, "sliding_attention"}}};
+}
 
 /// A decoder-only transformer: the description that drives the one model, whatever its family.
 struct transformer_config {
@@ -98,11 +122,28 @@ struct parameter {
   int growing = -1;  ///< the dimension that rounds may make larger: an adapter's rank
 };
 
+/// What an adapter changes: linear maps of a layer, in the order of a pack. Names are PEFT's.
+enum class lora_target { all_linear, qkv_proj, q_proj, k_proj, v_proj, o_proj, gate_up_proj, gate_proj, up_proj, down_proj };
+
+constexpr auto names(lora_target) {
+  using enum lora_target;
+  return std::array<named<lora_target>, 10>{{{all_linear, "all-linear"},
+                                             {qkv_proj, "qkv_proj"},
+                                             {q_proj, "q_proj"},
+                                             {k_proj, "k_proj"},
+                                             {v_proj, "v_proj"},
+                                             {o_proj, "o_proj"},
+                                             {gate_up_proj, "gate_up_proj"},
+                                             {gate_proj, "gate_proj"},
+                                             {up_proj, "up_proj"},
+                                             {down_proj, "down_proj"}}};
+}
+
 /// A low-rank adapter: W + scale · B A in place of W, scale = alpha / rank. Names and meanings are PEFT's.
 struct lora_settings {
   std::int64_t rank = 16;
   double alpha = 32;
-  std::vector<std::string> target_modules{};  ///< q_proj, …, or all-linear; empty: q_proj and v_proj, qkv_proj where they are one
+  std::vector<lora_target> target_modules{};  ///< empty: q_proj and v_proj, qkv_proj where they are one
   bool rslora = false;                        ///< scale = alpha / √rank
   double dropout = 0;                         ///< no other value: what a batch gives must not depend on how it is cut
 };

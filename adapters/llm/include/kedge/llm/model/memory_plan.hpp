@@ -7,9 +7,16 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/model/config.hpp>
-#include <kedge/llm/model/moments.hpp>
 
 namespace kedge::llm {
+
+/// Bytes of an optimizer's state for so many trained parameters, whose masters have `word` bytes each.
+using state_bytes = std::int64_t (*)(std::int64_t parameters, std::int64_t word);
+/// AdamW's, with both moments as the masters are.
+[[nodiscard]] constexpr std::int64_t adamw_state_bytes(std::int64_t parameters, std::int64_t word) { return 2 * word * parameters; }
+
+/// Bytes of head probabilities that a computation keeps for the backward pass, unless it is told otherwise.
+inline constexpr std::int64_t default_kept_logits = 256 << 20;
 
 /// What a process of a training run holds in memory, in bytes. A run on pairs has no second model: reference log-probabilities are cached.
 struct memory_plan {
@@ -17,7 +24,7 @@ struct memory_plan {
   std::int64_t weights = 0;                  ///< what the computation reads: bf16, 2 a parameter; none where that is the masters themselves
   std::int64_t masters = 0;                  ///< fp32, 4 a trained parameter
   std::int64_t gradients = 0;                ///< fp32, 4 a trained parameter
-  std::int64_t moments = 0;                  ///< AdamW's two, this process's share: fp32, 8 a trained parameter; bf16, 4; 8 bits, 2 and a 64th
+  std::int64_t moments = 0;                  ///< the optimizer's state, this process's share
   std::int64_t points = 0;                   ///< fp32, 4 a trained parameter of each
   std::int64_t activations = 0;              ///< kept for the backward pass, a token
 
@@ -27,10 +34,10 @@ struct memory_plan {
 /// What a plan is made for.
 struct plan_settings {
   std::optional<lora_settings> lora{};  ///< an adapter; none: all parameters are trained
-  moment_type moments = moment_type::same;
-  std::int64_t word = 2;                ///< bytes of a number of the computation: bf16 2, fp32 4, fp64 8, which masters, gradients and moments then have too
+  state_bytes optimizer = adamw_state_bytes;
+  std::int64_t word = 2;                ///< bytes of a number of the computation: bf16 2, fp32 4, fp64 8, which masters and gradients then have too
   bool reads_masters = false;           ///< products of a bf16 run read the fp32 masters: there is no copy
-  std::int64_t processes = 1;           ///< that keep a share of the moments each (ZeRO-1)
+  std::int64_t processes = 1;           ///< that keep a share of the optimizer's state each (ZeRO-1)
   std::int64_t points = 0;              ///< parameters kept besides those that are trained: an anchor, an earlier iterate
   std::int64_t models = 1;              ///< that are trained side by side: two where a policy has a value model of its own
 };
@@ -53,7 +60,7 @@ struct plan_settings {
 
 /// What is counted in a description.
 struct described_run {
-  moment_type moments = moment_type::same;
+  state_bytes optimizer = adamw_state_bytes;
   std::int64_t processes = 1;
 };
 

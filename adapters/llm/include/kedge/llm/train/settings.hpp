@@ -15,7 +15,9 @@
 #include <kedge/llm/files/dtype.hpp>
 #include <kedge/llm/model/config.hpp>
 #include <kedge/llm/train/loss_choice.hpp>
+#include <kedge/llm/train/lr_schedule.hpp>
 #include <kedge/llm/train/on_policy.hpp>
+#include <kedge/llm/train/optimizer_choice.hpp>
 #include <kedge/llm/train/reference.hpp>
 
 namespace kedge::llm {
@@ -65,6 +67,22 @@ struct setting_type<resume_point> {
   [[nodiscard]] static std::string form(number_range const&) { return "latest, or a folder checkpoints/step-N"; }
 };
 
+template <>
+struct setting_type<lr_scheduler_kwargs> {
+  [[nodiscard]] static std::optional<lr_scheduler_kwargs> read(std::string_view text, number_range const&) { return read_lr_scheduler_kwargs(std::string(text)); }
+  [[nodiscard]] static nlohmann::ordered_json write(lr_scheduler_kwargs const& value);
+  [[nodiscard]] static bool valid(lr_scheduler_kwargs const&, number_range const&) { return true; }
+  [[nodiscard]] static std::string form(number_range const&) { return "a JSON object"; }
+};
+
+template <>
+struct setting_type<optimizer_choice> {
+  [[nodiscard]] static std::optional<optimizer_choice> read(std::string_view text, number_range const&);
+  [[nodiscard]] static nlohmann::ordered_json write(optimizer_choice value) { return value.name(); }
+  [[nodiscard]] static bool valid(optimizer_choice, number_range const&) { return true; }
+  [[nodiscard]] static std::string form(number_range const&);
+};
+
 /// Where and how the model computes.
 struct device_settings {
   compute_type dtype = compute_type::automatic;
@@ -85,9 +103,10 @@ struct run_settings {
   lora_settings lora;
 
   double learning_rate = 1e-6;
-  std::string lr_scheduler_type = "linear";
+  lr_scheduler lr_scheduler_type = lr_scheduler::linear;
+  lr_scheduler_kwargs lr_kwargs;                 ///< --lr_scheduler_kwargs
   double warmup_ratio = 0;
-  std::size_t warmup_steps = 0;                  ///< wins over the ratio if > 0
+  double warmup_steps = 0;                       ///< wins over the ratio if > 0; below 1: a share of the steps itself
   double num_train_epochs = 3;                   ///< of each round
   std::size_t max_steps = 0;                     ///< of each round; 0: as the epochs say
   std::size_t per_device_train_batch_size = 8;
@@ -98,7 +117,7 @@ struct run_settings {
   std::size_t max_eval_samples = 0;
   double max_grad_norm = 1.0;
   double weight_decay = 0;
-  std::string optim = "adamw_torch_fused";       ///< adamw_torch_fused | adamw_bf16 | adamw_8bit: AdamW, its moments as named
+  optimizer_choice optim;
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
   std::uint64_t seed = 42;
   bool shuffle = true;

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "adamw.hpp"
+
+namespace kedge::llm::optimizers {
+namespace {
+
+constexpr moment_format format{.type = {},
+                               .scaled = false,
+                               .one_pass = &adam_kernels::step_fp32,
+                               .read =
+                                   [](kept_moments const& kept, at::Tensor& m, at::Tensor& v) {
+                                     m = kept.first;
+                                     v = kept.second;
+                                   },
+                               .write = [](kept_moments const&, at::Tensor const&, at::Tensor const&, std::uint32_t) {}};
+
+constexpr std::string_view aliases[] = {"adamw_torch"};
+
+}  // namespace
+
+extern optimizer const adamw_fp32;
+optimizer const adamw_fp32{.name = "adamw_torch_fused",
+                           .aliases = aliases,
+                           .help = "AdamW, moments in fp32: 8 bytes a parameter",
+                           .bytes = adamw_state_bytes,
+                           .init = init_adamw<format>,
+                           .update = update_adamw<format>};
+
+}  // namespace kedge::llm::optimizers
