@@ -60,20 +60,34 @@ training_settings settings_for(fs::path const& output) {
 void take(training_settings& s, json const& given) {
   for (auto const& [key, value] : given.items()) {
     INFO("argument " << key);
-    if (key == "max_steps") s.max_steps = value;
-    else if (key == "per_device_train_batch_size") s.per_device_train_batch_size = value;
-    else if (key == "gradient_accumulation_steps") s.gradient_accumulation_steps = value;
-    else if (key == "learning_rate") s.learning_rate = value;
-    else if (key == "lr_scheduler_type") s.lr_scheduler_type = value;
-    else if (key == "loss_type") s.loss.loss_type = value.get<std::vector<std::string>>();
-    else if (key == "loss_weights") s.loss.loss_weights = value.get<std::vector<double>>();
-    else if (key == "label_smoothing") s.loss.label_smoothing = value.get<double>();
-    else if (key == "sync_ref_model") s.sync_ref_model = value;
-    else if (key == "ref_model_sync_steps") s.ref_model_sync_steps = value;
-    else if (key == "ref_model_mixup_alpha") s.ref_model_mixup_alpha = value;
-    else if (key == "ld_alpha") s.ld_alpha = value.get<double>();
-    else if (key == "use_weighting") s.use_weighting = value;
-    else FAIL("no counterpart");
+    if (key == "max_steps")
+      s.max_steps = value;
+    else if (key == "per_device_train_batch_size")
+      s.per_device_train_batch_size = value;
+    else if (key == "gradient_accumulation_steps")
+      s.gradient_accumulation_steps = value;
+    else if (key == "learning_rate")
+      s.learning_rate = value;
+    else if (key == "lr_scheduler_type")
+      s.lr_scheduler_type = value;
+    else if (key == "loss_type")
+      s.loss.loss_type = value.get<std::vector<std::string>>();
+    else if (key == "loss_weights")
+      s.loss.loss_weights = value.get<std::vector<double>>();
+    else if (key == "label_smoothing")
+      s.loss.label_smoothing = value.get<double>();
+    else if (key == "sync_ref_model")
+      s.sync_ref_model = value;
+    else if (key == "ref_model_sync_steps")
+      s.ref_model_sync_steps = value;
+    else if (key == "ref_model_mixup_alpha")
+      s.ref_model_mixup_alpha = value;
+    else if (key == "ld_alpha")
+      s.ld_alpha = value.get<double>();
+    else if (key == "use_weighting")
+      s.use_weighting = value;
+    else
+      FAIL("no counterpart");
   }
 }
 
@@ -103,7 +117,13 @@ void check_close(std::vector<json> const& ours, std::vector<json> const& theirs,
 // The pairs with their reference by `model`, as `kedge score --ref_logps` writes them.
 fs::path with_reference(fs::path const& data, fs::path const& model, fs::path const& output) {
   std::ostringstream scores;
-  score_preferences({.model = model, .dataset = data, .compute = {.dtype = "float64", .threads = 1}, .max_length = 1024, .ref_logps = output, .quiet = true}, scores);
+  score_preferences({.model = model,
+                     .dataset = data,
+                     .compute = {.dtype = "float64", .threads = 1},
+                     .max_length = 1024,
+                     .ref_logps = output,
+                     .quiet = true},
+                    scores);
   return output;
 }
 
@@ -180,7 +200,8 @@ TEST_CASE("tails are what stands beyond the shorter completion of a pair", "[ref
   CHECK(other.weights == std::vector<double>{1, 0.5, 1});
 }
 
-TEST_CASE("log sums of squared probabilities are those of the softmax on every path, and WPO's weights are made of them", "[reference]") {
+TEST_CASE("log sums of squared probabilities are those of the softmax on every path, and WPO's weights are made of them",
+          "[reference]") {
   transformer_config config = plain::tiny_config(false);
   auto const pairs = plain::random_pairs(3, config.vocabulary, 12);
   for (double const cap : {0.0, 5.0})
@@ -201,7 +222,8 @@ TEST_CASE("log sums of squared probabilities are those of the softmax on every p
         for (std::size_t r = 0; r < squares.size(); ++r) squares[r] += std::exp(2 * logp[r]);
       }
       double const allowed = type == at::kDouble ? 1e-12 : 1e-5;
-      for (std::size_t r = 0; r < squares.size(); ++r) CHECK_THAT(rows.log_squares[r], WithinAbs(std::log(squares[r]), allowed));
+      for (std::size_t r = 0; r < squares.size(); ++r)
+        CHECK_THAT(rows.log_squares[r], WithinAbs(std::log(squares[r]), allowed));
       std::vector<double> const weights = weights_by_policy(rows, batch);
       REQUIRE(weights.size() == pairs.size());
       double mean = 0;
@@ -297,8 +319,9 @@ TEST_CASE("a reference that comes with the data or from a copy of the model is t
     char const* name;
     round_settings rounds;
   };
-  for (kind const& k : {kind{"dpo", {}}, kind{"sdpo", {.method = "sdpo", .chunks = 3, .order = "random"}},
-                        kind{"apo", {.method = "apo", .chunks = 3, .momentum = "constant", .alpha = {0.5}, .extrapolate = "log-probs"}}}) {
+  for (kind const& k :
+       {kind{"dpo", {}}, kind{"sdpo", {.method = "sdpo", .chunks = 3, .order = "random"}},
+        kind{"apo", {.method = "apo", .chunks = 3, .momentum = "constant", .alpha = {0.5}, .extrapolate = "log-probs"}}}) {
     INFO(k.name);
     auto const run = [&](std::string const& name, auto const& change) {
       training_settings s = settings_for(folder / (k.name + name));
@@ -318,12 +341,20 @@ TEST_CASE("a reference that comes with the data or from a copy of the model is t
 TEST_CASE("the lines that a reference is added to keep their other keys and their order", "[reference]") {
   scratch_folder const folder;
   fs::path const data = folder / "data.jsonl";
-  std::ofstream(data) << R"({"id": 7, "prompt": "The anchor is", "chosen": " ahead.", "rejected": " behind.", "score_chosen": 2.5, "score_rejected": 1})" "\n"
-                      << "no JSON\n"
-                      << R"({"rejected": "It lay still.", "source": {"page": 3}, "ref_rejected_logps": -1, "ref_chosen_logps": -2, "chosen": "It went on."})" "\n";
+  std::ofstream(data)
+      << R"({"id": 7, "prompt": "The anchor is", "chosen": " ahead.", "rejected": " behind.", "score_chosen": 2.5, "score_rejected": 1})"
+         "\n"
+      << "no JSON\n"
+      << R"({"rejected": "It lay still.", "source": {"page": 3}, "ref_rejected_logps": -1, "ref_chosen_logps": -2, "chosen": "It went on."})"
+         "\n";
   std::ostringstream scores;
-  score_preferences({.model = tiny / "tied", .dataset = data, .compute = {.dtype = "float64", .threads = 1}, .ref_logps = folder / "out.jsonl",
-                     .skip_bad_lines = true, .quiet = true}, scores);
+  score_preferences({.model = tiny / "tied",
+                     .dataset = data,
+                     .compute = {.dtype = "float64", .threads = 1},
+                     .ref_logps = folder / "out.jsonl",
+                     .skip_bad_lines = true,
+                     .quiet = true},
+                    scores);
   std::istringstream text(scores.str());
   std::vector<json> const out = lines(folder / "out.jsonl"), scored = lines(text);
   REQUIRE(out.size() == 2);
@@ -347,11 +378,18 @@ TEST_CASE("references that can't be used are refused in one line", "[reference]"
     s.dataset = {folder / "data.jsonl"};
     return s;
   };
-  std::string const pair = R"({"prompt": "a", "chosen": "b", "rejected": "c")", both = R"(, "ref_chosen_logps": -1, "ref_rejected_logps": -2})" "\n";
+  std::string const pair = R"({"prompt": "a", "chosen": "b", "rejected": "c")",
+                    both = R"(, "ref_chosen_logps": -1, "ref_rejected_logps": -2})"
+                           "\n";
   CHECK_THAT(refusal(settings(pair + R"(, "ref_chosen_logps": -1})")), contains("both or neither"));
-  CHECK_THAT(refusal(settings(pair + R"(, "ref_chosen_logps": "x", "ref_rejected_logps": 1})")), contains("not a finite number"));
+  CHECK_THAT(refusal(settings(pair + R"(, "ref_chosen_logps": "x", "ref_rejected_logps": 1})")),
+             contains("not a finite number"));
   CHECK_THAT(refusal(settings(pair + both + pair + "}\n")), contains("line 2 has no"));
-  CHECK_THAT(refusal(settings(pair + R"(, "ref_chosen_logps": null})" "\n" + pair + both)), contains("line 2 has ref"));
+  CHECK_THAT(refusal(settings(pair +
+                              R"(, "ref_chosen_logps": null})"
+                              "\n" +
+                              pair + both)),
+             contains("line 2 has ref"));
   training_settings s = settings(pair + both);
   s.sync_ref_model = true;
   CHECK_THAT(refusal(s), contains("--sync_ref_model can't move"));
@@ -366,7 +404,8 @@ TEST_CASE("references that can't be used are refused in one line", "[reference]"
   CHECK_THAT(refusal(s), contains("another shape"));
   s = settings();
   s.sync_ref_model = true;
-  CHECK_THAT(refusal(s, {.method = "apo", .chunks = 2, .momentum = "constant", .extrapolate = "log-probs"}), contains("log-probs"));
+  CHECK_THAT(refusal(s, {.method = "apo", .chunks = 2, .momentum = "constant", .extrapolate = "log-probs"}),
+             contains("log-probs"));
   s = settings();
   s.ld_alpha = 0.5;
   s.loss.loss_type = {"sigmoid", "sft"};

@@ -14,7 +14,7 @@
 #include <kedge/llm/train/scoring.hpp>
 #include <kedge/llm/train/settings.hpp>
 
-#include "../adapters/llm/src/train/run_host.hpp"
+#include "../adapters/llm/src/train/trainer.hpp"
 #include "../adapters/llm/src/train/session.hpp"
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"

@@ -61,4 +61,14 @@ std::optional<margin_noise> margin_probe::measure(pack const& theta, std::vector
   return margin_noise{which_.size(), median(noise), *std::max_element(noise.begin(), noise.end()), median(size)};
 }
 
+bool tell(margin_noise const& n, std::size_t round, bool warned, training_log& log) {
+  log.record({{"step", log.global_step()}, {"round", round}, {"bf16_noise/median", n.median}, {"bf16_noise/maximum", n.maximum}, {"bf16_noise/margins", n.margin},
+              {"bf16_noise/pairs", n.pairs}});
+  if (warned || n.median == 0 || n.median < n.margin) return warned;
+  log.say("warning: rounding to bf16 moves the margins of policy over reference by " + short_number(n.median) + " nats, and the round made them " +
+          short_number(n.margin) + " (medians of " + std::to_string(n.pairs) +
+          " pairs): losses and rewards say little; use --dtype float32, or a larger --learning_rate or more steps");
+  return true;
+}
+
 }  // namespace kedge::llm

@@ -40,4 +40,8 @@ class margin_probe {
   std::size_t points_ = 0;
 };
 
+/// Writes a measurement to metrics.jsonl, and warns in a line where rounding is as large as the margins themselves.
+/// returns  whether the run has been warned by now
+[[nodiscard]] bool tell(margin_noise const& noise, std::size_t round, bool warned, training_log& log);
+
 }  // namespace kedge::llm

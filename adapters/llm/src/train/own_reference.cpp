@@ -33,14 +33,18 @@ void require_same_tokens(session const& reference, session const& trained, std::
     same = token_or_nothing(theirs, id) == token_or_nothing(ours, id);
   }
   if (!same)
-    throw error(where + " has other tokens than " + trained.source.path().string() + "; the reference has to have the vocabulary of the model that is trained");
+    throw error(where + " has other tokens than " + trained.source.path().string() +
+                "; the reference has to have the vocabulary of the model that is trained");
 }
 
 void require_same_shape(session const& reference, session const& trained, std::string const& where) {
   auto const theirs = parameters_of(reference.config), ours = parameters_of(trained.config);
   bool same = theirs.size() == ours.size();
-  for (std::size_t i = 0; same && i < ours.size(); ++i) same = theirs[i].name == ours[i].name && theirs[i].shape == ours[i].shape;
-  if (!same) throw error(where + " is a model of another shape, which can't move toward the one that is trained; leave --sync_ref_model out");
+  for (std::size_t i = 0; same && i < ours.size(); ++i)
+    same = theirs[i].name == ours[i].name && theirs[i].shape == ours[i].shape;
+  if (!same)
+    throw error(where +
+                " is a model of another shape, which can't move toward the one that is trained; leave --sync_ref_model out");
 }
 
 // Losses that sort have no weights, and say so.
@@ -48,8 +52,14 @@ void require_weights(loss_settings const& s) {
   pair_log_probs const one{{-1}, {-1}};
   std::vector<double> const number{1};
   try {
-    static_cast<void>(make_loss(s).evaluate({.logp = one, .reference = one, .tokens_chosen = number, .tokens_rejected = number,
-                                                  .score_chosen = number, .score_rejected = number, .weights = number}, 1));
+    static_cast<void>(make_loss(s).evaluate({.logp = one,
+                                             .reference = one,
+                                             .tokens_chosen = number,
+                                             .tokens_rejected = number,
+                                             .score_chosen = number,
+                                             .score_rejected = number,
+                                             .weights = number},
+                                            1));
   } catch (std::invalid_argument const& refused) {
     throw error(std::string("--use_weighting: ") + refused.what());
   }
@@ -58,17 +68,14 @@ void require_weights(loss_settings const& s) {
 }  // namespace
 
 void check_reference(training_settings const& s, round_settings const& r) {
-  auto const share = [](double value) { return value >= 0 && value <= 1; };
-  require(!s.ld_alpha || share(*s.ld_alpha), "--ld_alpha has to be between 0 and 1");
-  require(share(s.ref_model_mixup_alpha), "--ref_model_mixup_alpha has to be between 0 and 1");
-  require(s.ref_model_sync_steps > 0, "--ref_model_sync_steps must be at least 1");
   require(!s.sync_ref_model || r.momentum == momentum_choice::none || r.extrapolate == extrapolated::weights,
           "--sync_ref_model moves one model, and --extrapolate log-probs makes the reference of two; use --extrapolate weights");
   require(s.ref_model.empty() || !r.online(), "--ref_model_name_or_path scores the pairs before the run, and --prompts samples them in it; leave it out");
   require(s.ref_model.empty() || !s.sync_ref_model || !s.use_peft,
           "--sync_ref_model with --use_peft moves adapters of one base; leave --ref_model_name_or_path out");
   bool const has_sft = std::find(s.loss.loss_type.begin(), s.loss.loss_type.end(), "sft") != s.loss.loss_type.end();
-  require(!s.ld_alpha || !has_sft, "--ld_alpha: sft counts every token whole, and the other losses don't; train on one of the two");
+  require(!s.ld_alpha || !has_sft,
+          "--ld_alpha: sft counts every token whole, and the other losses don't; train on one of the two");
   if (s.use_weighting) require_weights(s.loss);
 }
 
@@ -83,9 +90,10 @@ pack score_by_own_reference(training_settings const& settings, session const& tr
   pack const weights = model.weights_for(masters);
   for (auto* const pairs : lists) {
     if (have_reference(*pairs))
-      throw error(where + ": the data bring the reference's log-probabilities already (ref_chosen_logps); leave one of the two out");
-    pair_log_probs const logp = score_in_order(model, weights, *pairs, settings.per_device_eval_batch_size, settings.compute.micro_batch_tokens, group,
-                                               settings.ld_alpha);
+      throw error(where +
+                  ": the data bring the reference's log-probabilities already (ref_chosen_logps); leave one of the two out");
+    pair_log_probs const logp = score_in_order(model, weights, *pairs, settings.per_device_eval_batch_size,
+                                               settings.compute.micro_batch_tokens, group, settings.ld_alpha);
     for (std::size_t i = 0; i < pairs->size(); ++i) {
       (*pairs)[i].ref_chosen = logp.chosen[i];
       (*pairs)[i].ref_rejected = logp.rejected[i];

@@ -18,8 +18,8 @@ std::vector<double> column(std::span<preference_pair const> pairs, std::span<std
 
 }  // namespace
 
-ragged_batch packed_pairs(causal_lm const& model, std::span<preference_pair const> pairs, std::span<std::size_t const> which, read_at where,
-                          std::optional<double> ld_alpha) {
+ragged_batch packed_pairs(causal_lm const& model, std::span<preference_pair const> pairs, std::span<std::size_t const> which,
+                          read_at where, std::optional<double> ld_alpha) {
   timed const scope(phase::data);
   ragged_batch batch = pack_pairs(pairs, which, where, model.shares_prefixes());
   if (ld_alpha) weigh_tails(batch, *ld_alpha);
@@ -70,12 +70,15 @@ pair_log_probs given_reference(std::span<preference_pair const> pairs) {
 }
 
 void score_each(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
-                std::span<std::span<std::size_t const> const> micro_batches, pair_log_probs& all, std::optional<double> ld_alpha) {
+                std::span<std::span<std::size_t const> const> micro_batches, pair_log_probs& all,
+                std::optional<double> ld_alpha) {
   for (auto const which : micro_batches)
-    if (!which.empty()) put(split_pairs(model.log_probs(weights, packed_pairs(model, pairs, which, read_at::every_token, ld_alpha))), which, all);
+    if (!which.empty())
+      put(split_pairs(model.log_probs(weights, packed_pairs(model, pairs, which, read_at::every_token, ld_alpha))), which, all);
 }
 
-std::vector<std::size_t> own_share(process_group const& group, std::span<preference_pair const> pairs, std::span<std::size_t const> step) {
+std::vector<std::size_t> own_share(process_group const& group, std::span<preference_pair const> pairs,
+                                   std::span<std::size_t const> step) {
   return balanced_share(step, group.rank(), group.size(), [&](std::size_t i) { return shared_tokens(pairs[i]); });
 }
 

@@ -6,10 +6,9 @@
 #include <span>
 #include <vector>
 
-#include <kedge/losses.hpp>
-
 #include <kedge/llm/data/ragged.hpp>
 #include <kedge/llm/model/causal_lm.hpp>
+#include <kedge/losses.hpp>
 
 #include "process_group.hpp"
 
@@ -19,8 +18,9 @@ namespace kedge::llm {
 // leaves it is split, and what goes back to it is joined, here.
 
 /// The pairs `which` for a model, timed as a step's data. `ld_alpha`: LD-DPO's weight of tails, where there is one.
-[[nodiscard]] ragged_batch packed_pairs(causal_lm const& model, std::span<preference_pair const> pairs, std::span<std::size_t const> which,
-                                        read_at where = read_at::every_token, std::optional<double> ld_alpha = {});
+[[nodiscard]] ragged_batch packed_pairs(causal_lm const& model, std::span<preference_pair const> pairs,
+                                        std::span<std::size_t const> which, read_at where = read_at::every_token,
+                                        std::optional<double> ld_alpha = {});
 
 /// Chosen and rejected from numbers in a batch's order.
 [[nodiscard]] pair_log_probs split_pairs(std::span<double const> sequences);
@@ -38,10 +38,12 @@ void put(pair_log_probs const& part, std::span<std::size_t const> which, pair_lo
 /// Puts the log-probabilities of chosen and rejected of the pairs in these micro-batches at their places among those of all: a forward
 /// pass each, nothing kept. Empty ones are passed over.
 void score_each(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
-                std::span<std::span<std::size_t const> const> micro_batches, pair_log_probs& all, std::optional<double> ld_alpha = {});
+                std::span<std::span<std::size_t const> const> micro_batches, pair_log_probs& all,
+                std::optional<double> ld_alpha = {});
 
 /// The pairs of a step that this process computes.
-[[nodiscard]] std::vector<std::size_t> own_share(process_group const& group, std::span<preference_pair const> pairs, std::span<std::size_t const> step);
+[[nodiscard]] std::vector<std::size_t> own_share(process_group const& group, std::span<preference_pair const> pairs,
+                                                 std::span<std::size_t const> step);
 
 /// WPO's weight of each pair of a batch, the product of its completions'.                                    Zhou et al. 2024
 /// rows: with log_squares
@@ -52,8 +54,13 @@ struct loss_input {
   loss_input(std::span<preference_pair const> pairs, std::span<std::size_t const> which);
 
   [[nodiscard]] pair_batch view() const {
-    return {.logp = logp, .reference = ref, .tokens_chosen = tokens_chosen, .tokens_rejected = tokens_rejected,
-            .score_chosen = score_chosen, .score_rejected = score_rejected, .weights = weights};
+    return {.logp = logp,
+            .reference = ref,
+            .tokens_chosen = tokens_chosen,
+            .tokens_rejected = tokens_rejected,
+            .score_chosen = score_chosen,
+            .score_rejected = score_rejected,
+            .weights = weights};
   }
 
   pair_log_probs logp, ref;

@@ -10,7 +10,7 @@
 
 #include "reference_soup.hpp"
 #include "rollout.hpp"
-#include "run_host.hpp"
+#include "trainer.hpp"
 
 namespace kedge::llm {
 namespace {

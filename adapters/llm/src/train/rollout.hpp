@@ -14,6 +14,7 @@
 #include <kedge/llm/train/scorer.hpp>
 
 #include "session.hpp"
+#include "trainer.hpp"
 
 namespace kedge::llm {
 
@@ -25,14 +26,6 @@ struct rollout {
   bool finished = false;
   double score = 0;
   std::string text;                  ///< without special tokens
-};
-
-/// Thrown where sampling was asked to stop: nothing has been rewarded, nothing has moved.
-struct sampling_stopped {};
-
-/// Thrown where the judge failed: nothing has been trained on since the last step, so that the run can be saved.
-struct judge_failed : error {
-  using error::error;
 };
 
 /// A judge started, or a reward model opened, as the settings say.

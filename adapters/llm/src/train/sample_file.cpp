@@ -3,7 +3,7 @@
 
 #include <kedge/llm/files/atomic.hpp>
 
-#include "run_host.hpp"
+#include "trainer.hpp"
 
 namespace kedge::llm {
 

@@ -65,4 +65,11 @@ void declare(settings_list& list, on_policy_settings& s) {
   list.add("eval_samples", s.eval_samples, "completions of each of them").at_least(1).at_most(1 << 20);
 }
 
+settings_list settings_of(training_settings& settings, round_settings& rounds) {
+  settings_list list;
+  declare(list, settings);
+  declare_rounds(list, rounds);
+  return list;
+}
+
 }  // namespace kedge::llm

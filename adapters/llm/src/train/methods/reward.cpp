@@ -11,8 +11,8 @@
 #include <kedge/llm/model/weights.hpp>
 
 #include "one_round.hpp"
-#include "preference_problem.hpp"
-#include "reward_head.hpp"
+#include "../preference_problem.hpp"
+#include "../reward_head.hpp"
 
 namespace kedge::llm {
 namespace {

@@ -8,6 +8,9 @@
 #include <kedge/llm/data/preferences.hpp>
 #include <kedge/llm/train/settings.hpp>
 
+#include "../preference_problem.hpp"
+#include "../session.hpp"
+
 namespace kedge::llm {
 
 /// How easy each pair is; larger is easier.
@@ -25,5 +28,20 @@ using difficulty_score = std::function<std::vector<double>(std::vector<preferenc
 
 /// The pairs whose score gap is at least `least`, in order.
 [[nodiscard]] std::vector<preference_pair> keep_clear_pairs(std::vector<preference_pair> pairs, double least);
+
+/// The pairs of a run that trains on files.
+struct pair_files {
+  std::vector<std::vector<preference_pair>> training;  ///< one list a file
+  std::vector<preference_pair> held_out;
+};
+
+/// Reads what the settings name.
+/// throws  error naming a file that has no pair left, or a line
+[[nodiscard]] pair_files read_pair_files(session const& opened, training_settings const& settings);
+
+/// A round a file, or one file cut into chunks. `margins_of_start`: log-probability margins under the start, asked where they decide the order.
+/// throws  error where the loss reads scores that the data don't have
+[[nodiscard]] std::vector<round_pairs> rounds_of(std::vector<std::vector<preference_pair>> files, round_settings const& rounds, std::uint64_t seed, bool loss_reads_scores,
+                                                difficulty_score const& margins_of_start);
 
 }  // namespace kedge::llm

@@ -8,10 +8,10 @@
 #include <kedge/llm/model/weights.hpp>
 #include <kedge/llm/train/ppo.hpp>
 
-#include "ppo_problem.hpp"
-#include "reference_soup.hpp"
-#include "run_host.hpp"
-#include "sample_file.hpp"
+#include "../ppo_problem.hpp"
+#include "../reference_soup.hpp"
+#include "../sample_file.hpp"
+#include "../trainer.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -36,7 +36,7 @@ void check(ppo_settings s) {
   require(s.episodes_per_update() > 1, "an update needs at least 2 completions; raise --per_device_train_batch_size");
 }
 
-class ppo_run {
+class ppo_run : public training_method {
  public:
   explicit ppo_run(ppo_settings const& settings)
       : settings_(settings),
@@ -47,7 +47,7 @@ class ppo_run {
         models_(session_.config, with_temperature(compute_, settings.sampling.temperature), settings.advantage, settings.value_model, bases_),
         prompts_(session_, models_.sampler, settings.sampling,
                  session_.read_prompts(settings.sampling.prompts, settings.max_train_samples, settings.skip_bad_lines), judge_, settings.seed),
-        host_(settings, session_.compute, models_.parameters()),
+        trainer_(settings_, session_.compute, models_.parameters()),
         state_(start()),
         problem_(models_, settings_, prompts_) {
     state_.anchor = make_anchor(settings.reference, session_, part_of(state_.theta, 0, models_.policy_size));
@@ -62,37 +62,79 @@ class ppo_run {
   }
 
   ppo_result run() {
-    bool const resumed = host_.begin(settings_.updates(), {{"objective/scores", "score"}, {"objective/kl", "KL"}, {"completions/mean_length", "length"}},
-                                     {[this](checkpoint_writer& to) { save(to); }, [this](checkpoint_reader const& from) { restore(from); }, identity()});
-    kedge::status ended = kedge::status::stopped;
-    try {
-      auto const keep_going = [this] { return !host_.stop_requested(); };
-      prompts_.keep_going = keep_going;
-      if (evaluator_) evaluator_->set_keep_going(keep_going);
-      if (!resumed || (evaluator_ && evaluator_->start_scores.empty())) evaluate();  // a stop may have come before the start was measured
-      ended = kedge::run(state_, kedge::fixed_anchor{}, problem_, settings_.updates(), *this);
-    } catch (sampling_stopped const&) {
-      state_.in_round = false;  // nothing has moved since the last update
-    } catch (judge_failed const& problem) {
-      state_.in_round = false;
-      host_.save_and_fail(problem.what());
-    }
-    if (collapsed_) ended = kedge::status::done;
-    host_.end(ended, "update " + std::to_string(state_.round + 1),
-              [this] { session_.write_trained(models_.policy, part_of(state_.theta, 0, models_.policy_size), settings_); });
-    return summary();
+    auto const keep_going = [this] { return !trainer_.stop_requested(); };
+    prompts_.keep_going = keep_going;
+    if (evaluator_) evaluator_->set_keep_going(keep_going);
+    return summary(trainer_.run(*this));
   }
+
+  [[nodiscard]] std::size_t steps() const override { return settings_.updates(); }
+  [[nodiscard]] std::vector<shown_metric> shown() const override {
+    return {{"objective/scores", "score"}, {"objective/kl", "KL"}, {"completions/mean_length", "length"}};
+  }
+
+  [[nodiscard]] run_identity identity() override {
+    settings_list list;
+    declare(list, settings_);
+    json contents{{"model", model_content(settings_.model)}, {"prompts", content_of(prompts_.prompts())}};
+    if (evaluator_) contents["held-out prompts"] = content_of(evaluator_->prompts().prompts());
+    contents["reward model"] = model_content(settings_.sampling.reward_model);
+    contents["reference"] = content_of(settings_.reference);
+    contents["values"] = json::array({static_cast<int>(settings_.value_model.what), model_content(settings_.value_model.model)});
+    return identify(list, settings_, session_.compute, std::move(contents));
+  }
+
+  void restore(checkpoint_reader const& from) override {
+    llm::restore(from, state_);
+    llm::restore(from, problem_.solver, state_.theta);
+    problem_.controller.beta = from.state.at("kl_coef").get<double>();
+    if (from.state.contains("kl_at_start")) {
+      problem_.kl_baseline = from.state["kl_at_start"].at(0).get<double>();
+      problem_.kl_at_start = from.state["kl_at_start"].at(1).get<double>();
+    }
+    length_.first_mean = from.state.at("first_length").get<double>();
+    prompts_.sample_seconds = from.state.at("sample_seconds").get<double>();
+    prompts_.judge_seconds = from.state.at("judge_seconds").get<double>();
+    if (evaluator_) evaluator_->start_scores = from.read_vector("start_scores");
+    evaluations_ = evaluations_from(from.state.at("evaluations"));
+  }
+
+  void begin(bool resumed) override {
+    if (!resumed || (evaluator_ && evaluator_->start_scores.empty())) evaluate();  // a stop may have come before the start was measured
+  }
+
+  [[nodiscard]] kedge::status train() override {
+    kedge::status const ended = kedge::run(state_, kedge::fixed_anchor{}, problem_, settings_.updates(), *this);
+    return collapsed_ ? kedge::status::done : ended;
+  }
+
+  void forget_samples() override { state_.in_round = false; }  // nothing has moved since the last update
+
+  void save(checkpoint_writer& to) const override {
+    llm::save(to, state_, /*anchors=*/false);
+    llm::save(to, problem_.solver, state_.theta);
+    to.state["kl_coef"] = problem_.controller.beta;
+    if (problem_.kl_baseline) to.state["kl_at_start"] = {*problem_.kl_baseline, problem_.kl_at_start};
+    to.state["first_length"] = length_.first_mean;
+    to.state["sample_seconds"] = prompts_.sample_seconds;
+    to.state["judge_seconds"] = prompts_.judge_seconds;
+    if (evaluator_) to.add("start_scores", evaluator_->start_scores);
+    to.state["evaluations"] = as_json(evaluations_);
+  }
+
+  [[nodiscard]] std::string where() const override { return "update " + std::to_string(state_.round + 1); }
+  void write() const override { session_.write_trained(models_.policy, part_of(state_.theta, 0, models_.policy_size), settings_); }
 
   // Observer of kedge::run.
   void on_round_end(ppo_state const& state) {
     if (state.round == 1)
-      host_.log().say("KL to the reference before the first step: " + short_number(problem_.kl_at_start) + " nats a completion, " +
+      trainer_.log().say("KL to the reference before the first step: " + short_number(problem_.kl_at_start) + " nats a completion, " +
                       short_number(*problem_.kl_baseline) + " a token");
     guard_length();
-    host_.log_step(problem_.report);
+    trainer_.log_step(problem_.report);
     bool const last = state.round == settings_.updates() || collapsed_;
     if (last || (settings_.eval_steps > 0 && state.round % settings_.eval_steps == 0)) evaluate();
-    if (!host_.save_if_due()) stop_ = true;
+    if (!trainer_.save_if_due()) stop_ = true;
   }
   [[nodiscard]] bool should_stop(ppo_state const&) const { return stop_ || collapsed_; }
 
@@ -165,48 +207,10 @@ class ppo_run {
     return theta;
   }
 
-  [[nodiscard]] run_identity identity() {
-    settings_list list;
-    declare(list, settings_);
-    json contents{{"model", model_content(settings_.model)}, {"prompts", content_of(prompts_.prompts())}};
-    if (evaluator_) contents["held-out prompts"] = content_of(evaluator_->prompts().prompts());
-    contents["reward model"] = model_content(settings_.sampling.reward_model);
-    contents["reference"] = content_of(settings_.reference);
-    contents["values"] = json::array({static_cast<int>(settings_.value_model.what), model_content(settings_.value_model.model)});
-    return identify(list, settings_, session_.compute, std::move(contents));
-  }
-
-  void save(checkpoint_writer& to) const {
-    llm::save(to, state_, /*anchors=*/false);
-    llm::save(to, problem_.solver, state_.theta);
-    to.state["kl_coef"] = problem_.controller.beta;
-    if (problem_.kl_baseline) to.state["kl_at_start"] = {*problem_.kl_baseline, problem_.kl_at_start};
-    to.state["first_length"] = length_.first_mean;
-    to.state["sample_seconds"] = prompts_.sample_seconds;
-    to.state["judge_seconds"] = prompts_.judge_seconds;
-    if (evaluator_) to.add("start_scores", evaluator_->start_scores);
-    to.state["evaluations"] = as_json(evaluations_);
-  }
-
-  void restore(checkpoint_reader const& from) {
-    llm::restore(from, state_);
-    llm::restore(from, problem_.solver, state_.theta);
-    problem_.controller.beta = from.state.at("kl_coef").get<double>();
-    if (from.state.contains("kl_at_start")) {
-      problem_.kl_baseline = from.state["kl_at_start"].at(0).get<double>();
-      problem_.kl_at_start = from.state["kl_at_start"].at(1).get<double>();
-    }
-    length_.first_mean = from.state.at("first_length").get<double>();
-    prompts_.sample_seconds = from.state.at("sample_seconds").get<double>();
-    prompts_.judge_seconds = from.state.at("judge_seconds").get<double>();
-    if (evaluator_) evaluator_->start_scores = from.read_vector("start_scores");
-    evaluations_ = evaluations_from(from.state.at("evaluations"));
-  }
-
   void evaluate() {
     if (!evaluator_) return;
     evaluations_.push_back(
-        evaluate_policy(*evaluator_, models_.policy.weights_for(part_of(state_.theta, 0, models_.policy_size)), state_.round, settings_.output_dir, host_.log()));
+        evaluate_policy(*evaluator_, models_.policy.weights_for(part_of(state_.theta, 0, models_.policy_size)), state_.round, settings_.output_dir, trainer_.log()));
   }
 
   // The policy pays less KL if it ends early: the alarm of a reference that is not the start.
@@ -214,12 +218,12 @@ class ppo_run {
     length_.shortest_share = settings_.min_length_share;
     if (length_.admits(problem_.report.metric_or_nan("completions/mean_length")) || settings_.min_length_share == 0) return;
     collapsed_ = true;
-    host_.log().say("warning: completions have become shorter than " + short_number(settings_.min_length_share) +
+    trainer_.log().say("warning: completions have become shorter than " + short_number(settings_.min_length_share) +
                     " of their first length; stopped here. Lower --kl_coef, or use --kl_baseline");
   }
 
-  [[nodiscard]] ppo_result summary() const {
-    ppo_result result{host_.result(), problem_.kl_at_start, problem_.kl_baseline.value_or(0), prompts_.sample_seconds, prompts_.judge_seconds,
+  [[nodiscard]] ppo_result summary(run_result const& ended) const {
+    ppo_result result{ended, problem_.kl_at_start, problem_.kl_baseline.value_or(0), prompts_.sample_seconds, prompts_.judge_seconds,
                       collapsed_, evaluations_};
     result.train_seconds = problem_.solver.seconds + prompts_.sample_seconds + prompts_.judge_seconds;
     return result;
@@ -232,7 +236,7 @@ class ppo_run {
   std::optional<frozen_bases> bases_;
   actor_critic models_;
   rollout_source prompts_;
-  run_host host_;
+  trainer trainer_;
   ppo_state state_;
   ppo_problem problem_;
   std::optional<policy_evaluator> evaluator_;

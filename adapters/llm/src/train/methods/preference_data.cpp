@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "rounds.hpp"
+#include "preference_data.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,7 +7,7 @@
 
 #include <kedge/llm/files/error.hpp>
 
-#include "../data/shuffle.hpp"
+#include "../../data/shuffle.hpp"
 
 namespace kedge::llm {
 
@@ -45,6 +45,40 @@ std::vector<std::vector<preference_pair>> cut_into_rounds(std::vector<preference
   std::vector<std::vector<preference_pair>> rounds(chunks);
   for (std::size_t i = 0; i < places.size(); ++i) rounds[i * chunks / places.size()].push_back(std::move(pairs[places[i]]));
   return rounds;
+}
+
+namespace {
+
+std::vector<preference_pair> read(session const& opened, training_settings const& settings, std::filesystem::path const& file, double min_gap, std::size_t most) {
+  std::vector<preference_pair> pairs = opened.read_pairs(file, settings.max_length, settings.skip_bad_lines);
+  if (min_gap > 0) pairs = keep_clear_pairs(std::move(pairs), min_gap);
+  if (most > 0 && pairs.size() > most) pairs.resize(most);
+  if (pairs.empty()) throw error(file.string() + ": no pair is left; lower the score gap asked for");
+  static_cast<void>(have_reference(pairs));
+  return pairs;
+}
+
+}  // namespace
+
+pair_files read_pair_files(session const& opened, training_settings const& settings) {
+  pair_files files;
+  for (auto const& file : settings.dataset) files.training.push_back(read(opened, settings, file, settings.min_score_gap, settings.max_train_samples));
+  if (!settings.eval_dataset.empty())
+    files.held_out = read(opened, settings, settings.eval_dataset, settings.eval_min_score_gap, settings.max_eval_samples);
+  return files;
+}
+
+std::vector<round_pairs> rounds_of(std::vector<std::vector<preference_pair>> files, round_settings const& rounds, std::uint64_t seed, bool loss_reads_scores,
+                                   difficulty_score const& margins_of_start) {
+  if (rounds.chunks > 0)
+    files = cut_into_rounds(std::move(files.front()), rounds.chunks, rounds.order, seed,
+                            rounds.difficulty == pair_difficulty::logp_margin ? margins_of_start : difficulty_score(score_gaps));
+  std::vector<round_pairs> all;
+  for (auto& pairs : files) {
+    if (loss_reads_scores) static_cast<void>(score_gaps(pairs));
+    all.push_back(std::make_shared<std::vector<preference_pair> const>(std::move(pairs)));
+  }
+  return all;
 }
 
 }  // namespace kedge::llm

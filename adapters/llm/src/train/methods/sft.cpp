@@ -8,9 +8,9 @@
 #include <kedge/llm/files/error.hpp>
 #include <kedge/llm/model/weights.hpp>
 
-#include "../model/profile.hpp"
+#include "../../model/profile.hpp"
 #include "one_round.hpp"
-#include "session.hpp"
+#include "../session.hpp"
 
 namespace kedge::llm {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "run_host.hpp"
+#include "trainer.hpp"
 
 #include <sys/resource.h>
 
@@ -58,7 +58,7 @@ std::string short_count(std::int64_t count) {
   return text.data();
 }
 
-run_host::run_host(run_settings const& settings, compute_settings const& compute, std::vector<parameter> parameters, process_group group)
+trainer::trainer(run_settings const& settings, compute_settings const& compute, std::vector<parameter> parameters, process_group group)
     : settings_(settings), compute_(compute), parameters_(std::move(parameters)), group_(std::move(group)) {
   group_.lead([this] {
     prepare_folder();
@@ -66,7 +66,7 @@ run_host::run_host(run_settings const& settings, compute_settings const& compute
   });
 }
 
-void run_host::prepare_folder() const {
+void trainer::prepare_folder() const {
   fs::path const& out = settings_.output_dir;
   if (out.empty()) throw error("--output_dir is missing; say where the model shall go");
   std::error_code failed;
@@ -83,19 +83,22 @@ void run_host::prepare_folder() const {
   fs::remove_all(out / "rounds", failed);
 }
 
-bool run_host::begin(std::size_t all_steps, std::vector<shown_metric> shown, contents what) {
-  what_ = std::move(what);
-  log_.emplace(group_.leads() ? settings_.output_dir / "metrics.jsonl" : fs::path(), settings_.logging_steps, all_steps,
-               settings_.quiet || !group_.leads(), std::move(shown));
-  if (group_.leads()) write_record(settings_.output_dir / "run.json", compute_, settings_.processes, what_.identity);
+void trainer::open(training_method& method) {
+  method_ = &method;
+  identity_ = method.identity();
+  log_.emplace(group_.leads() ? settings_.output_dir / "metrics.jsonl" : fs::path(), settings_.logging_steps, method.steps(),
+               settings_.quiet || !group_.leads(), method.shown());
   interrupt_.emplace();
   if (settings_.profile) profile_.emplace(compute_);
   if (!settings_.profile_trace.empty() && group_.leads()) trace_.emplace(settings_.profile_trace, compute_.device);
+}
+
+bool trainer::resume(training_method& method) {
   if (!settings_.resume_from_checkpoint) return false;
   checkpoint_reader const from(find_checkpoint(settings_.output_dir, settings_.resume_from_checkpoint), parameters_);
   try {
-    require_same(from.state.at("identity"), what_.identity.fixed, from.path().string());
-    what_.restore(from);
+    require_same(from.state.at("identity"), identity_.fixed, from.path().string());
+    method.restore(from);
     log_->restore(from.state.at("log"));
   } catch (nlohmann::json::exception const& e) {
     throw error((from.path() / "state.json").string() + ": damaged (" + e.what() + "); use an earlier checkpoint");
@@ -105,18 +108,36 @@ bool run_host::begin(std::size_t all_steps, std::vector<shown_metric> shown, con
   return true;
 }
 
-void run_host::save() {
+run_result trainer::run(training_method& method) {
+  open(method);
+  bool const resumed = resume(method);
+  if (group_.leads()) write_record(settings_.output_dir / "run.json", compute_, settings_.processes, identity_);
+  kedge::status ended = kedge::status::stopped;
+  try {
+    method.begin(resumed);
+    ended = method.train();
+  } catch (sampling_stopped const&) {
+    method.forget_samples();
+  } catch (judge_failed const& problem) {
+    method.forget_samples();
+    save_and_fail(problem.what());
+  }
+  end(ended);
+  return result();
+}
+
+void trainer::save() {
   result_.checkpoint = settings_.output_dir / "checkpoints" / ("step-" + std::to_string(log_->global_step()));
   if (group_.any(group_.leads() && fs::exists(result_.checkpoint))) return;
   checkpoint_writer to(result_.checkpoint, parameters_, group_);
-  what_.save(to);
+  method_->save(to);
   to.state["log"] = log_->save();
-  to.state["identity"] = what_.identity.fixed;
+  to.state["identity"] = identity_.fixed;
   to.commit();
   if (group_.leads()) remove_old_checkpoints(settings_.output_dir, settings_.save_total_limit);
 }
 
-void run_host::tell_profile() {
+void trainer::tell_profile() {
   if (trace_) {
     trace_->write();
     log_->say("trace written to " + settings_.profile_trace.string());
@@ -129,47 +150,47 @@ void run_host::tell_profile() {
   log_->say(step_profile::text(report));
 }
 
-void run_host::log_step(step_report const& report) {
+void trainer::log_step(step_report const& report) {
   log_->step(report);
   result_.final_loss = report.loss;
 }
 
-bool run_host::save_if_due() {
+bool trainer::save_if_due() {
   if (settings_.save_steps > 0 && log_->global_step() % settings_.save_steps == 0) save();
   return !group_.any(stop_requested());
 }
 
-bool run_host::after_step(step_report const& report) {
+bool trainer::after_step(step_report const& report) {
   log_step(report);
   return save_if_due();
 }
 
-void run_host::save_and_fail(std::string const& problem) {
+void trainer::save_and_fail(std::string const& problem) {
   log_->finish();
   if (log_->global_step() == 0) throw error(problem);  // there is nothing to save
   save();
   throw error(problem + ". The run is saved: go on with --resume_from_checkpoint latest");
 }
 
-void run_host::end(kedge::status ended, std::string const& where, std::function<void()> const& write_model) {
+void trainer::end(kedge::status ended) {
   log_->finish();
   tell_profile();
   if (ended == kedge::status::diverged)
-    throw error(where + ": the loss or its gradient is NaN or infinite; nothing was saved of this step. Lower --learning_rate, or use --dtype float32");
+    throw error(method_->where() + ": the loss or its gradient is NaN or infinite; nothing was saved of this step. Lower --learning_rate, or use --dtype float32");
   if (ended == kedge::status::stopped) {
     result_.interrupted = true;
     save();
     log_->say("stopped after step " + std::to_string(log_->global_step()) + "; go on with --resume_from_checkpoint latest");
   } else {
     group_.lead([&] {
-      write_model();
+      method_->write();
       return "";
     });
   }
   interrupt_.reset();
 }
 
-run_result run_host::result() const {
+run_result trainer::result() const {
   run_result result = result_;
   result.steps = log_->global_step();
   result.examples = log_->trained_examples();

@@ -11,8 +11,8 @@
 #include <kedge/llm/train/settings.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
-#include "epochs.hpp"
-#include "run_identity.hpp"
+#include "../epochs.hpp"
+#include "../run_identity.hpp"
 
 namespace kedge::llm {
 

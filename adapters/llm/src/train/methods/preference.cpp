@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include <kedge/loop.hpp>
+
+#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/model/lora.hpp>
+#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/training_log.hpp>
+
+#include "../margin_probe.hpp"
+#include "../online_pairs.hpp"
+#include "../own_reference.hpp"
+#include "../preference_problem.hpp"
+#include "../reference_schedule.hpp"
+#include "../reference_soup.hpp"
+#include "../sample_file.hpp"
+#include "../session.hpp"
+#include "../trainer.hpp"
+#include "held_out_pairs.hpp"
+#include "preference_data.hpp"
+#include "round_plan.hpp"
+
+namespace kedge::llm {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+void check(training_settings s, round_settings r) {
+  settings_of(s, r).check_ranges();
+  auto require = [](bool holds, std::string const& message) {
+    if (!holds) throw error(message);
+  };
+  require(!s.dataset.empty() || r.online(), "--dataset is missing; give a JSONL file of preference pairs, or --prompts and --judge");
+  require(s.dataset.empty() || !r.online(), "--dataset and --prompts exclude each other: pairs come from a file or are sampled");
+  require(!r.alpha.empty(), "--alpha is empty; give one or several");
+  require(r.chunks == 0 || s.dataset.size() == 1, "--chunks cuts one data set; give one file, or leave --chunks out and give one file a round");
+  check_reference(s, r);
+  if (!r.online()) return;
+  require(r.sample_from == sampled_policy::weights || (r.extrapolate == extrapolated::log_probs && r.momentum != momentum_choice::none),
+          "--sample_from mixture samples from two models' log-probabilities; it goes with --extrapolate log-probs");
+}
+
+class preference_run : public training_method {
+ public:
+  preference_run(training_settings const& settings, round_settings const& rounds)
+      : settings_(settings),
+        group_(join_run(settings_)),
+        round_settings_(rounds),
+        losses_(losses_of(settings, rounds)),
+        loss_(losses_.front()),
+        session_(settings_.model, settings_.compute),
+        files_(read_pair_files(session_, settings_)),
+        own_reference_(score_by_own_model()),
+        held_out_(std::move(files_.held_out)),
+        model_(session_.trained_model(settings_, {.points = kept_points(settings, rounds)})),
+        trainer_(settings_, session_.compute, model_.parameters(), group_),
+        state_(session_.trained_start(model_, settings.seed)),
+        problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }, group_),
+        probe_(model_, settings_.profile ? 0 : settings_.precision_pairs, settings_.compute.micro_batch_tokens, settings_.ld_alpha) {
+    problem_.probe = &probe_;
+    if (!rounds.reference.models.empty()) state_.anchor = anchor_of_models();
+    if (rounds.online())
+      open_prompts();
+    else
+      make_rounds();
+    if (!own_reference_.empty()) problem_.moving->begin(std::exchange(own_reference_, {}), 0);
+  }
+
+  training_result run() {
+    problem_.solver.on_step = [this](step_report const& report) { return trainer_.after_step(report); };
+    auto const keep_going = [this] { return !trainer_.stop_requested(); };
+    if (prompts_) prompts_->keep_going = keep_going;
+    if (evaluator_) evaluator_->set_keep_going(keep_going);
+    return summary(trainer_.run(*this));
+  }
+
+  [[nodiscard]] std::size_t steps() const override {
+    if (online_) return round_count() * problem_.solver.steps(online_->expected());
+    std::size_t steps = 0;
+    for (round_pairs const& pairs : rounds_) steps += problem_.solver.steps(pairs->size());
+    return steps;
+  }
+
+  [[nodiscard]] std::vector<shown_metric> shown() const override { return {{"rewards/margins", "margin"}, {"rewards/accuracies", "accuracy"}}; }
+
+  [[nodiscard]] run_identity identity() override {
+    settings_list list = settings_of(settings_, round_settings_);
+    json contents{{"model", model_content(settings_.model)}, {"training data", content_of(std::span<round_pairs const>(rounds_))}, {"held-out pairs", content_of(std::span<preference_pair const>(held_out_.pairs()))},
+                  {"reference model", model_content(settings_.ref_model)}};
+    if (online_) contents["prompts"] = content_of(prompts_->prompts());
+    if (evaluator_) contents["held-out prompts"] = content_of(evaluator_->prompts().prompts());
+    contents["reference"] = content_of(round_settings_.reference);
+    contents["reward model"] = model_content(round_settings_.sampling.reward_model);
+    return identify(list, settings_, session_.compute, std::move(contents));
+  }
+
+  void restore(checkpoint_reader const& from) override {
+    llm::restore(from, state_);
+    llm::restore(from, problem_.solver, state_.theta);
+    if (problem_.moving) problem_.moving->restore(from, state_.theta.front().device());
+    held_out_.restore(from);
+    probe_.reference = from.read_vector("precise_reference");
+    problem_.score_seconds = from.state.at("score_seconds").get<double>();
+    policy_evaluations_ = evaluations_from(from.state.at("policy_evaluations"));
+    if (evaluator_) evaluator_->start_scores = from.read_vector("start_scores");
+  }
+
+  void begin(bool resumed) override {
+    if (!resumed)
+      start();
+    else if (evaluator_ && evaluator_->start_scores.empty())
+      evaluate_policy();  // the stop came before the start was measured
+  }
+
+  // Sampling that was stopped leaves a round that is placed and of which nothing is trained: a resume samples again.
+  [[nodiscard]] kedge::status train() override {
+    return kedge::run(state_, make_schedule(schedule_of(round_settings_, model_.adapted() != nullptr)), problem_, round_count(), *this);
+  }
+
+  void save(checkpoint_writer& to) const override {
+    llm::save(to, state_);
+    llm::save(to, problem_.solver, state_.theta);
+    if (problem_.moving) problem_.moving->save(to);
+    held_out_.save(to);
+    to.add("precise_reference", probe_.reference);
+    to.state["score_seconds"] = problem_.score_seconds;
+    to.state["policy_evaluations"] = as_json(policy_evaluations_);
+    to.add("start_scores", evaluator_ ? evaluator_->start_scores : std::vector<double>{});
+  }
+
+  [[nodiscard]] std::string where() const override {
+    std::size_t const step = problem_.solver.inside ? problem_.solver.inside->step + 1 : 0;
+    return "round " + std::to_string(state_.round + 1) + ", step " + std::to_string(step);
+  }
+
+  void write() const override { session_.write_trained(model_, state_.theta, settings_); }
+
+  // Observer of kedge::run.
+  void on_round_start(training_state const& state, std::vector<preference_pair> const& pairs) {
+    if (round_count() > 1)
+      trainer_.log().say("round " + std::to_string(state.round + 1) + " of " + std::to_string(round_count()) + ": " + std::to_string(pairs.size()) + " pairs");
+  }
+  void on_round_end(training_state const& state) {
+    if (problem_.noise) warned_ = tell(*problem_.noise, state.round, warned_, trainer_.log());
+    evaluate();
+  }
+
+ private:
+  // References that are other models stay as they are put here.
+  [[nodiscard]] std::vector<kedge::anchor_term<pack>> anchor_of_models() const {
+    if (model_.adapted()) throw error("--use_peft: the reference is the model with the adapter off, or what the schedule makes of it; one of other models needs full training");
+    return make_anchor(round_settings_.reference, session_, state_.theta);
+  }
+
+  void open_prompts() {
+    on_policy_settings const& sampling = round_settings_.sampling;
+    judge_ = make_scorer(sampling, session_, settings_.compute);
+    prompts_.emplace(session_, model_, sampling, session_.read_prompts(sampling.prompts, settings_.max_train_samples, settings_.skip_bad_lines), judge_,
+                     settings_.seed);
+    online_.emplace(round_settings_, settings_, model_, *prompts_);
+    if (sampling.eval_prompts.empty()) return;
+    rollout_source held_out(session_, model_, sampling, session_.read_prompts(sampling.eval_prompts, settings_.max_eval_samples, settings_.skip_bad_lines),
+                            judge_, settings_.seed + 1);
+    evaluator_.emplace(std::move(held_out), model_, model_.weights_for(kedge::deep_copy(state_.theta)), sampling.eval_samples,
+                       settings_.compute.micro_batch_tokens);
+  }
+
+  round_pairs pairs_of_round(training_state const& state) {
+    if (!online_) return rounds_[state.round];
+    auto pairs = std::make_shared<std::vector<preference_pair> const>(online_->pairs(state));
+    if (!state.cached)
+      trainer_.log().record({{"step", trainer_.log().global_step()}, {"round", state.round + 1}, {"sampled_completions", online_->sampled},
+                          {"sampled_reward", online_->mean_score}, {"sampled_pairs", pairs->size()}});
+    return pairs;
+  }
+
+  // Before the model that is trained is opened, so that one is in memory at a time.
+  [[nodiscard]] pack score_by_own_model() {
+    if (settings_.ref_model.empty()) return {};
+    std::vector<std::vector<preference_pair>*> lists{&files_.training.front()};
+    if (!files_.held_out.empty()) lists.push_back(&files_.held_out);
+    return score_by_own_reference(settings_, session_, group_, lists);
+  }
+
+  void make_rounds() {
+    if (settings_.sync_ref_model && settings_.ref_model.empty() && have_reference(files_.training.front()))
+      throw error(settings_.dataset.front().string() + ": ref_chosen_logps are numbers, which --sync_ref_model can't move; leave one of the two out");
+    rounds_ = rounds_of(std::move(files_.training), round_settings_, settings_.seed, loss_.reads_scores, [this](std::vector<preference_pair> const& pairs) {
+      pair_log_probs margins = score(pairs);
+      axpby(-1, margins.rejected, 1, margins.chosen);
+      return margins.chosen;
+    });
+  }
+
+  // Log-probabilities under the policy as it stands.
+  [[nodiscard]] pair_log_probs score(std::vector<preference_pair> const& pairs) const {
+    return score_in_order(model_, model_.weights_for(state_.theta), pairs, settings_.per_device_eval_batch_size, settings_.compute.micro_batch_tokens, group_,
+                          settings_.ld_alpha);
+  }
+
+  [[nodiscard]] std::size_t round_count() const {
+    if (round_settings_.online()) return round_settings_.rounds;
+    return round_settings_.chunks > 0 ? round_settings_.chunks : settings_.dataset.size();
+  }
+
+  void start() {
+    trainer_.log().say(settings_.model.filename().string() + ": " + short_count(parameter_count(session_.config)) + " parameters, " +
+              std::string(at::toString(session_.compute.type)) + " on " + session_.compute.device.str() + "; " +
+              std::to_string(steps()) + " steps in " + std::to_string(round_count()) + (round_count() == 1 ? " round" : " rounds"));
+    tell_given_reference();
+    if (model_.adapted()) trainer_.log().say("an adapter of " + short_count(elements_of(state_.theta)) + " parameters is trained");
+    if (round_settings_.method == round_method::apo)
+      trainer_.log().say("effective beta " + short_number(effective_beta()) + ": under exact dynamics, iterative DPO with this beta and alpha = 0 ends at the same policy");
+    if (round_settings_.extrapolate == extrapolated::log_probs && round_settings_.momentum != momentum_choice::none && !loss_.shift_invariant)
+      trainer_.log().say("warning: " + loss_.name + " is not shift-invariant; extrapolated log-probabilities are unnormalised and only approximate for it");
+    evaluate();
+  }
+
+  void tell_given_reference() {
+    bool const later = std::any_of(rounds_.begin() + (rounds_.empty() ? 0 : 1), rounds_.end(), [](round_pairs const& pairs) { return have_reference(*pairs); });
+    if (!rounds_.empty() && have_reference(*rounds_.front()))
+      trainer_.log().say("the reference of round 1 " + (settings_.ref_model.empty() ? "comes with the data" : "is " + settings_.ref_model.string()) +
+                      (round_count() > 1 ? "; later rounds score the anchor of their schedule" : ""));
+    else if (later)
+      trainer_.log().say("ref_chosen_logps of later rounds' data are not used: those rounds score the anchor of their schedule");
+  }
+
+  void evaluate() {
+    evaluate_policy();
+    if (!held_out_.pairs().empty()) held_out_.measure(score(held_out_.pairs()), loss_, state_.round, trainer_.log());
+  }
+
+  void evaluate_policy() {
+    if (!evaluator_) return;
+    policy_evaluations_.push_back(
+        llm::evaluate_policy(*evaluator_, model_.weights_for(state_.theta), state_.round, settings_.output_dir, trainer_.log()));
+  }
+
+  [[nodiscard]] double effective_beta() const { return llm::effective_beta(round_settings_, round_count(), settings_.loss.beta); }
+
+  [[nodiscard]] training_result summary(run_result const& ended) const {
+    training_result result{ended, problem_.score_seconds, effective_beta(), held_out_.evaluations, policy_evaluations_, 0, 0, problem_.noise};
+    if (prompts_) {
+      result.sample_seconds = prompts_->sample_seconds;
+      result.judge_seconds = prompts_->judge_seconds;
+    }
+    result.train_seconds = problem_.score_seconds + problem_.solver.seconds + result.sample_seconds + result.judge_seconds;
+    return result;
+  }
+
+  training_settings settings_;
+  process_group group_;
+  round_settings round_settings_;
+  std::vector<loss_choice> losses_;
+  loss_choice const& loss_;  // the first round's, by which all evaluations are made
+  session session_;
+  pair_files files_;    // until rounds are made of them
+  pack own_reference_;  // what --sync_ref_model starts from, where it isn't the start
+  held_out_pairs held_out_;
+  causal_lm model_;
+  trainer trainer_;
+  training_state state_;
+  std::vector<round_pairs> rounds_;  // from files, or
+  scorer judge_;
+  std::optional<rollout_source> prompts_;
+  std::optional<online_pairs> online_;
+  std::optional<policy_evaluator> evaluator_;
+  preference_problem problem_;
+  margin_probe probe_;
+  bool warned_ = false;
+  std::vector<policy_evaluation> policy_evaluations_;
+};
+
+}  // namespace
+
+training_result train_preferences(training_settings const& settings, round_settings const& rounds) {
+  check(settings, rounds);
+  return preference_run(settings, rounds).run();
+}
+
+}  // namespace kedge::llm
