@@ -224,7 +224,7 @@ TEST_CASE("a count is told in three characters and a unit at most", "[training]"
 TEST_CASE("the plan of a run's memory is made of its own settings", "[training]") {
   run_settings s;
   s.optim = "adamw_8bit";
-  s.processes = 3;
+  s.where.size = 3;
   compute_settings compute{.type = at::kBFloat16, .fp32_weights = true};
   plan_settings const plan = plan_of(s, compute, {.points = 2, .models = 2});
   CHECK(plan.optimizer(1000, 4) == 2 * (1000 + 4 * 4));

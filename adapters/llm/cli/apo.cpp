@@ -18,7 +18,8 @@ int run_apo(arguments const& args) {
   line.settings.at("dataset").optional();
   add_json(line, json);
   line.parse(args);
-  if (rounds.online() && !llm::launch::of_environment().alone())
+  join(settings);
+  if (rounds.online() && !settings.where.alone())
     throw llm::usage_error("--prompts: fresh pairs are sampled by one process; start it without torchrun, or give files of pairs");
   if (line.settings.given("rounds") && !rounds.online()) {
     if (settings.dataset.size() == 1 && rounds.chunks == 0) rounds.chunks = rounds.rounds;

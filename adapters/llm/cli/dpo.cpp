@@ -12,6 +12,7 @@ int run_dpo(arguments const& args) {
   declare_reference(line.settings, rounds);
   add_json(line, json);
   line.parse(args);
+  join(settings);
   if (settings.dataset.size() != 1) throw llm::usage_error("--dataset: dpo takes one file; for several rounds use sdpo or apo");
   return train(settings, rounds, json);
 }

@@ -57,6 +57,7 @@ int run_generate(arguments const& args) {
   line.settings.add("output", output, "file, or - for standard output").in("Output");
   line.settings.add("json", json, "a summary as one JSON object on standard output; needs --output FILE").in("Output");
   line.parse(args);
+  settings.tells = llm::screen(stderr);
   if (output == "-") {
     if (json) throw llm::usage_error("--json needs --output FILE");
     return llm::generate_completions(settings, write_to_standard_output).interrupted ? exit_interrupted : exit_done;

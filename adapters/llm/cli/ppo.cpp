@@ -49,6 +49,7 @@ int run_ppo(arguments const& args) {
   declare(line.settings, settings);
   add_json(line, json);
   line.parse(args);
+  join(settings);
   return train(settings, json);
 }
 
@@ -91,6 +92,7 @@ int run_salsa(arguments const& args) {
   line.settings.add("reward_plane", plane, "before training, measure soups on a grid of so many steps; --total_episodes 0 does only that; 0: no").at_most(1000);
   add_json(line, json);
   line.parse(args);
+  join(settings);
   if (!soup_weight.empty() && (settings.reference.models.size() != 2 || !settings.reference.weights.empty()))
     throw llm::usage_error("--soup_weight is for two models without weights of their own: --reference soup:DIR,DIR");
   if (settings.model.empty()) settings.model = settings.reference.models.front();

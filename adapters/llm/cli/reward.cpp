@@ -12,6 +12,7 @@ int run_reward(arguments const& args) {
   declare(line.settings, settings);
   add_json(line, json);
   line.parse(args);
+  join(settings);
   return report(settings, llm::train_reward(settings), "pairs", json);
 }
 

@@ -25,6 +25,7 @@ int run_score(arguments const& args) {
   line.settings.add("quiet", settings.quiet, "no progress");
   declare(line.settings, settings.compute);
   line.parse(args);
+  settings.tells = llm::screen(stderr);
   if (output == "-") {
     llm::score_preferences(settings, std::cout);
     return exit_done;

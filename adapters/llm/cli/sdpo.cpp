@@ -12,6 +12,7 @@ int run_sdpo(arguments const& args) {
   declare_chunks(line.settings, rounds);
   add_json(line, json);
   line.parse(args);
+  join(settings);
   return train(settings, rounds, json);
 }
 

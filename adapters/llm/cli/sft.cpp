@@ -12,6 +12,7 @@ int run_sft(arguments const& args) {
   declare(line.settings, settings);
   add_json(line, json);
   line.parse(args);
+  join(settings);
   if (settings.model.empty() && settings.config_name.empty()) throw llm::usage_error("--model_name_or_path is required, or else --config_name");
   return report(settings, llm::train_sft(settings), "examples", json);
 }

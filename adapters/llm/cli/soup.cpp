@@ -114,6 +114,7 @@ int run_soup(arguments const& args) {
   command_line line("kedge soup", "One model from several: averages and mixtures of checkpoints, streamed from disk to disk.");
   declare(line.settings, o);
   line.parse(with_recipe(args));
+  o.settings.tells = llm::screen(stderr);
   if (o.settings.output_dir.empty() && !o.dry_run) throw llm::usage_error("--output_dir is required");
   if (o.recipe.empty() && o.models.empty()) throw llm::usage_error("models or --recipe are required");
   o.settings.max_shard_bytes = llm::parse_size(o.shard_size);

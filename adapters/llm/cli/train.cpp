@@ -36,14 +36,17 @@ nlohmann::ordered_json summary(llm::training_settings const& settings, llm::trai
           {"policy_evaluations", llm::as_json(r.policy_evaluations)}};
 }
 
-// One of several processes prints what a run has to say.
-bool leads_run() { return llm::launch::of_environment().rank == 0; }
 
 }  // namespace
 
+void join(llm::run_settings& settings) {
+  settings.where = llm::launch::of_environment();
+  settings.tells = llm::screen(stderr);
+}
+
 int report(llm::run_settings const& settings, llm::one_round_result const& r, char const* what, bool json) {
   double const per_second = static_cast<double>(r.examples) / r.train_seconds;
-  if (!leads_run()) return r.interrupted ? exit_interrupted : exit_done;
+  if (settings.where.rank != 0) return r.interrupted ? exit_interrupted : exit_done;
   if (json) {
     nlohmann::ordered_json const summary{{"output_dir", settings.output_dir.string()},
                                          {"interrupted", r.interrupted},
@@ -67,7 +70,7 @@ int report(llm::run_settings const& settings, llm::one_round_result const& r, ch
 
 int train(llm::training_settings const& settings, llm::round_settings const& rounds, bool json) {
   llm::training_result const result = llm::train_preferences(settings, rounds);
-  if (!leads_run()) return result.interrupted ? exit_interrupted : exit_done;
+  if (settings.where.rank != 0) return result.interrupted ? exit_interrupted : exit_done;
   if (json)
     std::printf("%s\n", summary(settings, result).dump().c_str());
   else if (result.interrupted)

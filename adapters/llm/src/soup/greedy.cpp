@@ -74,7 +74,7 @@ soup_recipe mean_of(soup_recipe const& recipe, std::vector<std::size_t> const& k
 }
 
 void say(soup_settings const& settings, std::string const& line) {
-  if (!settings.quiet) std::fprintf(stderr, "%s\n", line.c_str());
+  if (!settings.quiet) settings.tells.say(line);
 }
 
 }  // namespace

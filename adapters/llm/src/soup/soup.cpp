@@ -4,15 +4,13 @@
 #include <algorithm>           // find, max, min
 #include <chrono>              // steady_clock
 #include <condition_variable>  // condition_variable
-#include <cstdio>              // fprintf
+#include <cmath>               // lround
 #include <cstring>             // memcmp, memcpy
 #include <deque>               // deque
 #include <functional>          // function
 #include <mutex>               // mutex
 #include <thread>              // thread
 #include <utility>             // exchange
-
-#include <unistd.h>
 
 #include <kedge/llm/files/atomic.hpp>
 #include <kedge/llm/files/error.hpp>
@@ -27,23 +25,22 @@ namespace {
 /// "\r12/272 tensors  3 s left" on a terminal, nothing in a pipe.
 class progress_bar {
  public:
-  progress_bar(bool quiet, std::size_t bytes) : shown_(!quiet && isatty(STDERR_FILENO) != 0), bytes_(bytes) {}
+  progress_bar(screen to, std::size_t bytes) : screen_(to), bytes_(bytes) {}
   progress_bar(progress_bar const&) = delete;
   progress_bar& operator=(progress_bar const&) = delete;
-  ~progress_bar() {
-    if (shown_) std::fprintf(stderr, "\r\033[K");
-  }
+  ~progress_bar() { screen_.wipe(); }
 
   void advance(std::size_t bytes) {
     done_ += bytes;
-    if (!shown_ || done_ == 0) return;
+    if (!screen_.draws() || done_ == 0) return;
     double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
     double const share = static_cast<double>(done_) / static_cast<double>(bytes_);
-    std::fprintf(stderr, "\r\033[Ksoup %3.0f %%  %.0f s left", 100 * share, seconds / share * (1 - share));
+    auto const whole = [](double x) { return std::to_string(std::lround(x)); };
+    screen_.draw("soup " + whole(100 * share) + " %  " + whole(seconds / share * (1 - share)) + " s left");
   }
 
  private:
-  bool shown_;
+  screen screen_;
   std::size_t bytes_, done_ = 0;
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
@@ -107,7 +104,7 @@ class cook {
       : recipe_(recipe), plan_(plan), settings_(settings), workers_(workers), writer_(writer) {}
 
   void run() {
-    progress_bar bar(settings_.quiet, plan_.size(settings_.max_shard_bytes).bytes_out);
+    progress_bar bar(settings_.quiet ? screen() : settings_.tells, plan_.size(settings_.max_shard_bytes).bytes_out);
     auto const& order = writer_.order();
     if (order.empty()) return;
     background reader, flusher;  // the disk reads ahead and writes behind while a tensor is merged
@@ -223,7 +220,7 @@ void print_notes(soup_recipe const& recipe, soup_settings const& settings) {
   std::vector<std::string> seen;
   for (auto const& note : recipe.notes) {
     if (std::find(seen.begin(), seen.end(), note) != seen.end()) continue;
-    std::fprintf(stderr, "note: %s\n", note.c_str());
+    settings.tells.say("note: " + note);
     seen.push_back(note);
   }
 }

@@ -42,6 +42,7 @@ launch launch::of_environment() {
   here.address = variable("MASTER_ADDR");
   if (here.address.empty()) throw error("the environment variable MASTER_ADDR is missing, though WORLD_SIZE is set; start the processes by torchrun --no-python");
   here.hosted = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
+  here.interface = variable("GLOO_SOCKET_IFNAME");
   here.attempt = variable("TORCHELASTIC_RESTART_COUNT");
   return here;
 }

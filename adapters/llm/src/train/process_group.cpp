@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "process_group.hpp"
 
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -48,7 +47,7 @@ auto with_the_others(launch const& here, Work&& work) {
 }
 
 std::shared_ptr<::gloo::transport::Device> network_device(launch const& here) {
-  if (char const* const interface = std::getenv("GLOO_SOCKET_IFNAME")) return c10d::ProcessGroupGloo::createDeviceForInterface(interface);
+  if (!here.interface.empty()) return c10d::ProcessGroupGloo::createDeviceForInterface(here.interface);
   if (here.local_size == here.size) return c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1");
   return c10d::ProcessGroupGloo::createDefaultDevice();
 }
@@ -152,8 +151,7 @@ std::string process_group::lead(std::function<std::string()> const& task) const 
 }
 
 process_group join_run(run_settings& settings) {
-  launch const here = launch::of_environment();
-  settings.processes = static_cast<std::size_t>(here.size);
+  launch const& here = settings.where;
   if (here.alone()) return {};
   std::string& device = settings.compute.device;
   bool const on_gpu = device.rfind("cuda", 0) == 0;

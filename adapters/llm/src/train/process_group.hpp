@@ -53,7 +53,7 @@ class process_group {
   std::shared_ptr<engine> engine_;
 };
 
-/// The group of a run, from this process's environment. Tells the settings how many processes share a step, and which GPU is this one's.
+/// The group of a run, by settings.where. Tells the settings which GPU is this process's.
 [[nodiscard]] process_group join_run(run_settings& settings);
 
 }  // namespace kedge::llm

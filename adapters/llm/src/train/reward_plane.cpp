@@ -35,7 +35,7 @@ std::vector<plane_point> measure_reward_plane(ppo_settings const& settings, std:
   std::size_t const count = settings.reference.models.size();
   if (count < 2 || count > 3) throw error("--reward_plane: a line or a triangle needs two or three models, not " + std::to_string(count));
   if (resolution == 0) throw error("--reward_plane must be at least 1");
-  session const policy(settings.model, settings.compute);
+  session const policy(settings.model, settings.compute, settings.says());
   causal_lm const model(policy.config, policy.compute);
   std::vector<pack> const members = load_members(settings.reference.models, policy);
   scorer judge = make_scorer(settings.sampling, policy, settings.compute);
@@ -54,9 +54,9 @@ std::vector<plane_point> measure_reward_plane(ppo_settings const& settings, std:
     json line = as_json(points.back().evaluation);
     line["weights"] = weights;
     lines.push_back(line);
-    if (!settings.quiet)
-      std::fprintf(stderr, "soup %zu: reward %.4f ± %.4f, KL to the first model %.3f\n", points.size(), points.back().evaluation.reward,
-                   points.back().evaluation.reward_stderr, points.back().evaluation.kl);
+    policy_evaluation const& e = points.back().evaluation;
+    settings.says().say("soup " + std::to_string(points.size()) + ": reward " + short_number(e.reward) + " ± " + short_number(e.reward_stderr) +
+                        ", KL to the first model " + short_number(e.kl));
   }
   std::filesystem::create_directories(settings.output_dir);
   write_file_atomically(settings.output_dir / "reward_plane.json", lines.dump(1) + "\n");

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/train/sampling.hpp>
 
-#include <unistd.h>
-
 #include <numeric>
 #include <string>
 
@@ -56,14 +54,13 @@ std::string line_of(sampled_completion const& sample, prompt_example const& exam
 }  // namespace
 
 generate_report generate_completions(generate_settings const& settings, std::function<void(std::string_view)> const& write) {
-  session const s(settings.model, settings.compute);
+  session const s(settings.model, settings.compute, settings.quiet ? screen() : settings.tells);
   sampling_settings const sampling = settings_for(s, settings);
   encoded_prompts const prompts = s.read_prompts(settings.prompts, settings.max_samples, settings.skip_bad_lines);
   causal_lm const model(s.config, s.compute);
   pack const weights = model.weights_for(s.load());
   mixture_term const policy[] = {{1, &weights}};
   prepared_policy prepared(model, policy);
-  bool const bar = !settings.quiet && isatty(STDERR_FILENO) != 0;
   interrupt_guard const interrupt;
   stop_watch const watch;
   generate_report report{.prompts = prompts.ids.size()};
@@ -74,7 +71,7 @@ generate_report generate_completions(generate_settings const& settings, std::fun
     return true;
   };
   auto const on_progress = [&](std::size_t done, std::size_t all) {
-    if (bar) show_progress(done, all, "samples", watch.seconds());
+    if (!settings.quiet) show_progress(settings.tells, done, all, "samples", watch.seconds());
     report.interrupted = interrupt.requested();
     return !report.interrupted;
   };

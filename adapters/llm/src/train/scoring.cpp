@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/train/scoring.hpp>
 
-#include <unistd.h>
-
 #include <map>
 #include <ostream>
 #include <string>
@@ -52,13 +50,12 @@ class reference_lines {
 
 std::size_t score_preferences(score_settings const& settings, std::ostream& out) {
   if (settings.batch_size == 0) throw error("--batch_size must be at least 1");
-  session const session(settings.model, settings.compute);
+  session const session(settings.model, settings.compute, settings.quiet ? screen() : settings.tells);
   reference_lines lines(settings.ref_logps);
   std::vector<preference_pair> pairs = session.read_pairs(settings.dataset, settings.max_length, settings.skip_bad_lines, lines.reader());
   if (settings.max_samples > 0 && pairs.size() > settings.max_samples) pairs.resize(settings.max_samples);
   causal_lm const model(session.config, session.compute);
   pack const weights = model.weights_for(session.load());
-  bool const bar = !settings.quiet && isatty(STDERR_FILENO) != 0;
   stop_watch const watch;
   for (std::size_t first = 0; first < pairs.size(); first += settings.batch_size) {
     std::vector<preference_pair> const batch(pairs.begin() + static_cast<std::ptrdiff_t>(first),
@@ -74,7 +71,7 @@ std::size_t score_preferences(score_settings const& settings, std::ostream& out)
                  .dump()
           << '\n';
     }
-    if (bar) show_progress(first + batch.size(), pairs.size(), "pairs", watch.seconds());
+    if (!settings.quiet) show_progress(settings.tells, first + batch.size(), pairs.size(), "pairs", watch.seconds());
     if (!out) throw error("the scores can't be written; is the disk full?");
   }
   lines.write();

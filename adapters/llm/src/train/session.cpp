@@ -51,20 +51,19 @@ compute_settings resolve(device_settings const& settings) {
 }
 
 // By how much a memory is divided: a processor's among the processes of a run, a GPU's between recorded passes and others.
-int shared_by(compute_settings const& compute) {
+int shared_by(compute_settings const& compute, launch const& where) {
   if (compute.device.is_cuda()) return compute.graphs ? 2 : 1;
-  return launch::of_environment().local_size;
+  return where.local_size;
 }
 
-std::int64_t activation_bytes(when choice, transformer_config const& config, plan_settings const& plan, compute_settings const& compute) {
+std::int64_t activation_bytes(when choice, transformer_config const& config, plan_settings const& plan, compute_settings const& compute, launch const& where) {
   if (choice == when::on) return 0;
   if (choice == when::off) return std::numeric_limits<std::int64_t>::max();
-  return activation_budget(config, plan, available_memory(compute.device) / shared_by(compute));
+  return activation_budget(config, plan, available_memory(compute.device) / shared_by(compute, where));
 }
 
-// Every process of a run skips the same lines; one says so.
-void tell_skipped(std::filesystem::path const& file, std::size_t lines) {
-  if (lines > 0 && launch::of_environment().rank == 0) std::fprintf(stderr, "%s: %zu lines skipped that could not be used\n", file.c_str(), lines);
+void tell_skipped(screen const& to, std::filesystem::path const& file, std::size_t lines) {
+  if (lines > 0) to.say(file.string() + ": " + std::to_string(lines) + " lines skipped that could not be used");
 }
 
 tokenizer open_tokenizer(checkpoint const& source) {
@@ -75,19 +74,20 @@ tokenizer open_tokenizer(checkpoint const& source) {
 
 }  // namespace
 
-session::session(std::filesystem::path const& path, device_settings const& device)
-    : session(path, is_adapter(path) ? std::optional(read_adapter_config(path)) : std::nullopt, device) {}
+session::session(std::filesystem::path const& path, device_settings const& device, screen tells)
+    : session(path, is_adapter(path) ? std::optional(read_adapter_config(path)) : std::nullopt, device, tells) {}
 
-session::session(std::filesystem::path const& path, std::optional<adapter_files> files, device_settings const& device)
-    : session(files ? open_base(*files) : checkpoint::open(path), device) {
+session::session(std::filesystem::path const& path, std::optional<adapter_files> files, device_settings const& device, screen tells)
+    : session(files ? open_base(*files) : checkpoint::open(path), device, tells) {
   adapter = std::move(files);
 }
 
-session::session(checkpoint opened, device_settings const& device)
+session::session(checkpoint opened, device_settings const& device, screen tells)
     : source(std::move(opened)),
       config(read_config(source.config, source.path().string())),
       tokens(open_tokenizer(source)),
-      compute(resolve(device)) {
+      compute(resolve(device)),
+      tells_(tells) {
   constexpr std::int64_t logits_at_a_time = 64 << 20;  // bytes: each chunk walks through the head's gradient, so that few are better than many
   compute.head_rows = std::max<std::int64_t>(16, logits_at_a_time / (config.vocabulary * std::int64_t{sizeof(float)}));
   if (!source.chat_template.empty()) chat.emplace(source.chat_template);
@@ -102,7 +102,7 @@ std::vector<preference_pair> session::read_pairs(std::filesystem::path const& fi
   std::size_t skipped = 0;
   pair_encoder const encoder(tokens, chat ? &*chat : nullptr, special_tokens(source.tokenizer_config), max_length);
   std::vector<preference_pair> pairs = llm::read_pairs(file, encoder, skip_bad_lines, &skipped, 0, look);
-  tell_skipped(file, skipped);
+  tell_skipped(tells_, file, skipped);
   if (pairs.empty()) throw error(file.string() + ": no preference pairs in it");
   return pairs;
 }
@@ -125,7 +125,7 @@ encoded_prompts session::read_prompts(std::filesystem::path const& file, std::si
       if (!skip_bad_lines) throw;
       ++skipped;
     }
-  tell_skipped(file, skipped);
+  tell_skipped(tells_, file, skipped);
   if (out.ids.empty()) throw error(file.string() + ": no prompts in it");
   return out;
 }
@@ -149,7 +149,7 @@ std::vector<demonstration_ids> session::read_demonstrations(std::filesystem::pat
   std::size_t unread = 0, unencoded = 0;
   std::vector<demonstration> const examples = llm::read_demonstrations(file, skip_bad_lines, &unread);
   std::vector<demonstration_ids> encoded = encode_demonstrations(encoder(), examples, max_length, skip_bad_lines, &unencoded);
-  tell_skipped(file, unread + unencoded);
+  tell_skipped(tells_, file, unread + unencoded);
   if (encoded.empty()) throw error(file.string() + ": no demonstrations in it");
   return encoded;
 }
@@ -163,7 +163,7 @@ plan_settings plan_of(run_settings const& settings, compute_settings const& comp
           .optimizer = settings.optim.bytes(),
           .word = static_cast<std::int64_t>(at::elementSize(compute.type)),
           .reads_masters = compute.fp32_weights,
-          .processes = static_cast<std::int64_t>(settings.processes),
+          .processes = static_cast<std::int64_t>(settings.where.size),
           .points = held.points,
           .models = held.models};
 }
@@ -171,7 +171,7 @@ plan_settings plan_of(run_settings const& settings, compute_settings const& comp
 compute_settings session::training_compute(run_settings const& settings, held_besides const& held) const {
   compute_settings own = compute;
   own.fp32_weights = settings.compute.weights_dtype == weights_type::automatic && !settings.use_peft && compute.type == at::kBFloat16 && compute.device.is_cpu() && fast_fp32_products();
-  own.activation_bytes = activation_bytes(settings.compute.gradient_checkpointing, config, plan_of(settings, own, held), own);
+  own.activation_bytes = activation_bytes(settings.compute.gradient_checkpointing, config, plan_of(settings, own, held), own, settings.where);
   return own;
 }
 

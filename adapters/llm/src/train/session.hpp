@@ -37,8 +37,9 @@ struct held_besides {
 class session {
  public:
   /// A model, or an adapter, which then stands merged in its base. Sets the number of threads for the whole process.
-  session(std::filesystem::path const& path, device_settings const& device);
-  session(checkpoint opened, device_settings const& device);
+  /// tells: where it says which lines were skipped
+  session(std::filesystem::path const& path, device_settings const& device, screen tells = {});
+  session(checkpoint opened, device_settings const& device, screen tells = {});
 
   /// Reads and encodes preference pairs.
   /// throws  error naming file and line
@@ -82,7 +83,9 @@ class session {
   compute_settings compute;
 
  private:
-  session(std::filesystem::path const& path, std::optional<adapter_files> files, device_settings const& device);
+  session(std::filesystem::path const& path, std::optional<adapter_files> files, device_settings const& device, screen tells);
+
+  screen tells_;
 };
 
 /// The memory that a run needs: by its optimiser, adapter, type and processes.

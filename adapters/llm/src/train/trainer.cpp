@@ -87,7 +87,7 @@ void trainer::open(training_method& method) {
   method_ = &method;
   identity_ = method.identity();
   log_.emplace(group_.leads() ? settings_.output_dir / "metrics.jsonl" : fs::path(), settings_.logging_steps, method.steps(),
-               settings_.quiet || !group_.leads(), method.shown());
+               settings_.says(), method.shown());
   interrupt_.emplace();
   if (settings_.profile) profile_.emplace(compute_);
   if (!settings_.profile_trace.empty() && group_.leads()) trace_.emplace(settings_.profile_trace, compute_.device);
@@ -111,7 +111,7 @@ bool trainer::resume(training_method& method) {
 run_result trainer::run(training_method& method) {
   open(method);
   bool const resumed = resume(method);
-  if (group_.leads()) write_record(settings_.output_dir / "run.json", compute_, settings_.processes, identity_);
+  if (group_.leads()) write_record(settings_.output_dir / "run.json", compute_, static_cast<std::size_t>(settings_.where.size), identity_);
   kedge::status ended = kedge::status::stopped;
   try {
     method.begin(resumed);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/train/training_log.hpp>
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -35,10 +33,10 @@ std::string clock_text(double seconds) {
   return text.data();
 }
 
-void show_progress(std::size_t done, std::size_t all, char const* what, double seconds) {
+void show_progress(screen const& to, std::size_t done, std::size_t all, char const* what, double seconds) {
   if (done == 0) return;
-  std::fprintf(stderr, "\r\033[K%zu/%zu %s  %s left%s", done, all, what,
-               clock_text(seconds / static_cast<double>(done) * static_cast<double>(all - done)).c_str(), done == all ? "\r\033[K" : "");
+  std::string const left = clock_text(seconds / static_cast<double>(done) * static_cast<double>(all - done));
+  to.draw(done == all ? "" : std::to_string(done) + "/" + std::to_string(all) + " " + what + "  " + left + " left");
 }
 
 void step_report::add(std::string_view name, double value, double share, across processes) {
@@ -52,14 +50,13 @@ double step_report::metric_or_nan(std::string_view name) const {
   return std::numeric_limits<double>::quiet_NaN();
 }
 
-training_log::training_log(std::filesystem::path const& file, std::size_t logging_steps, std::size_t all_steps, bool quiet,
+training_log::training_log(std::filesystem::path const& file, std::size_t logging_steps, std::size_t all_steps, screen to,
                            std::vector<shown_metric> shown)
     : path_(file),
       shown_(std::move(shown)),
       logging_steps_(std::max<std::size_t>(1, logging_steps)),
       all_steps_(all_steps),
-      quiet_(quiet),
-      terminal_(isatty(STDERR_FILENO) != 0) {
+      screen_(to) {
   if (path_.empty()) return;
   file_.open(path_, std::ios::app);
   if (!file_) throw error(file.string() + ": can't be written; choose an --output_dir where you may write");
@@ -75,7 +72,7 @@ void training_log::step(step_report const& report) {
   window_.grad_norm += report.grad_norm;
   for (metric const& m : report.metrics) window_.add(m.name, m.value);
   if (global_step_ % logging_steps_ == 0 || report.step == report.steps) write_window(report);
-  if (terminal_ && !quiet_) draw(report);
+  if (screen_.draws()) draw(report);
 }
 
 std::string training_log::figures(step_report const& report) const {
@@ -95,7 +92,7 @@ void training_log::write_window(step_report const& last) {
   for (metric const& m : window_.metrics) line[m.name] = m.value;
   line["num_tokens"] = padded_like_tokens_;
   record(line);
-  if (!terminal_ && !quiet_)
+  if (!screen_.draws())
     say("step " + std::to_string(global_step_) + "/" + std::to_string(all_steps_) + "  round " + std::to_string(last.round) + figures(window_) +
         number("  grad norm %.3g", window_.grad_norm) + number("  lr %.2e", last.learning_rate));
   window_ = {};
@@ -110,14 +107,13 @@ void training_log::draw(step_report const& last) {
   auto const filled = std::min(width, static_cast<std::size_t>(done * width));
   std::string bar;
   for (std::size_t i = 0; i < width; ++i) bar += i < filled ? "█" : "░";
-  std::fprintf(stderr, "\r\033[K%s %zu/%zu  round %zu%s  %s left", bar.c_str(), global_step_, all_steps_, last.round, figures(last).c_str(),
-               clock_text(per_step * static_cast<double>(all_steps_ - global_step_)).c_str());
-  std::fflush(stderr);
+  screen_.draw(bar + " " + std::to_string(global_step_) + "/" + std::to_string(all_steps_) + "  round " + std::to_string(last.round) + figures(last) + "  " +
+               clock_text(per_step * static_cast<double>(all_steps_ - global_step_)) + " left");
   bar_drawn_ = true;
 }
 
 void training_log::clear_bar() {
-  if (bar_drawn_) std::fputs("\r\033[K", stderr);
+  if (bar_drawn_) screen_.wipe();
   bar_drawn_ = false;
 }
 
@@ -128,9 +124,8 @@ void training_log::record(json const& line) {
 }
 
 void training_log::say(std::string const& sentence) {
-  if (quiet_) return;
   clear_bar();
-  std::fprintf(stderr, "%s\n", sentence.c_str());
+  screen_.say(sentence);
 }
 
 void training_log::finish() { clear_bar(); }

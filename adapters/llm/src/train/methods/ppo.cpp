@@ -40,7 +40,7 @@ class ppo_run : public training_method {
  public:
   explicit ppo_run(ppo_settings const& settings)
       : settings_(settings),
-        session_(settings.model, settings.compute),
+        session_(settings.model, settings.compute, settings.says()),
         judge_(make_scorer(settings.sampling, session_, settings.compute)),
         compute_(session_.training_compute(settings, held(settings))),
         bases_(bases()),

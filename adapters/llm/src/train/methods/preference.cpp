@@ -53,7 +53,7 @@ class preference_run : public training_method {
         round_settings_(rounds),
         losses_(losses_of(settings, rounds)),
         loss_(losses_.front()),
-        session_(settings_.model, settings_.compute),
+        session_(settings_.model, settings_.compute, settings_.says()),
         files_(read_pair_files(session_, settings_)),
         own_reference_(score_by_own_model()),
         held_out_(std::move(files_.held_out)),

@@ -44,7 +44,7 @@ class reward_run {
   explicit reward_run(reward_settings const& settings)
       : settings_(settings),
         group_(join_run(settings_)),
-        opened_(settings_.model, settings_.compute),
+        opened_(settings_.model, settings_.compute, settings_.says()),
         padding_(padding_token(opened_.source, opened_.tokens)),
         model_(prepare_model()) {
     pairs_ = read(settings.dataset, settings.max_train_samples);

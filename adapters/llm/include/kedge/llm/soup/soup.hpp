@@ -11,6 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <kedge/llm/base/screen.hpp>
 #include <kedge/llm/soup/recipe.hpp>
 
 namespace kedge::llm {
@@ -24,6 +25,7 @@ struct soup_settings {
   unsigned threads = 0;                   ///< 0: as many as there are processors
   std::uint64_t seed = 0;                 ///< of dare and della
   bool quiet = false;                     ///< no progress, no notes
+  screen tells{};                         ///< where they go
   std::function<bool()> stop;             ///< asked all the time; true ends the work with soup_interrupted
 };
 

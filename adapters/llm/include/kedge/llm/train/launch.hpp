@@ -13,6 +13,7 @@ struct launch {
   int local_rank = 0, local_size = 1;  ///< of those on this machine
   std::string address;                 ///< where the processes meet
   std::uint16_t port = 0;
+  std::string interface;               ///< of the network, by GLOO_SOCKET_IFNAME; empty: the usual one
   bool hosted = false;                 ///< torchrun keeps the meeting place; otherwise the process of rank 0 does
   std::string attempt;                 ///< how often torchrun has started the run anew: each attempt meets apart
 

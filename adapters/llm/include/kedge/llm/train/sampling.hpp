@@ -28,6 +28,7 @@ struct generate_settings {
   bool logprobs = false;         ///< write "logp" and "logp_tokens" too
   bool skip_bad_lines = false;
   bool quiet = false;
+  screen tells{};                ///< progress, and how many lines were skipped
 };
 
 /// What a run of `kedge generate` did.

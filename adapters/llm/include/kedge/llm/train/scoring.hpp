@@ -21,6 +21,7 @@ struct score_settings {
   std::filesystem::path ref_logps{};  ///< where the data's lines go with ref_chosen_logps and ref_rejected_logps added; empty: nowhere
   bool skip_bad_lines = false;
   bool quiet = false;
+  screen tells{};                ///< progress, and how many lines were skipped
 };
 
 /// Log-probabilities of chosen and rejected for every pair, one JSON object a line, in order:

@@ -11,9 +11,11 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/base/names.hpp>
+#include <kedge/llm/base/screen.hpp>
 #include <kedge/llm/base/settings_list.hpp>
 #include <kedge/llm/files/dtype.hpp>
 #include <kedge/llm/model/config.hpp>
+#include <kedge/llm/train/launch.hpp>
 #include <kedge/llm/train/loss_choice.hpp>
 #include <kedge/llm/train/lr_schedule.hpp>
 #include <kedge/llm/train/on_policy.hpp>
@@ -130,13 +132,16 @@ struct run_settings {
   resume_point resume_from_checkpoint;
   bool overwrite_output_dir = false;
   std::size_t ddp_timeout = 1800;                ///< seconds that one process of several waits for the others
-  std::size_t processes = 1;                     ///< that share each step: a run takes it from the environment (see launch)
-  bool quiet = false;                            ///< no progress on stderr
+  launch where{};                                ///< which of several processes this is
+  screen tells{};                                ///< what the run says as it goes
+  bool quiet = false;                            ///< it says nothing
   bool profile = false;                          ///< tell at the end where the steps' time went
   std::filesystem::path profile_trace;           ///< every tensor operation with its time, in Chrome's format; empty: none
 
+  /// Where this process speaks: nowhere if it is quiet, or one of several that doesn't lead.
+  [[nodiscard]] screen says() const { return quiet || where.rank != 0 ? screen() : tells; }
   /// Examples that one optimiser step sees, over all processes.
-  [[nodiscard]] std::size_t batch() const { return per_device_train_batch_size * gradient_accumulation_steps * processes; }
+  [[nodiscard]] std::size_t batch() const { return per_device_train_batch_size * gradient_accumulation_steps * static_cast<std::size_t>(where.size); }
 };
 
 /// A training run on preference pairs.

@@ -12,6 +12,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <kedge/llm/base/screen.hpp>
+
 namespace kedge::llm {
 
 /// What a figure of several processes is: the sum of theirs, or an extreme of theirs.
@@ -44,17 +46,17 @@ struct shown_metric {
   char const* label;
 };
 
-/// metrics.jsonl, averaged over logging_steps as TRL does, and progress on stderr: a bar on a terminal, lines in a pipe.
+/// metrics.jsonl, averaged over logging_steps as TRL does, and progress on a screen: a bar on a terminal, lines in a pipe.
 class training_log {
  public:
   /// An empty name: nothing is written.
-  training_log(std::filesystem::path const& file, std::size_t logging_steps, std::size_t all_steps, bool quiet,
+  training_log(std::filesystem::path const& file, std::size_t logging_steps, std::size_t all_steps, screen to,
                std::vector<shown_metric> shown);
 
   void step(step_report const& report);
   /// A line of its own, such as an evaluation.
   void record(nlohmann::ordered_json const& line);
-  /// A sentence on stderr, above the bar.
+  /// A sentence on the screen, above the bar.
   void say(std::string const& sentence);
   void finish();
 
@@ -76,7 +78,8 @@ class training_log {
   std::vector<shown_metric> shown_;
   std::ofstream file_;
   std::size_t logging_steps_, all_steps_;
-  bool quiet_, terminal_, bar_drawn_ = false;
+  screen screen_;
+  bool bar_drawn_ = false;
   std::size_t global_step_ = 0, steps_at_start_ = 0, examples_ = 0, tokens_ = 0, padded_like_tokens_ = 0;
   std::size_t in_window_ = 0;
   step_report window_;
@@ -86,7 +89,7 @@ class training_log {
 /// "1:02:03" or "02:03".
 [[nodiscard]] std::string clock_text(double seconds);
 
-/// "12/48 pairs  00:31 left" over the last line of stderr; wiped when all are done.
-void show_progress(std::size_t done, std::size_t all, char const* what, double seconds);
+/// "12/48 pairs  00:31 left" drawn on a terminal; wiped when all are done.
+void show_progress(screen const& to, std::size_t done, std::size_t all, char const* what, double seconds);
 
 }  // namespace kedge::llm
