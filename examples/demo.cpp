@@ -27,6 +27,7 @@ training_settings settings_for(std::filesystem::path const& model, std::filesyst
   s.max_eval_samples = 64;
   s.output_dir = output;
   s.overwrite_output_dir = true;
+  s.tells = kedge::llm::screen(stderr);
   s.save_steps = 0;
   s.learning_rate = 2e-5;
   s.warmup_ratio = 0.1;

@@ -10,8 +10,7 @@
 namespace {
 
 using namespace kedge_on_policy;
-using kedge::llm::round_settings;
-using kedge::llm::training_settings;
+using namespace kedge::llm;
 
 struct variant {
   std::string name;

@@ -15,6 +15,7 @@ namespace {
 using namespace kedge_on_policy;
 using kedge::llm::ppo_settings;
 using kedge::llm::reference_choice;
+using kedge::llm::saved_type;
 using kedge::llm::sft_settings;
 
 std::string const other_model = "weight 1, the other model";

@@ -93,6 +93,7 @@ void world::common(run_settings& s, fs::path const& output, std::uint64_t seed) 
   s.output_dir = output;
   s.overwrite_output_dir = true;
   s.save_steps = 0;
+  s.tells = kedge::llm::screen(stderr);
   s.logging_steps = 1;
   s.seed = seed;
   s.compute.threads = threads;

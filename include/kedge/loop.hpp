@@ -44,7 +44,9 @@ template <class Observer, class State, class Data>
 concept sees_rounds =
     requires(std::remove_reference_t<Observer>& o, State& s, Data const& data) { o.on_round_start(s, data); } ||
     requires(std::remove_reference_t<Observer>& o, State& s) { o.on_round_end(s); } ||
-    requires(std::remove_reference_t<Observer>& o, State& s) { { o.should_stop(s) } -> std::convertible_to<bool>; };
+    requires(std::remove_reference_t<Observer>& o, State& s) {
+      { o.should_stop(s) } -> std::convertible_to<bool>;
+    };
 
 template <class... Each>
 struct observer_list;
@@ -59,8 +61,7 @@ inline constexpr bool all_see_rounds<observer_list<Each...>, State, Data> =
 
 /// What the loop asks of an observer, and of each of several. It may change the state only as restart() does.
 template <class Observer, class State, class Data>
-concept observer =
-    sees_rounds<Observer, State, Data> && detail::all_see_rounds<std::remove_cvref_t<Observer>, State, Data>;
+concept observer = sees_rounds<Observer, State, Data> && detail::all_see_rounds<std::remove_cvref_t<Observer>, State, Data>;
 
 /// An observer that sees nothing.
 struct no_observer {
@@ -111,11 +112,13 @@ template <tensor P, tensor L, class Made, class Memory, class Schedule, class Pr
            observer<Observer, state<P, L, Schedule, memory_of<Problem, P>>,
                     decltype(std::declval<Problem&>().source(std::declval<state<P, L, Schedule, memory_of<Problem, P>>&>()))>
 status run(state<P, L, Made, Memory>& s, Schedule const& rule, Problem& problem, std::size_t rounds, Observer&& watch = {}) {
-  static_assert(std::same_as<Made, Schedule>,
-                "kedge::run: the state was made for another schedule. Make it by state_for<L>(theta, schedule), or convert it by "
-                "with_schedule<Schedule>(std::move(state))");
-  static_assert(std::same_as<Memory, memory_of<Problem, P>>,
-                "kedge::run: the state has no place for what the problem keeps. Make it by state_for<L>(theta, schedule, problem)");
+  static_assert(
+      std::same_as<Made, Schedule>,
+      "kedge::run: the state was made for another schedule. Make it by state_for<L>(theta, schedule), or convert it by "
+      "with_schedule<Schedule>(std::move(state))");
+  static_assert(
+      std::same_as<Memory, memory_of<Problem, P>>,
+      "kedge::run: the state has no place for what the problem keeps. Make it by state_for<L>(theta, schedule, problem)");
   detail::require_in_range(rule);
   while (s.round < rounds) {
     if constexpr (requires { watch.should_stop(s); })

@@ -26,8 +26,8 @@ struct no_momentum {
 /// α_t = α, as in the APO paper, which needs 0 ≤ α < 1. Under Bradley–Terry it is a change of step size.
 struct constant_momentum {
   double alpha = 0.3;
-  static constexpr auto parameters = std::tuple{
-      parameter<constant_momentum>{"alpha", &constant_momentum::alpha, -unbounded, unbounded, "share of the last move that is repeated"}};
+  static constexpr auto parameters = std::tuple{parameter<constant_momentum>{
+      "alpha", &constant_momentum::alpha, -unbounded, unbounded, "share of the last move that is repeated"}};
   [[nodiscard]] double operator()(std::size_t) const { return alpha; }
 };
 

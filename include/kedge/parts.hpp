@@ -16,7 +16,7 @@ namespace kedge {
 template <class Owner, class Value>
 struct part {
   char const* name;
-  Value Owner::*member;
+  Value Owner::* member;
 };
 template <class Owner, class Value>
 part(char const*, Value Owner::*) -> part<Owner, Value>;
@@ -60,8 +60,9 @@ void unshare(T& x) {
   } else if constexpr (is_vector<T>) {
     for (auto& element : x) unshare(element);
   } else {
-    static_assert(std::is_arithmetic_v<T> || std::is_enum_v<T>,
-                  "kedge: a part of a state is a number, a tensor, a type that lists its parts, or an optional or vector of these");
+    static_assert(
+        std::is_arithmetic_v<T> || std::is_enum_v<T>,
+        "kedge: a part of a state is a number, a tensor, a type that lists its parts, or an optional or vector of these");
   }
 }
 

@@ -55,22 +55,22 @@ struct state {
   explicit state(P start) : theta(std::move(start)) {}
   state(P start, Schedule const&) : theta(std::move(start)) {}
 
-  P theta;                             ///< θ̂_t between rounds, the iterate inside one
-  std::optional<P> previous{};         ///< inside round t: θ̂_t; between rounds: θ̂_{t−1}. Only if the schedule looks back
+  P theta;                               ///< θ̂_t between rounds, the iterate inside one
+  std::optional<P> previous{};           ///< inside round t: θ̂_t; between rounds: θ̂_{t−1}. Only if the schedule looks back
   std::vector<anchor_term<P>> anchor{};  ///< log π_anchor = Σ λ_j log π_{θ_j}; empty: the point the round started from
-  std::size_t round = 0;               ///< rounds completed
-  std::size_t epoch = 0;               ///< how often the anchor has moved
-  bool in_round = false;               ///< theta is an iterate, not a result
+  std::size_t round = 0;                 ///< rounds completed
+  std::size_t epoch = 0;                 ///< how often the anchor has moved
+  bool in_round = false;                 ///< theta is an iterate, not a result
   std::optional<reference<L>> cached{};  ///< the running round's reference, scored on its data
-  std::size_t restarted = 0;           ///< the round after which momentum began anew; see restart()
-  memory_of<Schedule, P> memory{};     ///< the schedule's
-  Memory problem{};                    ///< the problem's
+  std::size_t restarted = 0;             ///< the round after which momentum began anew; see restart()
+  memory_of<Schedule, P> memory{};       ///< the schedule's
+  Memory problem{};                      ///< the problem's
 
   static constexpr auto parts =
-      std::tuple{part{"theta", &state::theta},       part{"previous", &state::previous}, part{"anchor", &state::anchor},
-                 part{"round", &state::round},       part{"epoch", &state::epoch},       part{"in_round", &state::in_round},
-                 part{"reference", &state::cached},  part{"restarted", &state::restarted},
-                 part{"memory", &state::memory},     part{"problem", &state::problem}};
+      std::tuple{part{"theta", &state::theta},      part{"previous", &state::previous},   part{"anchor", &state::anchor},
+                 part{"round", &state::round},      part{"epoch", &state::epoch},         part{"in_round", &state::in_round},
+                 part{"reference", &state::cached}, part{"restarted", &state::restarted}, part{"memory", &state::memory},
+                 part{"problem", &state::problem}};
 
   /// All points with storage of their own.
   [[nodiscard]] state copy() const {

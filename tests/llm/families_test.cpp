@@ -223,7 +223,7 @@ TEST_CASE("a setting that is not supported is refused by its key", "[config]") {
   };
   refused("llama2", {{"hidden_act", "relu"}}, "hidden_act = relu");
   refused("llama2", {{"quantization_config", {{"bits", 4}}}}, "quantization_config");
-  refused("llama2", {{"rope_scaling", {{"type", "ntk"}, {"factor", 2}}}}, "rope_type ntk");
+  refused("llama2", {{"rope_scaling", {{"type", "ntk"}, {"factor", 2}}}}, "rope_type = ntk");
   refused("llama2", {{"rope_scaling", {{"type", "linear"}}}}, "rope_scaling has no factor");
   refused("llama2", {{"partial_rotary_factor", 0.5}}, "partial_rotary_factor");
   refused("llama2", {{"num_hidden_layers", 100000000}}, "num_hidden_layers");

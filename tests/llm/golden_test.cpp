@@ -18,6 +18,7 @@
 #include <kedge/llm/train/scoring.hpp>
 #include <kedge/llm/train/settings.hpp>
 
+#include "given_settings.hpp"
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
 #include "support/scratch_folder.hpp"
@@ -78,12 +79,7 @@ training_settings as_settings(json const& given) {
   s.shuffle = false;
   s.logging_steps = 1;
   s.quiet = true;
-  for (auto const& [key, value] : given.items()) {
-    INFO("argument " << key);
-    std::vector<std::string> texts;
-    for (json const& one : value.is_array() ? value : json::array({value})) texts.push_back(one.is_string() ? one.get<std::string>() : one.dump());
-    list.known(key, "").read(texts);
-  }
+  kedge::testing::take(list, given);
   return s;
 }
 

@@ -224,7 +224,7 @@ TEST_CASE("a run with an optimizer from outside keeps its state in checkpoints a
   s.model = tiny + "/tied";
   s.dataset = {tiny + "/pairs.jsonl"};
   s.output_dir = folder / "run";
-  s.compute.dtype = "float32";
+  s.compute.dtype = compute_type::float32;
   s.optim = signum;
   s.learning_rate = 1e-3;
   s.max_steps = 4;

@@ -108,7 +108,7 @@ TEST_CASE("generate tells in one line what it can't use", "[program]") {
   check_one_line(kedge_program(command + quoted(folder / "long.jsonl")), 1, "leaves no room");
   check_one_line(kedge_program(command + quoted(folder / "long.jsonl")), 1, ":2");
   CHECK(kedge_program(command + quoted(folder / "long.jsonl") + " --skip_bad_lines --max_new_tokens 3").code == 0);
-  check_one_line(kedge_program(command + quoted(tiny / "pairs.jsonl") + " --top_p 2"), 1, "top_p");
+  check_one_line(kedge_program(command + quoted(tiny / "pairs.jsonl") + " --top_p 2"), 2, "top_p");
   check_one_line(kedge_program(command + quoted(tiny / "pairs.jsonl") + " --tempreture 2"), 2, "tempreture");
   check_one_line(kedge_program("generate --model_name_or_path x --prompts y --json"), 2, "--output");
 }

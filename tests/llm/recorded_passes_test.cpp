@@ -224,7 +224,7 @@ TEST_CASE("scoring gives the same bits as recorded passes", "[recorded]") {
 
 TEST_CASE("passes are not recorded where rotations depend on a batch's lengths", "[recorded]") {
   transformer_config config = plain::tiny_config(false);
-  config.rope.type = "dynamic";
+  config.rope.type = rope_type::dynamic;
   config.rope.factor = 2;
   config.rope.original_length = 8;
   causal_lm const model(config, {.type = at::kDouble, .graphs = true});

@@ -38,13 +38,13 @@ struct tiny_run {
   kedge::status go() { return kedge::run(state, schedule, problem, rounds); }
 
   void save(fs::path const& folder) {
-    checkpoint_writer to(folder, model.parameters(), alone);
+    checkpoint_writer to(folder, parameters, alone);
     kedge::llm::save(to, state);
     kedge::llm::save(to, problem.solver, state.theta);
     to.commit();
   }
   void restore(fs::path const& folder) {
-    checkpoint_reader const from(folder, model.parameters());
+    checkpoint_reader const from(folder, parameters);
     kedge::llm::restore(from, state);
     kedge::llm::restore(from, problem.solver, state.theta);
   }
@@ -53,7 +53,8 @@ struct tiny_run {
   training_settings settings;
   process_group alone;
   causal_lm model{config, {.type = at::kDouble}};
-  std::vector<preference_pair> pairs = plain::random_pairs(8, config.vocabulary, 8);
+  std::vector<kedge::llm::parameter> const parameters = model.parameters();
+  round_pairs pairs = std::make_shared<std::vector<preference_pair> const>(plain::random_pairs(8, config.vocabulary, 8));
   chosen_schedule schedule;
   training_state state{plain::random_parameters(config, at::kDouble, 31)};
   preference_problem problem{model, settings, {make_loss(settings.loss)}, [this](training_state const&) { return pairs; }};
@@ -152,4 +153,10 @@ TEST_CASE("the description of references names every one, and every parameter of
   std::string const text = describe_references();
   for (auto const& row : names(reference_kind{})) CHECK_THAT(text, contains(std::string(row.name) + ": "));
   CHECK_THAT(text, contains("kappa = 0.5 in [0, inf), eta = 0.2 in [0, inf), rho = 10 in [1, inf), gamma = 1 in [0, inf)"));
+}
+
+TEST_CASE("the documentation lists every reference with its parameters", "[reference]") {
+  std::string const page = kedge::testing::read_file(std::filesystem::path(KEDGE_PROJECT_DIR) / "docs/command-line.md");
+  std::istringstream all(kedge::llm::describe_references());
+  for (std::string line; std::getline(all, line);) CHECK_THAT(page, kedge::testing::contains("- " + line + "\n"));
 }

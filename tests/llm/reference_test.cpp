@@ -22,6 +22,7 @@
 #include "../adapters/llm/src/train/moving_reference.hpp"
 #include "../adapters/llm/src/train/pair_input.hpp"
 #include "plain_model.hpp"
+#include "given_settings.hpp"
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
 #include "support/scratch_folder.hpp"
@@ -44,9 +45,9 @@ training_settings settings_for(fs::path const& output) {
   s.model = tiny / "tied";
   s.output_dir = output;
   s.dataset = {tiny / "pairs.jsonl"};
-  s.compute = {.dtype = "float64", .threads = 1};
+  s.compute = {.dtype = compute_type::float64, .threads = 1};
   s.learning_rate = 1e-3;
-  s.lr_scheduler_type = "constant";
+  s.lr_scheduler_type = lr_scheduler::constant;
   s.per_device_train_batch_size = 4;
   s.max_steps = 8;
   s.logging_steps = 1;
@@ -56,39 +57,10 @@ training_settings settings_for(fs::path const& output) {
   return s;
 }
 
-// What a run of TRL was told. An argument without a counterpart fails the test.
 void take(training_settings& s, json const& given) {
-  for (auto const& [key, value] : given.items()) {
-    INFO("argument " << key);
-    if (key == "max_steps")
-      s.max_steps = value;
-    else if (key == "per_device_train_batch_size")
-      s.per_device_train_batch_size = value;
-    else if (key == "gradient_accumulation_steps")
-      s.gradient_accumulation_steps = value;
-    else if (key == "learning_rate")
-      s.learning_rate = value;
-    else if (key == "lr_scheduler_type")
-      s.lr_scheduler_type = value;
-    else if (key == "loss_type")
-      s.loss.loss_type = value.get<std::vector<std::string>>();
-    else if (key == "loss_weights")
-      s.loss.loss_weights = value.get<std::vector<double>>();
-    else if (key == "label_smoothing")
-      s.loss.label_smoothing = value.get<double>();
-    else if (key == "sync_ref_model")
-      s.sync_ref_model = value;
-    else if (key == "ref_model_sync_steps")
-      s.ref_model_sync_steps = value;
-    else if (key == "ref_model_mixup_alpha")
-      s.ref_model_mixup_alpha = value;
-    else if (key == "ld_alpha")
-      s.ld_alpha = value.get<double>();
-    else if (key == "use_weighting")
-      s.use_weighting = value;
-    else
-      FAIL("no counterpart");
-  }
+  settings_list list;
+  declare(list, s);
+  kedge::testing::take(list, given);
 }
 
 std::vector<json> steps_of(training_settings const& s, round_settings const& rounds = {}) {
@@ -119,7 +91,7 @@ fs::path with_reference(fs::path const& data, fs::path const& model, fs::path co
   std::ostringstream scores;
   score_preferences({.model = model,
                      .dataset = data,
-                     .compute = {.dtype = "float64", .threads = 1},
+                     .compute = {.dtype = compute_type::float64, .threads = 1},
                      .max_length = 1024,
                      .ref_logps = output,
                      .quiet = true},
@@ -237,10 +209,11 @@ TEST_CASE("log sums of squared probabilities are those of the softmax on every p
 TEST_CASE("a reference that is replaced whole gives margins of exactly 0 and a loss of ln 2 at the next step", "[reference]") {
   scratch_folder const folder;
   for (bool const adapter : {false, true})
-    for (std::string const dtype : {"float32", "bfloat16"}) {
+    for (compute_type const type : {compute_type::float32, compute_type::bfloat16}) {
+      std::string const dtype(name_of(type));
       INFO(dtype << (adapter ? " adapter" : ""));
       training_settings s = settings_for(folder / (dtype + (adapter ? "-adapter" : "")));
-      s.compute.dtype = dtype;
+      s.compute.dtype = type;
       s.use_peft = adapter;
       s.learning_rate = 1e-2;
       s.sync_ref_model = true;
@@ -256,9 +229,9 @@ TEST_CASE("a reference that is replaced whole gives margins of exactly 0 and a l
 TEST_CASE("a run whose reference moves stops after any step and goes on to the same bits", "[reference]") {
   scratch_folder const folder;
   for (bool const adapter : {false, true}) {
-    round_settings const rounds{.method = "apo", .chunks = 2, .momentum = "constant", .alpha = {0.5}};
+    round_settings const rounds{.method = round_method::apo, .chunks = 2, .momentum = momentum_choice::constant, .alpha = {0.5}};
     training_settings s = settings_for(folder / (adapter ? "adapter" : "whole"));
-    s.compute.dtype = "float32";
+    s.compute.dtype = compute_type::float32;
     s.use_peft = adapter;
     s.shuffle = true;
     s.max_steps = 5;
@@ -279,7 +252,7 @@ TEST_CASE("a run whose reference moves stops after any step and goes on to the s
 TEST_CASE("an adapter that moves is the mixture of products, also where their ranks exceed the map's", "[reference][lora]") {
   transformer_config const config = plain::tiny_config(false);
   pack const base = plain::random_parameters(config, at::kDouble, 31);
-  lora_settings const lora{.rank = 9, .alpha = 8, .target_modules = {"all-linear"}};
+  lora_settings const lora{.rank = 9, .alpha = 8, .target_modules = {lora_target::all_linear}};
   causal_lm const model(config, {.type = at::kDouble}, lora, base);
   at::manual_seed(4);
   auto const random = [&] {
@@ -320,8 +293,8 @@ TEST_CASE("a reference that comes with the data or from a copy of the model is t
     round_settings rounds;
   };
   for (kind const& k :
-       {kind{"dpo", {}}, kind{"sdpo", {.method = "sdpo", .chunks = 3, .order = "random"}},
-        kind{"apo", {.method = "apo", .chunks = 3, .momentum = "constant", .alpha = {0.5}, .extrapolate = "log-probs"}}}) {
+       {kind{"dpo", {}}, kind{"sdpo", {.method = round_method::sdpo, .chunks = 3, .order = chunk_order::random}},
+        kind{"apo", {.method = round_method::apo, .chunks = 3, .momentum = momentum_choice::constant, .alpha = {0.5}, .extrapolate = extrapolated::log_probs}}}) {
     INFO(k.name);
     auto const run = [&](std::string const& name, auto const& change) {
       training_settings s = settings_for(folder / (k.name + name));
@@ -350,7 +323,7 @@ TEST_CASE("the lines that a reference is added to keep their other keys and thei
   std::ostringstream scores;
   score_preferences({.model = tiny / "tied",
                      .dataset = data,
-                     .compute = {.dtype = "float64", .threads = 1},
+                     .compute = {.dtype = compute_type::float64, .threads = 1},
                      .ref_logps = folder / "out.jsonl",
                      .skip_bad_lines = true,
                      .quiet = true},
@@ -404,7 +377,7 @@ TEST_CASE("references that can't be used are refused in one line", "[reference]"
   CHECK_THAT(refusal(s), contains("another shape"));
   s = settings();
   s.sync_ref_model = true;
-  CHECK_THAT(refusal(s, {.method = "apo", .chunks = 2, .momentum = "constant", .extrapolate = "log-probs"}),
+  CHECK_THAT(refusal(s, {.method = round_method::apo, .chunks = 2, .momentum = momentum_choice::constant, .extrapolate = extrapolated::log_probs}),
              contains("log-probs"));
   s = settings();
   s.ld_alpha = 0.5;

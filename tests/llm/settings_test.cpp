@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -31,9 +33,9 @@ fs::path const tiny = fs::path(KEDGE_TESTS_DIR) / "golden/tiny";
 bool takes_numbers(setting const& one) { return one.form().find("number") != std::string::npos || one.form().find("integer") != std::string::npos; }
 
 // What reading the text ends with: "" if it was taken.
-std::string refusal(setting& one, std::string const& text) {
+std::string refusal(setting& one, std::vector<std::string> const& texts) {
   try {
-    one.read({text});
+    one.read(texts);
     return "";
   } catch (usage_error const& e) {
     return e.what();
@@ -88,29 +90,39 @@ void change_each(fs::path const& folder, Fresh const& fresh, std::set<std::strin
   auto [undisturbed, run] = fresh(folder / "whole");
   run();
   std::string const expected = weights_of(folder / "whole");
+  std::map<std::string, std::string> const texts{{"optim", "adamw_bf16"}, {"loss_type", "ipo"}, {"device", "cpu:0"}, {"lora_target_modules", "o_proj"}, {"judge", "true"},
+                                                 {"lr_scheduler_kwargs", "{\"num_cycles\": 1}"}, {"profile_trace", (folder / "trace.json").string()}};
   std::vector<std::string> names;
   for (auto const& one : *undisturbed)
     if (!fixed_elsewhere.contains(one->name())) names.push_back(one->name());
-  std::size_t refused = 0, kept = 0;
-  for (std::string const& name : names) {
-    INFO(name);
+  auto const resumed = [&](std::function<void(settings_list&)> const& change) {
     fs::remove_all(folder / "again");
     fs::copy(folder / "whole", folder / "again", fs::copy_options::recursive);
     auto [list, go_on] = fresh(folder / "again");
-    setting& one = list->at(name);
-    std::vector<std::string> const value = name == "optim" ? std::vector<std::string>{"adamw_bf16"} : name == "lr_scheduler_type" ? std::vector<std::string>{"cosine"}
-                                           : name == "loss_type" ? std::vector<std::string>{"ipo"} : name == "device" ? std::vector<std::string>{"cpu:0"}
-                                           : name == "lora_target_modules" ? std::vector<std::string>{"o_proj"} : name == "judge" ? std::vector<std::string>{"true"}
-                                           : name == "f_divergence_type" ? std::vector<std::string>{"forward_kl"} : name == "profile_trace" ? std::vector<std::string>{(folder / "trace.json").string()}
-                                           : another(one);
-    REQUIRE_FALSE(value.empty());
-    one.read(value);
+    change(*list);
     list->at("resume_from_checkpoint").read({(folder / "again" / "checkpoints" / "step-2").string()});
-    std::string message;
     try {
       go_on();
+      return std::string();
     } catch (error const& e) {
-      message = e.what();
+      return std::string(e.what());
+    }
+  };
+  CHECK(resumed([](settings_list&) {}).empty());
+  CHECK(weights_of(folder / "again") == expected);
+  std::size_t refused = 0, kept = 0, alone = 0;
+  for (std::string const& name : names) {
+    INFO(name);
+    bool changed = true;
+    std::string const message = resumed([&](settings_list& list) {
+      setting& one = list.at(name);
+      auto const text = texts.find(name);
+      std::vector<std::string> const value = text == texts.end() ? another(one) : std::vector{text->second};
+      changed = !value.empty() && refusal(one, value).empty();
+    });
+    if (!changed) {
+      ++alone;
+      continue;
     }
     if (message.empty()) {
       ++kept;
@@ -120,10 +132,10 @@ void change_each(fs::path const& folder, Fresh const& fresh, std::set<std::strin
     ++refused;
     INFO(message);
     CHECK(message.find('\n') == std::string::npos);
-    CHECK((message.find(name) != std::string::npos || message.find("examples of a step") != std::string::npos || message.find("held-out") != std::string::npos));
   }
   CHECK(refused > 20);
   CHECK(kept > 5);
+  CHECK(alone <= 1);  // lora_dropout has one value
 }
 
 template <class Settings>
@@ -139,7 +151,7 @@ auto one_round_run(void (*prepare_it)(Settings&, fs::path const&), one_round_res
 
 // Settings whose value is a place, or the content of a place: other tests change what lies there.
 std::set<std::string> const places{"model_name_or_path", "output_dir", "dataset", "eval_dataset", "config_name", "prompts", "eval_prompts", "reward_model",
-                                   "reference", "value_model", "resume_from_checkpoint"};
+                                   "reference", "ref_model_name_or_path", "value_model", "resume_from_checkpoint"};
 
 }  // namespace
 
@@ -163,10 +175,10 @@ TEST_CASE("no number passes where it has no meaning", "[settings]") {
       INFO(one->name() << ": " << one->form());
       for (char const* const text : {"nan", "NaN", "inf", "-inf", "1e300", "-1e300", "much", "", "1x", "0x10"}) {
         INFO(text);
-        CHECK_THAT(refusal(*one, text), contains("--" + one->name()));
+        CHECK_THAT(refusal(*one, {text}), contains("--" + one->name()));
       }
       bool const has_meaning = one->range().contains(-1) || std::any_of(one->synonyms().begin(), one->synonyms().end(), [](auto const& s) { return s.first == "-1"; });
-      CHECK(refusal(*one, "-1").empty() == has_meaning);
+      CHECK(refusal(*one, {"-1"}).empty() == has_meaning);
       if (has_meaning && !one->range().contains(-1)) CHECK_THAT(one->help(), contains("-1"));
     }
   CHECK(numbers > 120);

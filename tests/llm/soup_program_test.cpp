@@ -57,7 +57,7 @@ TEST_CASE("wrong usage of kedge soup exits with 2 and one line", "[program][soup
 TEST_CASE("bad input of kedge soup exits with 1 and one line", "[program][soup]") {
   scratch_folder const folder;
   std::string const to = "--output_dir " + quoted(folder / "out") + " ";
-  check_one_line(soup(to + "--method stew a b"), 1, "no merge method 'stew'");
+  check_one_line(soup(to + "--method stew a b"), 2, "--method stew");
   check_one_line(soup(to + "a nowhere"), 1, "no model at 'nowhere'");
   check_one_line(soup(to + "a:0.5 b:0.6"), 1, "sum to 1.1");
   check_one_line(soup(to + "a " + quoted(tiny)), 1, "vocab_size is 24");

@@ -59,7 +59,7 @@ std::string trained(training_settings const& settings, round_settings const& rou
 TEST_CASE("before the first step the loss is ln 2 and every margin is exactly 0", "[training]") {
   scratch_folder const folder;
   for (compute_type const dtype : {compute_type::float32, compute_type::bfloat16}) {
-    training_settings s = settings_for(folder / name_of(dtype));
+    training_settings s = settings_for(folder / std::string(name_of(dtype)));
     s.compute.dtype = dtype;
     s.shuffle = true;
     s.eval_dataset = tiny / "pairs.jsonl";
@@ -297,7 +297,7 @@ TEST_CASE("what can't be trained is refused in one line and leaves nothing behin
   CHECK_THAT(refusal(settings_for(folder / "out"), {.method = round_method::sdpo, .chunks = 1000}), contains("1000"));
   CHECK_FALSE(fs::exists(folder / "out" / "config.json"));
   s = settings_for(folder / "diverging");
-  s.learning_rate = 1e30;
+  s.learning_rate = 1e6;
   s.max_grad_norm = 0;
   CHECK_THAT(refusal(s), contains("NaN"));
   CHECK_FALSE(fs::exists(folder / "diverging" / "model.safetensors"));

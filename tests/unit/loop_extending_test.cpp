@@ -113,8 +113,8 @@ TEST_CASE("momentum by the round and by the state are both rules", "[extending]"
 TEST_CASE("an observer of one's own stops a run that grows", "[extending]") {
   pulled problem{targets};
   auto s = begin({0.2, 0.3});
-  norm_limit watch{1.5};
+  norm_limit watch{1.4};
   CHECK(run(s, hand_off{}, problem, 4, watch) == status::stopped);
-  CHECK(watch.norms.back() > 1.5);
-  CHECK(std::all_of(watch.norms.begin(), watch.norms.end() - 1, [](double norm) { return norm <= 1.5; }));
+  CHECK(watch.norms.size() == 2);
+  CHECK(std::all_of(watch.norms.begin(), watch.norms.end() - 1, [](double norm) { return norm <= 1.4; }));
 }

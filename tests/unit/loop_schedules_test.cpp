@@ -154,7 +154,8 @@ TEST_CASE("Halpern's anchored rounds keep the residual below 2 R / (t + 1) where
   }
 }
 
-TEST_CASE("FISTA's and Gueler's momentum keep 2 beta R^2 / (t + 1)^2 and fall with slope -2, plain rounds with -1", "[schedules]") {
+TEST_CASE("FISTA's and Gueler's momentum keep 2 beta R^2 / (t + 1)^2 and fall with slope -2, plain rounds with -1",
+          "[schedules]") {
   quadratic problem{{}, 0.5};
   for (double curvature = 1; curvature > 1e-7; curvature /= 1.3) problem.k.push_back(curvature);
   vector const start(problem.k.size(), 1.0);
@@ -193,7 +194,8 @@ TEST_CASE("Gueler's momentum keeps f <= R^2 beta_t / (2 t_t^2) where every round
   }
 }
 
-TEST_CASE("the strongly convex momentum contracts by 1 - 1/sqrt(kappa) a round, plain rounds by (1 - 1/kappa)^2", "[schedules]") {
+TEST_CASE("the strongly convex momentum contracts by 1 - 1/sqrt(kappa) a round, plain rounds by (1 - 1/kappa)^2",
+          "[schedules]") {
   double const mu = 0.001, beta = 1, kappa = 1 + beta / mu;
   quadratic problem{{1, 0.03, mu}, beta};
   extrapolated_weights const schedule{strongly_convex_momentum{kappa}};

@@ -76,10 +76,12 @@ TEST_CASE("every schedule resumes from its saved parts bit for bit, at every ste
   check_resume(extrapolated_log_probs{nesterov_momentum{3}});
 }
 
-TEST_CASE("a mirror step with optimism or extragradient goes on from a copy, and a second start knows nothing of the first", "[state]") {
+TEST_CASE("a mirror step with optimism or extragradient goes on from a copy, and a second start knows nothing of the first",
+          "[state]") {
   lab::preference_game const game = lab::rock_paper_scissors();
   vector const start{0.3, 0, -0.2};
-  for (mirror_step const step : {mirror_step{.eta = 0.2, .optimism = 1}, mirror_step{.eta = 0.2, .magnet = 0.1, .extragradient = true}}) {
+  for (mirror_step const step :
+       {mirror_step{.eta = 0.2, .optimism = 1}, mirror_step{.eta = 0.2, .magnet = 0.1, .extragradient = true}}) {
     mirror_problem problem(game, start, step);
     auto whole = state_for<vector>(start, hand_off{}, problem);
     REQUIRE(run(whole, hand_off{}, problem, 7) == status::done);
@@ -116,7 +118,8 @@ TEST_CASE("a copy has every point of its own, those in a schedule's memory too",
   CHECK((*twin.memory.average->values)[0] == 1);
 }
 
-TEST_CASE("another schedule takes over by a stated conversion: theta and rounds go on, anchor and momentum begin anew", "[state]") {
+TEST_CASE("another schedule takes over by a stated conversion: theta and rounds go on, anchor and momentum begin anew",
+          "[state]") {
   pulled problem{targets};
   auto fixed = begin({0.2, 0.3}, fixed_anchor{});
   REQUIRE(run(fixed, fixed_anchor{}, problem, 2) == status::done);

@@ -477,7 +477,7 @@ void for_each_loss(F const& f) {
 
 }  // namespace
 
-TEST_CASE("every number of every loss stands in its list, its default in its range; NaN and what is beyond don't", "[losses]") {
+TEST_CASE("every number of every loss stands in its list and its default in its range where NaN and what is beyond don't", "[losses]") {
   double const nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
   for_each_loss([&]<class Loss>(Loss loss) {
     random_batch const batch(4, 2);

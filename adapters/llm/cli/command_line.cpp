@@ -6,6 +6,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include <kedge/detail/check.hpp>
+
 #include "config_file.hpp"
 
 namespace kedge::cli {
@@ -25,6 +27,7 @@ std::string flag_name(std::string const& arg) {
 // The value as people write it; "none" where there is none.
 std::string value_text(nlohmann::ordered_json const& value) {
   if (value.is_null() || (value.is_array() && value.empty())) return "none";
+  if (value.is_number_float()) return kedge::detail::text(value.get<double>());
   if (!value.is_array()) return value.is_string() ? value.get<std::string>() : value.dump();
   std::string text;
   for (auto const& one : value) text += (text.empty() ? "" : " ") + value_text(one);
@@ -128,7 +131,7 @@ void command_line::read_flags(arguments const& args) {
   std::vector<std::vector<std::string>> texts(static_cast<std::size_t>(std::distance(settings.begin(), settings.end())));
   for (auto const& one : settings) {
     CLI::Option* const option = app.add_option(all_flags(*one), texts[options.size()]);
-    option->expected(one->takes_many() ? 0 : 1, CLI::detail::expected_max_vector_size);
+    option->expected(one->takes_many() ? 0 : 1, one->takes_many() ? CLI::detail::expected_max_vector_size : 1)->allow_extra_args(one->takes_many());
     options.emplace_back(one.get(), option);
   }
   arguments reversed = joined(settings, args);  // what CLI11 asks for

@@ -116,7 +116,7 @@ int run_soup(arguments const& args) {
   line.parse(with_recipe(args));
   o.settings.tells = llm::screen(stderr);
   if (o.settings.output_dir.empty() && !o.dry_run) throw llm::usage_error("--output_dir is required");
-  if (o.recipe.empty() && o.models.empty()) throw llm::usage_error("models or --recipe are required");
+  if (o.recipe.empty() && o.models.empty()) throw llm::usage_error("models or --recipe is required");
   o.settings.max_shard_bytes = llm::parse_size(o.shard_size);
   llm::soup_recipe const recipe = recipe_of(o);
   bool const greedy = recipe.method == llm::soup_method::greedy;

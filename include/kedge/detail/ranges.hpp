@@ -28,8 +28,8 @@ template <class Owner, class Value>
 template <class Owner, class Value>
 [[nodiscard]] std::string range_text(parameter<Owner, Value> const& p) {
   bool const endless = p.most == unbounded;
-  return (p.open_least ? "(" : "[") + (p.least == -unbounded ? "-inf" : text(p.least)) + ", " + (endless ? "inf" : text(p.most)) +
-         (p.open_most || endless ? ")" : "]");
+  return (p.open_least ? "(" : "[") + (p.least == -unbounded ? "-inf" : text(p.least)) + ", " +
+         (endless ? "inf" : text(p.most)) + (p.open_most || endless ? ")" : "]");
 }
 
 /// Refuses an object one of whose listed parameters is out of range.
@@ -37,7 +37,8 @@ template <class T>
 void require_in_range(T const& object) {
   if constexpr (has_parameters<T>)
     for_each_parameter<T>([&](auto const& p) {
-      require(in_range(p, static_cast<double>(object.*p.member)), p.name, " = ", object.*p.member, "; it must be in ", range_text(p));
+      require(in_range(p, static_cast<double>(object.*p.member)), p.name, " = ", object.*p.member, "; it must be in ",
+              range_text(p));
     });
 }
 

@@ -18,11 +18,11 @@ struct bema_anchor {
   double kappa = 0.5, eta = 0.2, rho = 10, gamma = 1;
 
   static constexpr bool keeps_anchor = true;
-  static constexpr auto parameters = std::tuple{
-      parameter<bema_anchor>{"kappa", &bema_anchor::kappa, 0, unbounded, "exponent of the EMA's decaying weight"},
-      parameter<bema_anchor>{"eta", &bema_anchor::eta, 0, unbounded, "exponent of the correction's decaying weight"},
-      parameter<bema_anchor>{"rho", &bema_anchor::rho, 1, unbounded, "age with which both weights begin, rounds"},
-      parameter<bema_anchor>{"gamma", &bema_anchor::gamma, 0, unbounded, "age that a round adds"}};
+  static constexpr auto parameters =
+      std::tuple{parameter<bema_anchor>{"kappa", &bema_anchor::kappa, 0, unbounded, "exponent of the EMA's decaying weight"},
+                 parameter<bema_anchor>{"eta", &bema_anchor::eta, 0, unbounded, "exponent of the correction's decaying weight"},
+                 parameter<bema_anchor>{"rho", &bema_anchor::rho, 1, unbounded, "age with which both weights begin, rounds"},
+                 parameter<bema_anchor>{"gamma", &bema_anchor::gamma, 0, unbounded, "age that a round adds"}};
 
   template <tensor P>
   struct memory {

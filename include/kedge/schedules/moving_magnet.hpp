@@ -20,9 +20,10 @@ struct moving_magnet {
   std::size_t k = 12;
 
   static constexpr bool keeps_anchor = true;
-  static constexpr auto parameters = std::tuple{
-      parameter<moving_magnet>{"weight", &moving_magnet::weight, 0, 1, "weight of the magnet"},
-      parameter<moving_magnet, std::size_t>{"every", &moving_magnet::k, 1, 1e9, "rounds from one move of the magnet to the next"}};
+  static constexpr auto parameters =
+      std::tuple{parameter<moving_magnet>{"weight", &moving_magnet::weight, 0, 1, "weight of the magnet"},
+                 parameter<moving_magnet, std::size_t>{"every", &moving_magnet::k, 1, 1e9,
+                                                       "rounds from one move of the magnet to the next"}};
 
   template <tensor P>
   struct memory {

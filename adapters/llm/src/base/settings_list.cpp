@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include <kedge/detail/check.hpp>
+#include <kedge/llm/base/nearest.hpp>
 
 namespace kedge::llm {
 namespace {
@@ -17,21 +17,6 @@ std::string with_underscores(std::string_view name) {
 }
 
 std::string number_text(double x) { return x == std::floor(x) && std::abs(x) < 1e15 ? std::to_string(static_cast<long long>(x)) : detail::text(x); }
-
-// Levenshtein's distance: letters to put in, take out or exchange.
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      std::size_t const exchanged = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({exchanged, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row.back();
-}
 
 }  // namespace
 
@@ -66,7 +51,13 @@ void setting::read(std::vector<std::string> texts) {
   for (std::string& text : texts)
     for (auto const& [other, value] : synonyms_)
       if (text == other) text = value;
-  assign(texts);
+  try {
+    assign(texts);
+  } catch (usage_error const&) {
+    throw;
+  } catch (error const& refused) {  // of a type with a notation of its own
+    throw usage_error(refused.what());
+  }
   given_ = true;
 }
 
@@ -88,13 +79,15 @@ setting& settings_list::at(std::string_view name) const {
 
 setting& settings_list::known(std::string_view name, std::string_view where) const {
   if (setting* const found = find(name)) return *found;
+  std::string const wanted = with_underscores(name);
   std::vector<std::string> all;
   for (auto const& one : settings_) {
     all.push_back(one->name());
     all.insert(all.end(), one->aliases().begin(), one->aliases().end());
   }
-  std::string const near = nearest(with_underscores(name), all);
-  throw usage_error(std::string(where) + std::string(name) + " is not known" + (near.empty() ? "" : "; did you mean " + near + "?"));
+  std::string const near = nearest(wanted, all);
+  bool const close = edit_distance(wanted, near) <= std::max<std::size_t>(2, wanted.size() / 3);
+  throw usage_error(std::string(where) + std::string(name) + " is not known" + (close ? "; did you mean " + near + "?" : ""));
 }
 
 void settings_list::remove(std::string_view name) {
@@ -128,17 +121,6 @@ nlohmann::ordered_json settings_list::identity() const {
   for (auto const& one : settings_)
     if (one->resume() == on_resume::same) all[one->name()] = one->value();
   return all;
-}
-
-std::string nearest(std::string_view text, std::vector<std::string> const& known) {
-  std::string best;
-  std::size_t least = std::max<std::size_t>(2, text.size() / 3) + 1;
-  for (std::string const& one : known)
-    if (std::size_t const away = distance(text, one); away < least) {
-      least = away;
-      best = one;
-    }
-  return best;
 }
 
 }  // namespace kedge::llm

@@ -50,7 +50,7 @@ std::vector<double> margin_probe::margins(causal_lm const& model, pack const& th
 }
 
 std::optional<margin_noise> margin_probe::measure(pack const& theta, std::vector<preference_pair> const& pairs, pair_log_probs const& rounded) const {
-  if (which_.empty()) return {};
+  if (which_.empty() || reference.size() != which_.size()) return {};  // a resumed run may look at others, or have begun to look
   std::vector<double> const policy = margins(model_, theta, pairs), precise = margins(precise_, theta, pairs);
   std::vector<double> noise, size;
   for (std::size_t i = 0; i < which_.size(); ++i) {

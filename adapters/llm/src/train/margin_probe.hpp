@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/training_log.hpp>
 
 #include "preference_problem.hpp"
 

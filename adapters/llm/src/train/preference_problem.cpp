@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <optional>
 
+#include <kedge/llm/files/error.hpp>
+
 #include "../model/profile.hpp"
 #include "margin_probe.hpp"
 #include "stop_watch.hpp"
@@ -115,6 +117,9 @@ loss_and_cotangent preference_problem::compare_all(loss_input const& own, std::v
 
 kedge::status preference_problem::solve(pack& theta, std::vector<preference_pair> const& pairs, pair_log_probs const& reference,
                                         std::size_t round) {
+  if (reference.chosen.size() != pairs.size() || reference.rejected.size() != pairs.size())
+    throw error("the reference has " + std::to_string(reference.chosen.size()) + " log-probabilities for " + std::to_string(pairs.size()) +
+                " pairs; it belongs to other data: start anew");
   kedge::status const ended =
       solver.solve(model_, theta, pairs.size(), round, [&](pack const& weights, std::span<std::size_t const> which, step_gradient& gradient) {
         if (moving) moving->follow(theta, solver.inside->step);

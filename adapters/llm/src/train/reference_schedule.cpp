@@ -93,14 +93,17 @@ bool takes_models(reference_kind kind) {
 }
 
 void read_weights(std::string const& text, reference_choice& choice) {
-  double sum = 0;
   for (std::string const& weight : split(text)) {
     choice.weights.push_back(number_from("weight", weight));
-    sum += choice.weights.back();
     if (choice.what == reference_kind::harmonic && choice.weights.back() < 0)
       throw error("--reference: weight " + weight + "; those of a harmonic mean must not be negative");
   }
-  if (!choice.weights.empty() && std::abs(sum - 1) > 1e-9)
+}
+
+void require_affine(std::vector<double> const& weights) {
+  double sum = 0;
+  for (double const weight : weights) sum += weight;
+  if (!weights.empty() && std::abs(sum - 1) > 1e-9)
     throw error("--reference: the weights sum to " + std::to_string(sum) + "; they must sum to 1");
 }
 
@@ -143,6 +146,7 @@ reference_choice parse_reference(std::string const& text, reference_kind otherwi
       read_weights(rest, choice);
     else
       read_numbers(rest, choice);
+    require_affine(choice.weights);
     return choice;
   }
   if (text.find('/') == std::string::npos && !std::filesystem::exists(text))

@@ -19,6 +19,8 @@ namespace {
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
+constexpr int format = 4;  // of checkpoints: 4 since they hold the content of data and models
+
 json read_state(fs::path const& folder) {
   std::ifstream file(folder / "state.json");
   if (!file) throw error(folder.string() + ": no state.json; this is not a checkpoint of a run");
@@ -85,7 +87,7 @@ checkpoint_writer::checkpoint_writer(fs::path const& folder, std::vector<paramet
     folder_.emplace(folder);
     return folder_->path().string();
   });
-  state["format"] = 3;
+  state["format"] = format;
   state["processes"] = group_.size();
 }
 
@@ -130,7 +132,11 @@ void checkpoint_writer::commit_alone() {
 }
 
 checkpoint_reader::checkpoint_reader(fs::path folder, std::vector<parameter> const& parameters)
-    : state(read_state(folder)), folder_(std::move(folder)), parameters_(parameters) {}
+    : state(read_state(folder)), folder_(std::move(folder)), parameters_(parameters) {
+  if (state.value("format", 0) != format)
+    throw error(folder_.string() + ": a checkpoint of another version of kedge (format " + std::to_string(state.value("format", 0)) + ", this one reads " +
+                std::to_string(format) + "); go on with the version that wrote it");
+}
 
 pack checkpoint_reader::read_pack(std::string const& name, at::Device device) const {
   fs::path const file = folder_ / (name + ".safetensors");

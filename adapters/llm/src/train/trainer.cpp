@@ -3,8 +3,6 @@
 
 #include <sys/resource.h>
 
-#include <array>
-#include <cstdio>
 
 #include <torch/version.h>
 
@@ -41,22 +39,6 @@ void write_record(fs::path const& file, compute_settings const& compute, std::si
 }
 
 }  // namespace
-
-std::string short_number(double value) {
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.4g", value);
-  return text.data();
-}
-
-std::string short_count(std::int64_t count) {
-  constexpr std::array units{"", "k", "M", "B"};
-  auto value = static_cast<double>(count);
-  std::size_t unit = 0;
-  for (; value >= 999.5 && unit + 1 < units.size(); ++unit) value /= 1000;
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.*f%s", unit > 0 && value < 9.95 ? 1 : 0, value, units[unit]);
-  return text.data();
-}
 
 trainer::trainer(run_settings const& settings, compute_settings const& compute, std::vector<parameter> parameters, process_group group)
     : settings_(settings), compute_(compute), parameters_(std::move(parameters)), group_(std::move(group)) {

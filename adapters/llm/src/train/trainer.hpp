@@ -99,10 +99,4 @@ class trainer {
   run_result result_;
 };
 
-/// "0.1235": four digits that count.
-[[nodiscard]] std::string short_number(double value);
-
-/// "512", "9.4k", "33k", "135M", "6.7B": how many of something there are.
-[[nodiscard]] std::string short_count(std::int64_t count);
-
 }  // namespace kedge::llm

@@ -23,6 +23,22 @@ std::string number(char const* format, double value) {
 
 }  // namespace
 
+std::string short_number(double value) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.4g", value);
+  return text.data();
+}
+
+std::string short_count(std::int64_t count) {
+  constexpr std::array units{"", "k", "M", "B"};
+  auto value = static_cast<double>(count);
+  std::size_t unit = 0;
+  for (; value >= 999.5 && unit + 1 < units.size(); ++unit) value /= 1000;
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.*f%s", unit > 0 && value < 9.95 ? 1 : 0, value, units[unit]);
+  return text.data();
+}
+
 std::string clock_text(double seconds) {
   auto const whole = static_cast<long>(std::max(0.0, seconds) + 0.5);
   std::array<char, 32> text{};

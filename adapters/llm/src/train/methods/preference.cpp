@@ -105,6 +105,7 @@ class preference_run : public training_method {
     if (problem_.moving) problem_.moving->restore(from, state_.theta.front().device());
     held_out_.restore(from);
     probe_.reference = from.read_vector("precise_reference");
+    round_content_ = from.state.at("round_content").get<std::string>();
     problem_.score_seconds = from.state.at("score_seconds").get<double>();
     policy_evaluations_ = evaluations_from(from.state.at("policy_evaluations"));
     if (evaluator_) evaluator_->start_scores = from.read_vector("start_scores");
@@ -128,6 +129,7 @@ class preference_run : public training_method {
     if (problem_.moving) problem_.moving->save(to);
     held_out_.save(to);
     to.add("precise_reference", probe_.reference);
+    to.state["round_content"] = round_content_;
     to.state["score_seconds"] = problem_.score_seconds;
     to.state["policy_evaluations"] = as_json(policy_evaluations_);
     to.add("start_scores", evaluator_ ? evaluator_->start_scores : std::vector<double>{});
@@ -173,6 +175,11 @@ class preference_run : public training_method {
   round_pairs pairs_of_round(training_state const& state) {
     if (!online_) return rounds_[state.round];
     auto pairs = std::make_shared<std::vector<preference_pair> const>(online_->pairs(state));
+    std::string const content = content_of(std::span<preference_pair const>(*pairs));
+    if (state.cached && content != round_content_)
+      throw error("the pairs of round " + std::to_string(state.round + 1) + " were " + round_content_ + " when the run stopped in it, and are " + content +
+                  " now; go on from a checkpoint between rounds");
+    round_content_ = content;
     if (!state.cached)
       trainer_.log().record({{"step", trainer_.log().global_step()}, {"round", state.round + 1}, {"sampled_completions", online_->sampled},
                           {"sampled_reward", online_->mean_score}, {"sampled_pairs", pairs->size()}});
@@ -269,6 +276,7 @@ class preference_run : public training_method {
   scorer judge_;
   std::optional<rollout_source> prompts_;
   std::optional<online_pairs> online_;
+  std::string round_content_;  // of the pairs that the running round has sampled
   std::optional<policy_evaluator> evaluator_;
   preference_problem problem_;
   margin_probe probe_;

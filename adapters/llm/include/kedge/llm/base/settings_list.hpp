@@ -57,7 +57,4 @@ class settings_list {
   std::vector<std::unique_ptr<setting>> settings_;
 };
 
-/// The text among `known` that a misspelt one most likely means; empty if none is near.
-[[nodiscard]] std::string nearest(std::string_view text, std::vector<std::string> const& known);
-
 }  // namespace kedge::llm

@@ -86,6 +86,12 @@ class training_log {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
+/// "0.1235": four digits that count.
+[[nodiscard]] std::string short_number(double value);
+
+/// "512", "9.4k", "33k", "135M", "6.7B": how many of something there are.
+[[nodiscard]] std::string short_count(std::int64_t count);
+
 /// "1:02:03" or "02:03".
 [[nodiscard]] std::string clock_text(double seconds);
 
