@@ -53,7 +53,10 @@ int print_version(arguments const&) {
 
 // Processes that torchrun started beside each other would all do the same, and write over each other's files.
 int refuse_company(arguments const&) {
-  throw kedge::llm::usage_error("WORLD_SIZE is set, but it runs in one process; only sft, reward, dpo, sdpo and apo divide their work among several");
+  std::string shared;
+  for (command const& c : commands)
+    if (c.shares_work) shared += (shared.empty() ? "" : ", ") + std::string(c.name);
+  throw kedge::llm::usage_error("WORLD_SIZE is set, but it runs in one process; those that divide their work among several are " + shared);
 }
 
 bool in_company() {
