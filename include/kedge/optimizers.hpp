@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <tuple>
 
-#include <kedge/detail/check_parameters.hpp>
+#include <kedge/detail/ranges.hpp>
 #include <kedge/elementwise.hpp>
 
 // First-order optimizers as values. What changes from step to step is a state of its own type:

@@ -16,12 +16,14 @@
 #include <kedge/llm/train/reward_plane.hpp>
 
 #include "../adapters/llm/src/train/online_pairs.hpp"
+#include "counting_judge.hpp"
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
 #include "support/scratch_folder.hpp"
 
 using namespace kedge::llm;
 using kedge::testing::contains;
+using kedge::testing::judge_command;
 using kedge::testing::lines;
 using kedge::testing::scratch_folder;
 using json = nlohmann::ordered_json;
@@ -133,9 +135,6 @@ fs::path prompts_in(fs::path const& folder) {
   for (char const* text : {"The anchor went", "One, two,", "A kind answer: ", "Warm and"}) out << json{{"prompt", text}}.dump() << '\n';
   return file;
 }
-
-// Rewards every 'e' of a completion.
-std::string const judge_command = R"sh(while IFS= read -r line; do printf '{"score": %d}\n' "$(printf %s "$line" | tr -cd e | wc -c)"; done)sh";
 
 ppo_settings small_run(fs::path const& folder, std::string const& name) {
   ppo_settings s;

@@ -18,11 +18,13 @@
 #include <kedge/llm/train/settings.hpp>
 #include <kedge/llm/train/sft.hpp>
 
+#include "counting_judge.hpp"
 #include "support/catch.hpp"
 #include "support/scratch_folder.hpp"
 
 using namespace kedge::llm;
 using kedge::testing::contains;
+using kedge::testing::judge_command;
 using kedge::testing::scratch_folder;
 namespace fs = std::filesystem;
 
@@ -73,8 +75,6 @@ void prepare(training_settings& s, fs::path const& output) {
   s.dataset = {tiny / "pairs.jsonl"};
   s.max_steps = 2;  // of each of two rounds
 }
-
-std::string const judge_command = R"sh(while IFS= read -r line; do printf '{"score": %d}\n' "$(printf %s "$line" | tr -cd e | wc -c)"; done)sh";
 
 fs::path prompts_in(fs::path const& folder) {
   std::ofstream(folder / "prompts.jsonl") << "{\"prompt\": \"The anchor\"}\n{\"prompt\": \"We hauled\"}\n{\"prompt\": \"A rope\"}\n{\"prompt\": \"The sea\"}\n";

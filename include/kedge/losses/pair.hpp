@@ -4,7 +4,7 @@
 #include <cmath>
 #include <concepts>
 
-#include <kedge/detail/check_parameters.hpp>
+#include <kedge/detail/ranges.hpp>
 
 namespace kedge {
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <tuple>
 
-#include <kedge/detail/ranges.hpp>
+#include <kedge/detail/parameters.hpp>
 #include <kedge/parts.hpp>
 
 namespace kedge {
@@ -20,6 +20,10 @@ struct every {
   static constexpr auto parameters =
       std::tuple{parameter<every, std::size_t>{"every", &every::k, 1, 1e9, "rounds from one move of the anchor to the next"}};
 
+  /// The inner schedule's parameters are its own.
+  [[nodiscard]] auto parts() { return std::tie(inner); }
+  [[nodiscard]] auto parts() const { return std::tie(inner); }
+
   template <tensor P>
   struct memory {
     std::size_t rounds = 0;  ///< placed so far
@@ -29,7 +33,6 @@ struct every {
 
   template <class State, class Memory>
   void place(State& s, Memory& own) const {
-    detail::require_in_range(inner);
     if (own.rounds++ % k != 0) return;
     if constexpr (requires { inner.place(s, own.inner); })
       inner.place(s, own.inner);

@@ -90,10 +90,6 @@ setting& settings_list::known(std::string_view name, std::string_view where) con
   throw usage_error(std::string(where) + std::string(name) + " is not known" + (close ? "; did you mean " + near + "?" : ""));
 }
 
-void settings_list::remove(std::string_view name) {
-  std::erase_if(settings_, [&](auto const& one) { return one->name() == name; });
-}
-
 void settings_list::check_ranges() const {
   for (auto const& one : settings_) one->check();
 }

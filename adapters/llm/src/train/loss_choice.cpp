@@ -26,15 +26,19 @@ std::optional<std::string> refusal_of_old_name(std::string_view name) {
   return std::nullopt;
 }
 
+std::string joined(std::vector<std::string> const& names) {
+  std::string text;
+  for (std::string const& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
 registered_loss const& find_loss(std::string const& name) {
   for (registered_loss const& row : registered_losses())
     if (row.name.name == name) return row;
   if (auto const refusal = refusal_of_old_name(name)) throw error(*refusal);
   std::vector<std::string> known;
   for (registered_loss const& row : registered_losses()) known.push_back(row.name.name);
-  std::string list;
-  for (std::string const& each : known) list += (list.empty() ? "" : ", ") + each;
-  throw error("unknown loss_type " + in_quotes(name) + "; did you mean '" + nearest(name, known) + "'? Known are " + list);
+  throw error("unknown loss_type " + in_quotes(name) + "; did you mean '" + nearest(name, known) + "'? Known are " + joined(known));
 }
 
 void check_weights(loss_settings const& s) {
@@ -45,12 +49,6 @@ void check_weights(loss_settings const& s) {
   for (double const weight : s.loss_weights)
     if (!std::isfinite(weight)) throw error("loss_weights: " + kedge::detail::text(weight) + "; weights must be finite");
   if (!(s.beta > 0 && std::isfinite(s.beta))) throw error("beta = " + kedge::detail::text(s.beta) + "; it must be positive");
-}
-
-std::string joined(std::vector<std::string> const& names) {
-  std::string text;
-  for (std::string const& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
 }
 
 // Every parameter that was given is read by one of the losses.

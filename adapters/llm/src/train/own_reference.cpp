@@ -13,10 +13,6 @@
 namespace kedge::llm {
 namespace {
 
-void require(bool holds, std::string const& message) {
-  if (!holds) throw error(message);
-}
-
 std::string token_or_nothing(tokenizer const& words, std::int32_t id) {
   try {
     return words.token_of(id);
@@ -38,11 +34,7 @@ void require_same_tokens(session const& reference, session const& trained, std::
 }
 
 void require_same_shape(session const& reference, session const& trained, std::string const& where) {
-  auto const theirs = parameters_of(reference.config), ours = parameters_of(trained.config);
-  bool same = theirs.size() == ours.size();
-  for (std::size_t i = 0; same && i < ours.size(); ++i)
-    same = theirs[i].name == ours[i].name && theirs[i].shape == ours[i].shape;
-  if (!same)
+  if (parameters_of(reference.config) != parameters_of(trained.config))
     throw error(where +
                 " is a model of another shape, which can't move toward the one that is trained; leave --sync_ref_model out");
 }

@@ -50,19 +50,11 @@ chosen_schedule::any schedule_of(reference_kind kind) {
   return fixed_anchor{};
 }
 
-// visit(parameter, value) for every number that a schedule lists, its own and an inner one's.
-template <class Schedule, class Visitor>
-void each_number(Schedule& schedule, Visitor const& visit) {
-  if constexpr (kedge::detail::has_parameters<Schedule>)
-    kedge::detail::for_each_parameter<Schedule>([&](auto const& p) { visit(p, schedule.*p.member); });
-  if constexpr (requires { schedule.inner; }) each_number(schedule.inner, visit);
-}
-
 // "tau = 0.6 in [0, 1], every = 1 in [1, 1e+09]"
 std::string numbers_of(reference_kind kind) {
   std::string text;
   std::visit([&](auto schedule) {
-    each_number(schedule, [&](auto const& p, auto value) {
+    kedge::detail::for_each_parameter(schedule, [&](auto const& p, auto value) {
       text += (text.empty() ? "" : ", ") + std::string(p.name) + " = " + kedge::detail::text(value) + " in " + kedge::detail::range_text(p);
     });
   }, schedule_of(kind));
@@ -72,7 +64,7 @@ std::string numbers_of(reference_kind kind) {
 void set_number(chosen_schedule::any& any, reference_kind kind, std::string const& name, double value) {
   bool found = false;
   std::visit([&](auto& schedule) {
-    each_number(schedule, [&](auto const& p, auto& member) {
+    kedge::detail::for_each_parameter(schedule, [&](auto const& p, auto& member) {
       if (name != p.name) return;
       found = true;
       using type = std::remove_reference_t<decltype(member)>;

@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include <kedge/detail/ranges.hpp>
 #include <kedge/momentum.hpp>
 #include <kedge/schedules.hpp>
 

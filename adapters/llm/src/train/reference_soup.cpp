@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "reference_soup.hpp"
 
+#include <algorithm>
+
 #include <kedge/soup.hpp>
 
 #include <kedge/llm/files/error.hpp>
@@ -13,10 +15,9 @@ void require_same_model(checkpoint const& other, session const& policy) {
   std::string const who = other.path().string(), mine = policy.source.path().string();
   transformer_config config = read_config(other.config, who);
   std::vector<parameter> const theirs = parameters_of(config), ours = parameters_of(policy.config);
-  for (std::size_t i = 0; i < std::max(theirs.size(), ours.size()); ++i)
-    if (i >= theirs.size() || i >= ours.size() || theirs[i].name != ours[i].name || theirs[i].shape != ours[i].shape)
-      throw error(who + ": its tensors differ from those of " + mine + " (" + (i < ours.size() ? ours[i].name : theirs[i].name) +
-                  "); only models of one architecture and size can be averaged");
+  if (auto const [t, o] = std::mismatch(theirs.begin(), theirs.end(), ours.begin(), ours.end()); t != theirs.end() || o != ours.end())
+    throw error(who + ": its tensors differ from those of " + mine + " (" + (o != ours.end() ? o->name : t->name) +
+                "); only models of one architecture and size can be averaged");
   config.max_positions = policy.config.max_positions;
   if (config != policy.config) throw error(who + ": its config says another model than that of " + mine + " (rotary embedding, say); they can't be averaged");
   if (other.tokenizer.value("/model/vocab"_json_pointer, nlohmann::ordered_json()) !=

@@ -4,7 +4,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <limits>
 #include <numeric>
 
@@ -14,7 +13,7 @@
 #include "../base/thread_pool.hpp"
 #include "../model/cuda_graph.hpp"
 #include "available_memory.hpp"
-#include "preference_problem.hpp"
+#include "pair_input.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -212,8 +211,7 @@ pair_log_probs score_in_order(causal_lm const& model, pack const& weights, std::
                               std::size_t micro_batch_tokens, process_group const& group, std::optional<double> ld_alpha) {
   std::vector<std::size_t> order(pairs.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::vector<std::size_t> const mine =
-      balanced_share(std::span<std::size_t const>(order), group.rank(), group.size(), [&](std::size_t i) { return shared_tokens(pairs[i]); });
+  std::vector<std::size_t> const mine = own_share(group, pairs, order);
   pair_log_probs all{std::vector<double>(pairs.size()), std::vector<double>(pairs.size())};
   for (std::size_t first = 0; first < mine.size(); first += batch)
     score_each(model, weights, pairs, cut_micro_batches(pairs, std::span(mine).subspan(first, std::min(batch, mine.size() - first)), micro_batch_tokens), all,

@@ -3,7 +3,6 @@
 
 #include <sys/resource.h>
 
-
 #include <torch/version.h>
 
 #include <kedge/llm/files/atomic.hpp>

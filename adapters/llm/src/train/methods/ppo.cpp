@@ -19,12 +19,7 @@ namespace {
 using json = nlohmann::ordered_json;
 
 void check(ppo_settings s) {
-  settings_list list;
-  declare(list, s);
-  list.check_ranges();
-  auto require = [](bool holds, std::string const& message) {
-    if (!holds) throw error(message);
-  };
+  declared(s).check_ranges();
   auto const reference = s.reference.what;
   require(reference == reference_kind::start || reference == reference_kind::soup || reference == reference_kind::mkl,
           "--reference " + std::string(name_of(reference)) + " is placed anew from round to round, which PPO doesn't do; use start, soup, mkl or a model's folder");
@@ -74,14 +69,12 @@ class ppo_run : public training_method {
   }
 
   [[nodiscard]] run_identity identity() override {
-    settings_list list;
-    declare(list, settings_);
     json contents{{"model", model_content(settings_.model)}, {"prompts", content_of(prompts_.prompts())}};
     if (evaluator_) contents["held-out prompts"] = content_of(evaluator_->prompts().prompts());
     contents["reward model"] = model_content(settings_.sampling.reward_model);
     contents["reference"] = content_of(settings_.reference);
     contents["values"] = json::array({static_cast<int>(settings_.value_model.what), model_content(settings_.value_model.model)});
-    return identify(list, settings_, session_.compute, std::move(contents));
+    return identify(declared(settings_), settings_, session_.compute, std::move(contents));
   }
 
   void restore(checkpoint_reader const& from) override {

@@ -32,9 +32,6 @@ using json = nlohmann::ordered_json;
 
 void check(training_settings s, round_settings r) {
   settings_of(s, r).check_ranges();
-  auto require = [](bool holds, std::string const& message) {
-    if (!holds) throw error(message);
-  };
   require(!s.dataset.empty() || r.online(), "--dataset is missing; give a JSONL file of preference pairs, or --prompts and --judge");
   require(s.dataset.empty() || !r.online(), "--dataset and --prompts exclude each other: pairs come from a file or are sampled");
   require(!r.alpha.empty(), "--alpha is empty; give one or several");
@@ -89,14 +86,13 @@ class preference_run : public training_method {
   [[nodiscard]] std::vector<shown_metric> shown() const override { return {{"rewards/margins", "margin"}, {"rewards/accuracies", "accuracy"}}; }
 
   [[nodiscard]] run_identity identity() override {
-    settings_list list = settings_of(settings_, round_settings_);
     json contents{{"model", model_content(settings_.model)}, {"training data", content_of(std::span<round_pairs const>(rounds_))}, {"held-out pairs", content_of(std::span<preference_pair const>(held_out_.pairs()))},
                   {"reference model", model_content(settings_.ref_model)}};
     if (online_) contents["prompts"] = content_of(prompts_->prompts());
     if (evaluator_) contents["held-out prompts"] = content_of(evaluator_->prompts().prompts());
     contents["reference"] = content_of(round_settings_.reference);
     contents["reward model"] = model_content(round_settings_.sampling.reward_model);
-    return identify(list, settings_, session_.compute, std::move(contents));
+    return identify(settings_of(settings_, round_settings_), settings_, session_.compute, std::move(contents));
   }
 
   void restore(checkpoint_reader const& from) override {

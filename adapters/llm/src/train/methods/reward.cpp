@@ -58,9 +58,7 @@ class reward_run {
     if (!held_out_.empty()) task.evaluate = [this](pack const& weights) { return evaluate(weights); };
     task.write = [this](pack const& theta) { opened_.write_trained(model_, theta, settings_); };
     task.shown = {{"margin", "margin"}, {"accuracy", "accuracy"}};
-    settings_list list;
-    declare(list, settings_);
-    task.identity = identify(list, settings_, opened_.compute,
+    task.identity = identify(declared(settings_), settings_, opened_.compute,
                              {{"model", model_content(settings_.model)}, {"training data", content_of(std::span<preference_pair const>(pairs_))}, {"held-out pairs", content_of(std::span<preference_pair const>(held_out_))}});
     task.name = opened_.source.path().filename().string();
     return run_one_round(settings_, group_, model_, start(), task);
@@ -177,9 +175,7 @@ class reward_run {
 
 one_round_result train_reward(reward_settings const& given) {
   reward_settings settings = given;
-  settings_list list;
-  declare(list, settings);
-  list.check_ranges();
+  declared(settings).check_ranges();
   if (settings.dataset.empty()) throw error("--dataset is missing; give a JSONL file of preference pairs");
   return reward_run(settings).run();
 }

@@ -117,8 +117,7 @@ pack start_of(session const& opened, causal_lm const& model, sft_settings const&
 
 one_round_result train_sft(sft_settings const& given) {
   sft_settings settings = given;
-  settings_list list;
-  declare(list, settings);
+  settings_list const list = declared(settings);
   list.check_ranges();
   process_group const group = join_run(settings);
   if (settings.dataset.empty()) throw error("--dataset is missing; give a JSONL file of demonstrations");

@@ -66,8 +66,7 @@ void declare(settings_list& list, on_policy_settings& s) {
 }
 
 settings_list settings_of(training_settings& settings, round_settings& rounds) {
-  settings_list list;
-  declare(list, settings);
+  settings_list list = declared(settings);
   declare_rounds(list, rounds);
   return list;
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/train/settings.hpp>
 
-#include <algorithm>
-
 namespace kedge::llm {
 
 resume_point::resume_point(std::string_view text) {
@@ -17,12 +15,6 @@ nlohmann::ordered_json setting_type<resume_point>::write(resume_point const& val
 
 nlohmann::ordered_json setting_type<lr_scheduler_kwargs>::write(lr_scheduler_kwargs const& value) {
   return value == lr_scheduler_kwargs() ? nlohmann::ordered_json() : nlohmann::ordered_json(as_json(value).dump());
-}
-
-std::optional<optimizer_choice> setting_type<optimizer_choice>::read(std::string_view text, number_range const&) {
-  for (optimizer_name const& one : optimizer_names())
-    if (one.name == text || std::find(one.aliases.begin(), one.aliases.end(), text) != one.aliases.end()) return optimizer_choice(text);
-  return {};
 }
 
 std::string setting_type<optimizer_choice>::form(number_range const&) {

@@ -36,7 +36,6 @@ class settings_list {
   [[nodiscard]] bool given(std::string_view name) const { return at(name).given(); }
   /// throws  usage_error naming the nearest known name
   [[nodiscard]] setting& known(std::string_view name, std::string_view where) const;
-  void remove(std::string_view name);
 
   /// throws  usage_error if a value is out of range, whoever set it
   void check_ranges() const;
@@ -56,5 +55,13 @@ class settings_list {
   std::string group_;
   std::vector<std::unique_ptr<setting>> settings_;
 };
+
+/// What `declare` says of these settings, bound to them.
+template <class Settings>
+[[nodiscard]] settings_list declared(Settings& settings) {
+  settings_list list;
+  declare(list, settings);
+  return list;
+}
 
 }  // namespace kedge::llm

@@ -120,6 +120,8 @@ struct parameter {
   std::string name;
   std::vector<std::int64_t> shape;
   int growing = -1;  ///< the dimension that rounds may make larger: an adapter's rank
+
+  bool operator==(parameter const&) const = default;
 };
 
 /// What an adapter changes: linear maps of a layer, in the order of a pack. Names are PEFT's.

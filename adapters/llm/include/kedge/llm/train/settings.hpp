@@ -79,7 +79,7 @@ struct setting_type<lr_scheduler_kwargs> {
 
 template <>
 struct setting_type<optimizer_choice> {
-  [[nodiscard]] static std::optional<optimizer_choice> read(std::string_view text, number_range const&);
+  [[nodiscard]] static std::optional<optimizer_choice> read(std::string_view text, number_range const&) { return optimizer_choice(text); }
   [[nodiscard]] static nlohmann::ordered_json write(optimizer_choice value) { return value.name(); }
   [[nodiscard]] static bool valid(optimizer_choice, number_range const&) { return true; }
   [[nodiscard]] static std::string form(number_range const&);
