@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include <kedge/llm/files/checkpoint.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
 
 int main(int argc, char** argv) try {
   using namespace kedge::llm;

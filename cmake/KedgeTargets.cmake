@@ -3,22 +3,25 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-# kedge_header_set(<target> <folder> [<room>...]): every .hpp under <folder>, or under the rooms in it, is public. Found by pattern
-# so that none can be forgotten by the header check and the installation.
+# kedge_header_set(<target> <folder> [<room>...] [FILES <header>...]): every .hpp under <folder>, or under the rooms in it, is public,
+# and so are single headers of a room that two targets share. Found by pattern so that none can be forgotten by the header check and
+# the installation.
 function(kedge_header_set target folder)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "FILES")
   get_target_property(type ${target} TYPE)
   set(scope PUBLIC)
   if(type STREQUAL "INTERFACE_LIBRARY")
     set(scope INTERFACE)
   endif()
   cmake_path(ABSOLUTE_PATH folder)
-  list(TRANSFORM ARGN PREPEND "${folder}/" OUTPUT_VARIABLE places)
+  list(TRANSFORM arg_UNPARSED_ARGUMENTS PREPEND "${folder}/" OUTPUT_VARIABLE places)
+  list(TRANSFORM arg_FILES PREPEND "${folder}/")
   if(NOT places)
     set(places "${folder}")
   endif()
   list(TRANSFORM places APPEND "/*.hpp")
   file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${places})
-  target_sources(${target} ${scope} FILE_SET HEADERS BASE_DIRS "${folder}" FILES ${headers})
+  target_sources(${target} ${scope} FILE_SET HEADERS BASE_DIRS "${folder}" FILES ${headers} ${arg_FILES})
   set_target_properties(${target} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL})
 endfunction()
 

@@ -29,7 +29,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <kedge/llm/files/atomic.hpp>
+#include <kedge/llm/base/atomic.hpp>
 
 namespace {
 

@@ -12,9 +12,9 @@
 #include <map>
 #include <thread>
 
-#include <kedge/llm/files/atomic.hpp>
-#include <kedge/llm/files/error.hpp>
-#include <kedge/llm/files/interrupt.hpp>
+#include <kedge/llm/base/atomic.hpp>
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/interrupt.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
 #include "experiment.hpp"

@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <fstream>
 
-#include <kedge/llm/files/atomic.hpp>
+#include <kedge/llm/base/atomic.hpp>
 
 #include "../drawing/page.hpp"
 

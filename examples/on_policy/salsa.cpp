@@ -6,7 +6,7 @@
 #include <chrono>
 #include <fstream>
 
-#include <kedge/llm/files/atomic.hpp>
+#include <kedge/llm/base/atomic.hpp>
 
 #include "planes.hpp"
 

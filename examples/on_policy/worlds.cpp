@@ -8,8 +8,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include <kedge/llm/files/atomic.hpp>
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/atomic.hpp>
+#include <kedge/llm/base/error.hpp>
 
 #include "experiment.hpp"
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string>
 
-#include <kedge/llm/files/json.hpp>
+#include <kedge/llm/base/json.hpp>
 #include <kedge/llm/text/chat_template.hpp>
 
 #include "target.hpp"

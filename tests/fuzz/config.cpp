@@ -3,8 +3,8 @@
 // config.json: what it says of the model, its parameters and the memory they need, and what its special tokens are.
 #include <cstdint>
 
-#include <kedge/llm/files/checkpoint.hpp>
-#include <kedge/llm/files/json.hpp>
+#include <kedge/llm/base/json.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/model/config.hpp>
 #include <kedge/llm/model/memory_plan.hpp>
 

@@ -3,8 +3,8 @@
 // A GGUF file as a checkpoint: metadata, every tensor dequantised, the model that it says it is, its tokenizer and its chat template.
 #include <vector>
 
-#include <kedge/llm/files/checkpoint.hpp>
-#include <kedge/llm/files/gguf.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
+#include <kedge/llm/formats/gguf.hpp>
 #include <kedge/llm/model/config.hpp>
 #include <kedge/llm/text/chat_template.hpp>
 #include <kedge/llm/text/tokenizer.hpp>

@@ -3,8 +3,8 @@
 // A safetensors file: the header, and every tensor as fp32.
 #include <vector>
 
-#include <kedge/llm/files/dtype.hpp>
-#include <kedge/llm/files/safetensors.hpp>
+#include <kedge/llm/formats/dtype.hpp>
+#include <kedge/llm/formats/safetensors.hpp>
 
 #include "memory_file.hpp"
 #include "target.hpp"

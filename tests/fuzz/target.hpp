@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 /// What every file of this folder defines: takes an input apart as a user's file would be. It has to come back, whatever the
 /// bytes; refusing is fine.

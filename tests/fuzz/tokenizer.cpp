@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include <kedge/llm/files/json.hpp>
+#include <kedge/llm/base/json.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
 
 #include "target.hpp"

@@ -14,8 +14,8 @@
 
 #include <ATen/Parallel.h>
 
-#include <kedge/llm/files/checkpoint.hpp>
-#include <kedge/llm/files/safetensors.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
+#include <kedge/llm/formats/safetensors.hpp>
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/model/weights.hpp>
 

@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
-#include <kedge/llm/files/checkpoint.hpp>
-#include <kedge/llm/files/json.hpp>
+#include <kedge/llm/base/json.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
 
 namespace {

@@ -4,8 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include <kedge/llm/files/atomic.hpp>
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/atomic.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/train/sampling.hpp>
 
 #include "command.hpp"

@@ -2,12 +2,12 @@
 #include <algorithm>
 #include <cstdio>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/model/inspect.hpp>
-#include <kedge/llm/train/optimizer_choice.hpp>
 
 #include "command.hpp"
 #include "inspect_data.hpp"
+#include "inspect_extras.hpp"
 
 namespace kedge::cli {
 namespace {
@@ -34,16 +34,15 @@ void print(nlohmann::ordered_json const& about) {
 int run_inspect(arguments const& args) {
   if (std::any_of(args.begin(), args.end(), is_data)) return inspect_data(args);
   std::filesystem::path path;
-  llm::optimizer_choice optim;
   llm::described_run planned;
   bool json = false;
   command_line line("kedge inspect", "What a checkpoint is: family, shapes, stored types, parameters, memory, tokenizer, and problems. Reads no weights.");
   line.settings.add("model", path, "Hugging Face folder, GGUF file, or a config.json alone").alias("model_name_or_path").positional().required();
-  line.settings.add("optim", optim, "as the training subcommands have it: how the plan of memory counts moments");
+  auto const moments = declare_optimizer(line.settings);
   line.settings.add("processes", planned.processes, "that share a run: the plan of memory is that of one of them").at_least(1).at_most(1 << 20);
   line.settings.add("json", json, "print one JSON object");
   line.parse(args);
-  planned.optimizer = optim.bytes();
+  planned.optimizer = moments();
   nlohmann::ordered_json const about = describe(path, planned);
   if (json)
     std::printf("%s\n", about.dump().c_str());

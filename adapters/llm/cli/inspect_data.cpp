@@ -3,25 +3,23 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstdio>
 #include <fstream>
-#include <sstream>
 
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/data/report.hpp>
-#include <kedge/llm/files/checkpoint.hpp>
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/text/chat_template.hpp>
-#include <kedge/llm/train/scoring.hpp>
+
+#include "inspect_extras.hpp"
 
 namespace kedge::cli {
 namespace {
 
 struct data_settings {
   std::filesystem::path data, model;
-  std::size_t max_length = 0, score = 0;
+  std::size_t max_length = 0;
   bool json = false;
-  llm::device_settings compute;
 };
 
 llm::data_report report_on(data_settings const& s) {
@@ -34,32 +32,6 @@ llm::data_report report_on(data_settings const& s) {
   llm::report_tokens const tokens{llm::tokenizer::from_json(source.tokenizer), chat ? &*chat : nullptr,
                                   llm::special_tokens(source.tokenizer_config), s.max_length};
   return llm::report_on_file(s.data, &tokens);
-}
-
-/// How the model ranks the pairs before any training, in nats: gap = log π(chosen) − log π(rejected).
-nlohmann::ordered_json score(data_settings const& s) {
-  llm::score_settings settings;
-  settings.model = s.model;
-  settings.dataset = s.data;
-  settings.compute = s.compute;
-  settings.max_length = s.max_length;
-  settings.max_samples = s.score;
-  settings.skip_bad_lines = true;
-  std::stringstream lines;
-  llm::score_preferences(settings, lines);
-  std::size_t pairs = 0;
-  double sum = 0, squares = 0, right = 0;
-  for (std::string line; std::getline(lines, line); ++pairs) {
-    auto const pair = nlohmann::json::parse(line);
-    double const gap = pair["logp_chosen"].get<double>() - pair["logp_rejected"].get<double>();
-    sum += gap;
-    squares += gap * gap;
-    right += gap > 0 ? 1 : 0;
-  }
-  auto const n = static_cast<double>(pairs);
-  double const mean = sum / n, error = n > 1 ? std::sqrt(std::max(0.0, (squares - n * mean * mean) / (n - 1) / n)) : 0;
-  bool const alarm = n > 1 && mean > 3 * error && right >= 0.75 * n;
-  return {{"pairs", pairs}, {"mean_gap", mean}, {"standard_error", error}, {"chosen_preferred", right / n}, {"contamination_alarm", alarm}};
 }
 
 void print(llm::length_summary const& lengths, std::string const& name, char const* unit) {
@@ -127,14 +99,13 @@ int inspect_data(arguments const& args) {
       .alias("data").positional().required();
   line.settings.add("model_name_or_path", s.model, "Hugging Face folder or GGUF file: lengths in tokens too").alias("model");
   line.settings.add("max_length", s.max_length, "count the examples that a run would cut; 0 or -1: no limit").also("-1", "0").needs("model_name_or_path");
-  line.settings.add("score", s.score, "let the model score the first so many pairs: has it seen them? 0: no").needs("model_name_or_path");
   line.settings.add("json", s.json, "print one JSON object");
-  declare(line.settings, s.compute);
+  pair_scoring const scoring = declare_scoring(line.settings);
   line.parse(args);
-  if (s.score > 0 && s.data == "-") throw llm::usage_error("--score reads the data a second time; pass a file");
+  if (scoring.pairs() > 0 && s.data == "-") throw llm::usage_error("--score reads the data a second time; pass a file");
   llm::data_report const report = report_on(s);
-  if (s.score > 0 && report.kind != llm::data_kind::pairs) throw llm::error("--score: the data are no pairs");
-  nlohmann::ordered_json const scores = s.score > 0 ? score(s) : nlohmann::ordered_json();
+  if (scoring.pairs() > 0 && report.kind != llm::data_kind::pairs) throw llm::error("--score: the data are no pairs");
+  nlohmann::ordered_json const scores = scoring.pairs() > 0 ? scoring.score(s.data, s.model, s.max_length) : nlohmann::ordered_json();
   if (s.json) {
     nlohmann::ordered_json out = llm::to_json(report);
     if (!scores.is_null()) out["scores"] = scores;

@@ -2,7 +2,7 @@
 #include <iostream>
 #include <sstream>
 
-#include <kedge/llm/files/atomic.hpp>
+#include <kedge/llm/base/atomic.hpp>
 #include <kedge/llm/train/scoring.hpp>
 
 #include "command.hpp"

@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <iostream>
 
+#include <kedge/llm/base/atomic.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/data/shuffled_lines.hpp>
-#include <kedge/llm/files/atomic.hpp>
-#include <kedge/llm/files/error.hpp>
 
 #include "command.hpp"
 

@@ -2,8 +2,8 @@
 #include <chrono>
 #include <cstdio>
 
-#include <kedge/llm/files/error.hpp>
-#include <kedge/llm/files/interrupt.hpp>
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/interrupt.hpp>
 #include <kedge/llm/soup/soup.hpp>
 
 #include "command.hpp"

@@ -2,10 +2,10 @@
 #include <fstream>
 #include <iostream>
 
+#include <kedge/llm/base/atomic.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/data/parallel.hpp>
-#include <kedge/llm/files/atomic.hpp>
-#include <kedge/llm/files/checkpoint.hpp>
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/text/chat_template.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
 

@@ -13,7 +13,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 namespace kedge::llm {
 namespace {

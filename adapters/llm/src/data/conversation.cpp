@@ -2,9 +2,9 @@
 #include <algorithm>  // mismatch, min
 #include <utility>    // move
 
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/json.hpp>
 #include <kedge/llm/data/conversation.hpp>
-#include <kedge/llm/files/error.hpp>
-#include <kedge/llm/files/json.hpp>
 #include <kedge/llm/text/chat_template.hpp>
 
 namespace kedge::llm {

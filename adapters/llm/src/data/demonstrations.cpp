@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <utility>  // move
 
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/data/demonstrations.hpp>
 #include <kedge/llm/data/jsonl.hpp>
 #include <kedge/llm/data/parallel.hpp>
-#include <kedge/llm/files/error.hpp>
 
 #include "examples.hpp"
 #include "fields.hpp"

@@ -6,8 +6,8 @@
 #include <string>   // string
 #include <utility>  // move
 
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/data/conversation.hpp>
-#include <kedge/llm/files/error.hpp>
 
 namespace kedge::llm {
 namespace {

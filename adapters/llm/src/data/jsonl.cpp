@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <utility>  // move
 
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/json.hpp>
 #include <kedge/llm/data/jsonl.hpp>
-#include <kedge/llm/files/error.hpp>
-#include <kedge/llm/files/json.hpp>
 
 #include "byte_source.hpp"
 

@@ -4,10 +4,10 @@
 #include <iterator>   // make_move_iterator
 #include <utility>    // move
 
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/data/jsonl.hpp>
 #include <kedge/llm/data/parallel.hpp>
 #include <kedge/llm/data/preferences.hpp>
-#include <kedge/llm/files/error.hpp>
 
 #include "examples.hpp"
 #include "fields.hpp"

@@ -8,10 +8,10 @@
 #include <utility>        // move
 #include <variant>        // variant, visit
 
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/data/jsonl.hpp>
 #include <kedge/llm/data/parallel.hpp>
 #include <kedge/llm/data/report.hpp>
-#include <kedge/llm/files/error.hpp>
 
 #include "examples.hpp"
 

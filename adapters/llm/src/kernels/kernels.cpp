@@ -9,7 +9,7 @@
 #include <unistd.h>
 #endif
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/kernels/instruction_set.hpp>
 
 namespace kedge::llm {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <string_view>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 namespace kedge::llm {
 namespace {

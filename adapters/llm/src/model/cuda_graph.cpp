@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 #if defined(KEDGE_CUDA)
 #include <ATen/cuda/CUDAGraph.h>

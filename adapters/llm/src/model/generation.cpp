@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 #include "decoder.hpp"
 #include "page_table.hpp"

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <map>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/model/config.hpp>
 #include <kedge/llm/text/chat_template.hpp>
 #include <kedge/llm/text/tokenizer.hpp>

@@ -9,9 +9,9 @@
 #include <fstream>
 #include <set>
 
-#include <kedge/llm/files/atomic.hpp>
-#include <kedge/llm/files/error.hpp>
-#include <kedge/llm/files/safetensors.hpp>
+#include <kedge/llm/base/atomic.hpp>
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/formats/safetensors.hpp>
 #include <kedge/llm/model/weights.hpp>
 
 #include "model_tensors.hpp"

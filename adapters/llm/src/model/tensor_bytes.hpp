@@ -6,8 +6,8 @@
 
 #include <kedge/adapters/torch.hpp>
 
-#include <kedge/llm/files/dtype.hpp>
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/formats/dtype.hpp>
 
 namespace kedge::llm {
 

@@ -5,9 +5,9 @@
 
 #include <sstream>
 
-#include <kedge/llm/files/atomic.hpp>
-#include <kedge/llm/files/error.hpp>
-#include <kedge/llm/files/safetensors.hpp>
+#include <kedge/llm/base/atomic.hpp>
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/formats/safetensors.hpp>
 
 #include "tensor_bytes.hpp"
 

@@ -6,7 +6,7 @@
 #include <string>         // string
 #include <unordered_map>  // unordered_map
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 namespace kedge::llm {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <kedge/llm/files/checkpoint.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
 
 namespace kedge::llm {
 

@@ -4,7 +4,7 @@
 #include <stdexcept>  // invalid_argument
 
 #include <kedge/gram.hpp>
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 #include "numbers.hpp"
 #include "tensor_job.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <kedge/llm/files/atomic.hpp>
+#include <kedge/llm/base/atomic.hpp>
 
 #include "plan.hpp"
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include <kedge/greedy_soup.hpp>
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/soup/soup.hpp>
 
 #include "cook.hpp"

@@ -2,7 +2,7 @@
 #include <set>     // set
 #include <string>  // string
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 #include "agreement.hpp"
 #include "plan.hpp"

@@ -4,7 +4,7 @@
 #include <cstddef>  // byte, size_t
 #include <span>     // span
 
-#include <kedge/llm/files/dtype.hpp>
+#include <kedge/llm/formats/dtype.hpp>
 
 #include "../kernels/kernels.hpp"
 

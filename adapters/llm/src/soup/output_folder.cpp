@@ -4,7 +4,7 @@
 #include <array>    // array
 #include <fstream>  // ofstream
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/version.hpp>
 
 namespace kedge::llm {

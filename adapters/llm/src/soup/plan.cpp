@@ -5,7 +5,7 @@
 #include <charconv>   // from_chars
 #include <set>        // set
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 namespace kedge::llm {
 namespace {

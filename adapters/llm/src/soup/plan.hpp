@@ -6,8 +6,8 @@
 #include <utility>  // pair
 #include <vector>   // vector
 
-#include <kedge/llm/files/checkpoint.hpp>
-#include <kedge/llm/files/safetensors.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
+#include <kedge/llm/formats/safetensors.hpp>
 #include <kedge/llm/soup/soup.hpp>
 
 #include "tensor_job.hpp"

@@ -4,7 +4,7 @@
 #include <charconv>   // from_chars
 #include <cmath>      // abs, floor, isfinite
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/soup/recipe.hpp>
 
 namespace kedge::llm {

@@ -5,8 +5,8 @@
 
 #include <yaml-cpp/yaml.h>
 
-#include <kedge/llm/files/error.hpp>
-#include <kedge/llm/files/mapped_file.hpp>
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/mapped_file.hpp>
 #include <kedge/llm/soup/recipe.hpp>
 
 namespace kedge::llm {

@@ -12,8 +12,8 @@
 #include <thread>              // thread
 #include <utility>             // exchange
 
-#include <kedge/llm/files/atomic.hpp>
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/atomic.hpp>
+#include <kedge/llm/base/error.hpp>
 
 #include "cook.hpp"
 #include "numbers.hpp"

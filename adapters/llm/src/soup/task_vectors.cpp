@@ -3,7 +3,7 @@
 #include <cmath>      // abs
 #include <numeric>    // accumulate
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 #include "numbers.hpp"
 #include "sparsify.hpp"

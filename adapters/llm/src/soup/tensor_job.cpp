@@ -3,8 +3,8 @@
 
 #include <algorithm>  // copy, min
 
-#include <kedge/llm/files/error.hpp>
-#include <kedge/llm/files/mapped_file.hpp>
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/mapped_file.hpp>
 
 #include "numbers.hpp"
 

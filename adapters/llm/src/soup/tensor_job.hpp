@@ -10,8 +10,8 @@
 #include <string>      // string
 #include <vector>      // vector
 
-#include <kedge/llm/files/checkpoint.hpp>
-#include <kedge/llm/files/mapped_file.hpp>
+#include <kedge/llm/base/mapped_file.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/soup/recipe.hpp>
 
 #include "../base/thread_pool.hpp"

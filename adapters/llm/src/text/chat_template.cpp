@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "kedge/llm/files/error.hpp"
+#include "kedge/llm/base/error.hpp"
 #include "template/evaluator.hpp"
 
 namespace kedge::llm {

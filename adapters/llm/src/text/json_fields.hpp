@@ -8,7 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "kedge/llm/files/error.hpp"
+#include "kedge/llm/base/error.hpp"
 
 namespace kedge::llm::text {
 

@@ -5,7 +5,7 @@
 #include <string>    // string, to_string
 #include <utility>   // move
 
-#include "kedge/llm/files/error.hpp"
+#include "kedge/llm/base/error.hpp"
 #include "unicode.hpp"
 
 namespace kedge::llm::text {

@@ -13,7 +13,7 @@
 #include <ctime>
 #include <thread>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 extern char** environ;
 

@@ -15,8 +15,8 @@
 #include <string_view>
 #include <utility>
 
-#include <kedge/llm/files/error.hpp>
-#include <kedge/llm/files/json.hpp>
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/json.hpp>
 
 #include "child_process.hpp"
 

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/base/nearest.hpp>
-#include <kedge/llm/files/error.hpp>
 
 #include "loss_registry.hpp"
 

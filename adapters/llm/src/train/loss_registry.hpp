@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/train/loss_choice.hpp>
 
 // What turns a loss type of the core into a row of --loss_type: its parameters, what it reads and whether it takes divergences come

@@ -7,7 +7,7 @@
 #include <span>
 #include <string_view>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 namespace kedge::llm {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/train/merging.hpp>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/model/weights.hpp>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "moving_reference.hpp"
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/model/lora.hpp>
 
 namespace kedge::llm {

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include <kedge/llm/base/atomic.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/data/jsonl.hpp>
-#include <kedge/llm/files/atomic.hpp>
-#include <kedge/llm/files/error.hpp>
 
 namespace kedge::llm {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 #include "preference_problem.hpp"
 

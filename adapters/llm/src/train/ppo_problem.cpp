@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 #include "../model/profile.hpp"
 #include "stop_watch.hpp"

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <optional>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 #include "../model/profile.hpp"
 #include "margin_probe.hpp"

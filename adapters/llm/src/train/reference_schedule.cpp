@@ -11,7 +11,7 @@
 
 #include <kedge/detail/ranges.hpp>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 namespace kedge::llm {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <kedge/soup.hpp>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/model/weights.hpp>
 
 namespace kedge::llm {

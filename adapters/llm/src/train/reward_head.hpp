@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 #include "session.hpp"
 

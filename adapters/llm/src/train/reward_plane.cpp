@@ -5,8 +5,8 @@
 
 #include <kedge/soup.hpp>
 
-#include <kedge/llm/files/atomic.hpp>
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/atomic.hpp>
+#include <kedge/llm/base/error.hpp>
 
 #include "reference_soup.hpp"
 #include "rollout.hpp"

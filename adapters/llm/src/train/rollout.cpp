@@ -7,7 +7,7 @@
 #include <numeric>
 #include <random>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/train/judge.hpp>
 #include <kedge/llm/train/reward_model.hpp>
 

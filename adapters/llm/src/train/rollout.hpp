@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/model/generation.hpp>
 #include <kedge/llm/train/on_policy.hpp>
 #include <kedge/llm/train/scorer.hpp>

@@ -8,8 +8,8 @@
 #include <cstring>
 #include <fstream>
 
-#include <kedge/llm/files/error.hpp>
-#include <kedge/llm/files/safetensors.hpp>
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/formats/safetensors.hpp>
 
 #include "../model/tensor_bytes.hpp"
 

@@ -12,7 +12,7 @@
 
 #include <kedge/loop.hpp>
 
-#include <kedge/llm/files/atomic.hpp>
+#include <kedge/llm/base/atomic.hpp>
 #include <kedge/llm/model/causal_lm.hpp>
 
 #include "epochs.hpp"

@@ -2,7 +2,7 @@
 #include "run_identity.hpp"
 
 #include <kedge/llm/base/content_hash.hpp>
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 namespace kedge::llm {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sample_file.hpp"
 
-#include <kedge/llm/files/atomic.hpp>
+#include <kedge/llm/base/atomic.hpp>
 
 #include "trainer.hpp"
 

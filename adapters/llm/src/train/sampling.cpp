@@ -4,8 +4,8 @@
 #include <numeric>
 #include <string>
 
-#include <kedge/llm/files/error.hpp>
-#include <kedge/llm/files/interrupt.hpp>
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/interrupt.hpp>
 #include <kedge/llm/model/generation.hpp>
 #include <kedge/llm/train/training_log.hpp>
 

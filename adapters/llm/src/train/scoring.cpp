@@ -6,9 +6,9 @@
 #include <string>
 #include <utility>
 
+#include <kedge/llm/base/atomic.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/data/jsonl.hpp>
-#include <kedge/llm/files/atomic.hpp>
-#include <kedge/llm/files/error.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
 #include "preference_problem.hpp"

@@ -7,7 +7,7 @@
 #include <limits>
 #include <numeric>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/model/weights.hpp>
 
 #include "../base/thread_pool.hpp"

@@ -10,7 +10,7 @@
 #include <kedge/llm/data/demonstrations.hpp>
 #include <kedge/llm/data/preferences.hpp>
 #include <kedge/llm/data/prompts.hpp>
-#include <kedge/llm/files/checkpoint.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/model/memory_plan.hpp>

@@ -7,7 +7,7 @@
 #include <set>
 #include <utility>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 namespace kedge::llm {
 

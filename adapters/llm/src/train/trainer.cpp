@@ -5,8 +5,8 @@
 
 #include <torch/version.h>
 
-#include <kedge/llm/files/atomic.hpp>
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/atomic.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/kernels/instruction_set.hpp>
 #include <kedge/version.hpp>
 

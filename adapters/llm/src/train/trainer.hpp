@@ -9,8 +9,8 @@
 
 #include <kedge/loop.hpp>
 
-#include <kedge/llm/files/error.hpp>
-#include <kedge/llm/files/interrupt.hpp>
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/interrupt.hpp>
 #include <kedge/llm/train/settings.hpp>
 #include <kedge/llm/train/training_log.hpp>
 

@@ -8,7 +8,7 @@
 #include <limits>
 #include <utility>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 namespace kedge::llm {
 namespace {

@@ -5,7 +5,7 @@
 #include <charconv>   // from_chars
 
 #include "../unicode.hpp"
-#include "kedge/llm/files/error.hpp"
+#include "kedge/llm/base/error.hpp"
 
 namespace kedge::llm::text::jinja {
 namespace {

@@ -3,7 +3,7 @@
 #include <initializer_list>  // initializer_list
 
 #include "lexer.hpp"
-#include "kedge/llm/files/error.hpp"
+#include "kedge/llm/base/error.hpp"
 #include "syntax.hpp"
 
 namespace kedge::llm::text::jinja {

@@ -4,7 +4,7 @@
 
 #include <kedge/loop.hpp>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/model/weights.hpp>
 #include <kedge/llm/train/ppo.hpp>
 

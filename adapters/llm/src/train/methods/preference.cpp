@@ -7,7 +7,7 @@
 
 #include <kedge/loop.hpp>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/train/settings.hpp>
 #include <kedge/llm/train/training_log.hpp>

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <numeric>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 #include "../../data/shuffle.hpp"
 

@@ -5,7 +5,7 @@
 #include <array>
 #include <numeric>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/model/weights.hpp>
 
 #include "../../model/profile.hpp"

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <string>
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/train/optimizer.hpp>
 #include <kedge/llm/train/optimizer_choice.hpp>
 

@@ -15,8 +15,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/base/names.hpp>
-#include <kedge/llm/files/error.hpp>
 
 namespace kedge::llm {
 

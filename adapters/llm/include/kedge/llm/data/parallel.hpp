@@ -9,7 +9,7 @@
 #include <thread>     // thread
 #include <vector>     // vector
 
-#include <kedge/llm/files/error.hpp>
+#include <kedge/llm/base/error.hpp>
 
 namespace kedge::llm {
 

@@ -7,7 +7,7 @@
 #include <string_view>  // string_view
 #include <vector>       // vector
 
-#include <kedge/llm/files/mapped_file.hpp>
+#include <kedge/llm/base/mapped_file.hpp>
 
 namespace kedge::llm {
 

@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <kedge/llm/files/checkpoint.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/model/memory_plan.hpp>
 
 namespace kedge::llm {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include <kedge/llm/files/checkpoint.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/model/causal_lm.hpp>
 
 namespace kedge::llm {

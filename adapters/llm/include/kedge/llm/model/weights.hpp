@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 
-#include <kedge/llm/files/checkpoint.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/model/causal_lm.hpp>
 
 namespace kedge::llm {

@@ -13,7 +13,7 @@
 #include <vector>       // vector
 
 #include <kedge/llm/base/names.hpp>
-#include <kedge/llm/files/dtype.hpp>
+#include <kedge/llm/formats/dtype.hpp>
 
 namespace kedge::llm {
 

@@ -13,7 +13,7 @@
 #include <kedge/llm/base/names.hpp>
 #include <kedge/llm/base/screen.hpp>
 #include <kedge/llm/base/settings_list.hpp>
-#include <kedge/llm/files/dtype.hpp>
+#include <kedge/llm/formats/dtype.hpp>
 #include <kedge/llm/model/config.hpp>
 #include <kedge/llm/train/launch.hpp>
 #include <kedge/llm/train/loss_choice.hpp>

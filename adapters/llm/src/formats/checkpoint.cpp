@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>  // min
+#include <utility>    // move
+
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/mapped_file.hpp>
+#include <kedge/llm/formats/checkpoint.hpp>
+#include <kedge/llm/formats/gguf.hpp>
+
+#include "checkpoint_storage.hpp"
+
+namespace kedge::llm {
+namespace {
+
+/// The row of the file that holds row `wanted` of the tensor. A rotary pair (i, i + d/2) of a head of size d lies in
+/// neighbouring rows (2i, 2i + 1) of a GGUF file; Hugging Face keeps the first halves of all pairs together.
+std::size_t stored_row(std::size_t wanted, std::size_t rows, std::size_t heads) {
+  std::size_t const head_size = rows / heads;
+  std::size_t const head = wanted / head_size;
+  std::size_t const within = wanted % head_size;
+  std::size_t const pairs = head_size / 2;
+  return head * head_size + 2 * (within % pairs) + within / pairs;
+}
+
+void decode(tensor_source const& source, std::span<std::byte const> in, std::span<float> out) {
+  if (source.plain)
+    convert(*source.plain, in, dtype::f32, std::as_writable_bytes(out));
+  else
+    dequantise(source.gguf_type, in, out);
+  if (source.shift != 0.0F)
+    for (float& x : out) x += source.shift;
+}
+
+/// Row by row through a buffer of floats, which every block format needs and reordered rows too.
+void read_rows(tensor_source const& source, std::size_t rows, std::size_t width, dtype as, std::span<std::byte> out) {
+  std::size_t const in_row = source.bytes.size() / rows;
+  std::size_t const out_row = width * size_of(as);
+  std::vector<float> buffer(width);
+  for (std::size_t r = 0; r < rows; ++r) {
+    auto const heads = static_cast<std::size_t>(source.paired_heads);
+    std::size_t const from = heads == 0 ? r : stored_row(r, rows, heads);
+    decode(source, source.bytes.subspan(from * in_row, in_row), buffer);
+    convert(dtype::f32, std::as_bytes(std::span{buffer}), as, out.subspan(r * out_row, out_row));
+  }
+}
+
+/// Number for number, in pieces whose pages of the map are given back as soon as they are copied: reading a whole model
+/// then takes the memory of the result and little more.
+void read_plain(tensor_source const& source, dtype as, std::span<std::byte> out) {
+  constexpr std::size_t piece = std::size_t{1} << 20U;  // elements
+  std::size_t const in_size = size_of(*source.plain);
+  std::size_t const out_size = size_of(as);
+  for (std::size_t done = 0, count = 0; done * out_size < out.size(); done += count) {
+    count = std::min(piece, out.size() / out_size - done);
+    auto const in = source.bytes.subspan(done * in_size, count * in_size);
+    convert(*source.plain, in, as, out.subspan(done * out_size, count * out_size));
+    mapped_file::release(in);
+  }
+}
+
+}  // namespace
+
+std::size_t tensor_entry::elements() const noexcept {
+  std::size_t n = 1;
+  for (auto const extent : shape) n *= static_cast<std::size_t>(extent);
+  return n;
+}
+
+void checkpoint::storage::add(tensor_entry entry, tensor_source source) {
+  if (!index.try_emplace(entry.name, entries.size()).second)
+    throw error(in_quotes(path.string()) + ": tensor " + in_quotes(entry.name) + " appears twice; fetch the files again");
+  entries.push_back(std::move(entry));
+  sources.push_back(source);
+}
+
+checkpoint::checkpoint(checkpoint&&) noexcept = default;
+checkpoint& checkpoint::operator=(checkpoint&&) noexcept = default;
+checkpoint::~checkpoint() = default;
+
+checkpoint::checkpoint(opened_checkpoint&& opened)
+    : config(std::move(opened.config)),
+      tokenizer(std::move(opened.tokenizer)),
+      tokenizer_config(std::move(opened.tokenizer_config)),
+      generation_config(std::move(opened.generation_config)),
+      chat_template(std::move(opened.chat_template)),
+      storage_(std::move(opened.files)) {}
+
+checkpoint checkpoint::open_description(std::filesystem::path const& folder) { return checkpoint(open_folder(folder, weights_are::optional)); }
+
+checkpoint checkpoint::open(std::filesystem::path const& folder_or_gguf) {
+  std::error_code ignored;
+  auto const status = std::filesystem::status(folder_or_gguf, ignored);
+  if (!std::filesystem::exists(status))
+    throw error("no model at " + in_quotes(folder_or_gguf.string()) +
+                ": there is no such file or folder; pass a Hugging Face folder or a .gguf file");
+  bool const folder = std::filesystem::is_directory(status);
+  return checkpoint(folder ? open_folder(folder_or_gguf, weights_are::required) : open_gguf(folder_or_gguf));
+}
+
+std::vector<tensor_entry> const& checkpoint::tensors() const noexcept { return storage_->entries; }
+bool checkpoint::contains(std::string_view name) const { return storage_->index.contains(name); }
+std::filesystem::path const& checkpoint::path() const noexcept { return storage_->path; }
+
+tensor_entry const& checkpoint::entry(std::string_view name) const {
+  auto const position = storage_->index.find(name);
+  if (position == storage_->index.end())
+    throw error(in_quotes(path().string()) + " has no tensor " + in_quotes(name) +
+                "; the files are incomplete or of another architecture");
+  return storage_->entries[position->second];
+}
+
+void checkpoint::read(std::string_view name, dtype as, std::span<std::byte> out) const {
+  tensor_entry const& wanted = entry(name);
+  tensor_source const& source = storage_->sources[storage_->index.find(name)->second];
+  std::string const what = in_quotes(path().string()) + ": tensor " + in_quotes(name);
+  if (!source.readable || (source.plain && !is_floating(*source.plain)))
+    throw error(what + " is stored as " + wanted.stored_type +
+                ", which kedge cannot read as weights; use a checkpoint in "
+                "F32, F16, BF16 or, as GGUF, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K");
+  if (!is_floating(as)) throw error(what + " cannot be read as " + std::string{name_of(as)} + "; ask for a floating format");
+  std::size_t const elements = wanted.elements();
+  if (out.size() != elements * size_of(as))
+    throw error(what + " has " + std::to_string(elements) + " elements, but the buffer holds " + std::to_string(out.size()) +
+                " bytes of " + std::string{name_of(as)});
+  if (elements == 0) return;
+  if (source.plain && source.paired_heads == 0 && source.shift == 0.0F) return read_plain(source, as, out);
+  std::size_t const rows = wanted.shape.empty() ? 1 : static_cast<std::size_t>(wanted.shape.front());
+  // Without reordering a one-dimensional tensor is one row, not one row an element.
+  bool const single = wanted.shape.size() < 2 && source.paired_heads == 0;
+  read_rows(source, single ? 1 : rows, single ? elements : elements / rows, as, out);
+  mapped_file::release(source.bytes);
+}
+
+std::optional<std::span<std::byte const>> checkpoint::view(std::string_view name, dtype as) const {
+  entry(name);
+  tensor_source const& source = storage_->sources[storage_->index.find(name)->second];
+  bool const same = source.readable && source.plain == as && source.paired_heads == 0 && source.shift == 0.0F;
+  bool const aligned = reinterpret_cast<std::uintptr_t>(source.bytes.data()) % size_of(as) == 0;
+  if (!same || !aligned) return std::nullopt;
+  return source.bytes;
+}
+
+nlohmann::ordered_json special_tokens(nlohmann::ordered_json const& tokenizer_config) {
+  auto out = nlohmann::ordered_json::object();
+  for (auto const* name : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
+    auto const found = tokenizer_config.find(name);
+    if (found == tokenizer_config.end()) continue;
+    if (found->is_string())
+      out[name] = *found;
+    else if (found->is_object() && found->contains("content") && found->at("content").is_string())
+      out[name] = found->at("content");
+  }
+  return out;
+}
+
+}  // namespace kedge::llm

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>    // all_of, any_of, max_element
+#include <array>        // array
+#include <cmath>        // abs, pow
+#include <map>          // map
+#include <numbers>      // pi
+#include <string_view>  // string_view
+#include <vector>       // vector
+
+#include <kedge/llm/base/error.hpp>
+
+#include "gguf_to_hf.hpp"
+
+namespace kedge::llm {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+/// How a GGUF architecture appears in Hugging Face.
+struct family {
+  std::string_view architecture;  ///< general.architecture
+  std::string_view model_type;
+  std::string_view model_class;
+  bool paired_rows;  ///< query and key rows are stored in rotary pairs
+  bool gemma_norms;  ///< norm weights are stored with 1 added; four norms a layer in Gemma 2 and 3
+  bool fused;        ///< Phi-3: one tensor for q, k, v and one for gate and up
+};
+
+constexpr std::array<family, 8> families{{
+    {"llama", "llama", "LlamaForCausalLM", true, false, false},
+    {"smollm3", "smollm3", "SmolLM3ForCausalLM", true, false, false},
+    {"qwen2", "qwen2", "Qwen2ForCausalLM", false, false, false},
+    {"qwen3", "qwen3", "Qwen3ForCausalLM", false, false, false},
+    {"gemma", "gemma", "GemmaForCausalLM", false, true, false},
+    {"gemma2", "gemma2", "Gemma2ForCausalLM", false, true, false},
+    {"gemma3", "gemma3_text", "Gemma3ForCausalLM", false, true, false},
+    {"phi3", "phi3", "Phi3ForCausalLM", false, false, true},
+}};
+
+[[noreturn]] void fail(gguf_file const& file, std::string const& why) {
+  throw error(in_quotes(file.path().string()) + ": " + why);
+}
+
+family const& family_of(gguf_file const& file) {
+  auto const architecture = file.string("general.architecture");
+  if (!architecture) fail(file, "the GGUF metadata name no architecture (general.architecture); fetch another file");
+  for (auto const& known : families)
+    if (known.architecture == *architecture) return known;
+  fail(file, "the architecture " + in_quotes(*architecture) +
+                 " is not supported; kedge reads GGUF files of llama (which Mistral's are too), smollm3, "
+                 "qwen2, qwen3, gemma, gemma2, gemma3 and phi3 models");
+}
+
+std::string key_of(gguf_file const& file, std::string_view key) {
+  return std::string{*file.string("general.architecture")} + "." + std::string{key};
+}
+
+std::int64_t required(gguf_file const& file, std::string_view key) {
+  auto const value = file.integer(key_of(file, key));
+  if (!value) fail(file, "the GGUF metadata lack " + in_quotes(key_of(file, key)) + "; fetch another file");
+  if (*value <= 0 || *value > (std::int64_t{1} << 40U))
+    fail(file, "the GGUF metadata key " + in_quotes(key_of(file, key)) + " is " + std::to_string(*value));
+  return *value;
+}
+
+std::int64_t or_else(gguf_file const& file, std::string_view key, std::int64_t fallback) {
+  return file.find(key_of(file, key)) == nullptr ? fallback : required(file, key);
+}
+
+std::int64_t query_heads(gguf_file const& file) { return required(file, "attention.head_count"); }
+std::int64_t key_heads(gguf_file const& file) { return or_else(file, "attention.head_count_kv", query_heads(file)); }
+
+bool has_tensor(gguf_file const& file, std::string_view name) {
+  return std::any_of(file.tensors().begin(), file.tensors().end(), [&](auto const& t) { return t.name == name; });
+}
+
+using name_pair = std::pair<std::string_view, std::string_view>;
+
+constexpr std::array<name_pair, 17> layer_names{{
+    {"attn_norm", "input_layernorm"},
+    {"attn_q", "self_attn.q_proj"},
+    {"attn_k", "self_attn.k_proj"},
+    {"attn_v", "self_attn.v_proj"},
+    {"attn_qkv", "self_attn.qkv_proj"},
+    {"attn_output", "self_attn.o_proj"},
+    {"attn_q_norm", "self_attn.q_norm"},
+    {"attn_k_norm", "self_attn.k_norm"},
+    {"ffn_gate", "mlp.gate_proj"},
+    {"ffn_up", "mlp.up_proj"},
+    {"ffn_down", "mlp.down_proj"},
+    {"ffn_norm", "post_attention_layernorm"},
+    {"post_attention_norm", "post_attention_layernorm"},
+    {"post_ffw_norm", "post_feedforward_layernorm"},
+    {"token_embd", "model.embed_tokens"},
+    {"output_norm", "model.norm"},
+    {"output", "lm_head"},
+}};
+
+/// The part's name in Hugging Face, "" if unknown. Gemma 2 and 3 call the norm before the MLP by another name.
+std::string_view part_name(family const& model, std::string_view part) {
+  bool const four_norms = model.architecture == "gemma2" || model.architecture == "gemma3";
+  if (four_norms && part == "ffn_norm") return "pre_feedforward_layernorm";
+  if (model.fused && part == "ffn_up") return "mlp.gate_up_proj";
+  for (auto const& [theirs, ours] : layer_names)
+    if (theirs == part) return ours;
+  return {};
+}
+
+struct gguf_name {
+  std::string layer;        // "12", "" outside the layers
+  std::string_view part;    // "attn_q"
+  std::string_view suffix;  // ".weight"
+};
+
+std::optional<gguf_name> split_name(std::string_view name) {
+  gguf_name out;
+  if (name.starts_with("blk.")) {
+    name.remove_prefix(4);
+    auto const dot = name.find('.');
+    if (dot == 0 || dot == std::string_view::npos) return std::nullopt;
+    out.layer = std::string{name.substr(0, dot)};
+    if (!std::all_of(out.layer.begin(), out.layer.end(), [](char c) { return c >= '0' && c <= '9'; })) return std::nullopt;
+    name.remove_prefix(dot + 1);
+  }
+  auto const dot = name.rfind('.');
+  if (dot == std::string_view::npos) return std::nullopt;
+  out.part = name.substr(0, dot);
+  out.suffix = name.substr(dot);
+  if (out.suffix != ".weight" && out.suffix != ".bias") return std::nullopt;
+  return out;
+}
+
+/// Llama 3's frequency scaling as config.json states it; the three constants are the same in every model that uses it.
+struct llama3_scaling {
+  double factor = 1;
+  static constexpr double low = 1, high = 4, original = 8192;
+
+  /// What a frequency is divided by: 1 for short waves, `factor` for long ones, a blend between them.
+  double operator()(double frequency) const {
+    double const wave = 2 * std::numbers::pi / frequency;
+    if (wave < original / high) return 1;
+    if (wave > original / low) return factor;
+    double const smooth = (original / wave - low) / (high - low);
+    return 1 / ((1 - smooth) / factor + smooth);
+  }
+};
+
+/// The numbers of a tensor that divide the rotary frequencies; none where the file has no such tensor.
+std::vector<float> frequency_divisors(gguf_file const& file, std::string_view name) {
+  auto const found = std::find_if(file.tensors().begin(), file.tensors().end(), [&](auto const& t) { return t.name == name; });
+  if (found == file.tensors().end()) return {};
+  if (found->bytes.empty())
+    fail(file, "the rotary frequencies are stored as " + gguf_type_name(found->type) + ", which is not supported");
+  std::vector<float> stored(found->elements());
+  dequantise(found->type, found->bytes, stored);
+  if (!std::all_of(stored.begin(), stored.end(), [](float d) { return d > 0 && std::isfinite(d); }))
+    fail(file, "a number that divides the rotary frequencies (tensor " + in_quotes(name) + ") is not positive; the file is damaged");
+  return stored;
+}
+
+/// Divisors as `longrope` states them: those of short sequences, and those of sequences longer than `original`.
+void put_long_rope(std::vector<float> const& shorter, std::vector<float> const& longer, std::int64_t original, json& rope) {
+  rope["rope_type"] = "longrope";
+  rope["short_factor"] = std::vector<double>(shorter.begin(), shorter.end());
+  rope["long_factor"] = std::vector<double>(longer.begin(), longer.end());
+  rope["original_max_position_embeddings"] = original;
+}
+
+/// Adds the scaling that a GGUF file of a Llama states as a divisor for each rotary frequency: Llama 3's by its name, any other one
+/// by its divisors.
+void put_frequency_scaling(gguf_file const& file, std::vector<float> const& divisors, double theta, json& rope) {
+  llama3_scaling const scaling{static_cast<double>(*std::max_element(divisors.begin(), divisors.end()))};
+  bool known = true;
+  for (std::size_t i = 0; i < divisors.size(); ++i) {
+    double const expected = scaling(std::pow(theta, -static_cast<double>(i) / static_cast<double>(divisors.size())));
+    known = known && std::abs(divisors[i] - expected) <= 1e-3 * expected;
+  }
+  if (!known) {
+    put_long_rope(divisors, divisors, required(file, "context_length"), rope);
+    rope["factor"] = 1.0;
+    rope["attention_factor"] = 1.0;
+  } else if (scaling.factor != 1) {
+    rope["rope_type"] = "llama3";
+    rope["factor"] = scaling.factor;
+    rope["high_freq_factor"] = llama3_scaling::high;
+    rope["low_freq_factor"] = llama3_scaling::low;
+    rope["original_max_position_embeddings"] = static_cast<std::int64_t>(llama3_scaling::original);
+  }
+}
+
+/// Phi-3's divisors for short and long sequences. How much attention is sharpened follows from the lengths, as in transformers.
+void put_phi_scaling(gguf_file const& file, json& rope) {
+  std::int64_t const head = required(file, "embedding_length") / query_heads(file);
+  if (head < 1) fail(file, "the model has more attention heads than hidden numbers; the file is damaged");
+  rope["partial_rotary_factor"] = static_cast<double>(or_else(file, "rope.dimension_count", head)) / static_cast<double>(head);
+  auto const shorter = frequency_divisors(file, "rope_factors_short.weight"), longer = frequency_divisors(file, "rope_factors_long.weight");
+  if (shorter.size() != longer.size()) fail(file, "the rotary frequencies of short and of long sequences differ in number; the file is damaged");
+  if (!longer.empty()) put_long_rope(shorter, longer, required(file, "rope.scaling.original_context_length"), rope);
+}
+
+/// rope_parameters, with the scalings that GGUF can state.
+json rope_of(gguf_file const& file) {
+  double const theta = file.real(key_of(file, "rope.freq_base")).value_or(10000.0);
+  json rope = {{"rope_theta", theta}, {"rope_type", "default"}};
+  auto const type = file.string(key_of(file, "rope.scaling.type")).value_or("none");
+  auto const factor = file.real(key_of(file, "rope.scaling.factor"));
+  if (type != "none" && factor && *factor != 1.0) {
+    if (type != "linear" && type != "yarn") fail(file, "rotary scaling of type " + in_quotes(type) + " is not supported");
+    rope["rope_type"] = std::string{type};
+    rope["factor"] = *factor;
+    if (auto const original = file.integer(key_of(file, "rope.scaling.original_context_length")))
+      rope["original_max_position_embeddings"] = *original;
+    for (auto const& [name, key] : {name_pair{"beta_fast", "rope.scaling.yarn_beta_fast"}, name_pair{"beta_slow", "rope.scaling.yarn_beta_slow"},
+                                    name_pair{"attention_factor", "rope.scaling.yarn_attn_factor"}})
+      if (auto const value = file.real(key_of(file, key)); value && type == "yarn") rope[std::string{name}] = *value;
+  }
+  std::string_view const architecture = *file.string("general.architecture");
+  if (architecture == "phi3") put_phi_scaling(file, rope);
+  if (auto const divisors = frequency_divisors(file, "rope_freqs.weight"); !divisors.empty()) put_frequency_scaling(file, divisors, theta, rope);
+  if (architecture != "gemma3") return rope;
+  double const local = file.real(key_of(file, "rope.freq_base_swa")).value_or(10000.0);
+  return {{"full_attention", rope}, {"sliding_attention", {{"rope_theta", local}, {"rope_type", "default"}}}};
+}
+
+void put_token_ids(gguf_file const& file, json& config) {
+  static constexpr std::array<name_pair, 4> ids{{{"bos_token_id", "tokenizer.ggml.bos_token_id"},
+                                                 {"eos_token_id", "tokenizer.ggml.eos_token_id"},
+                                                 {"pad_token_id", "tokenizer.ggml.padding_token_id"},
+                                                 {"unk_token_id", "tokenizer.ggml.unknown_token_id"}}};
+  for (auto const& [name, key] : ids)
+    if (auto const id = file.integer(key)) config[std::string{name}] = *id;
+}
+
+std::int64_t vocabulary_size(gguf_file const& file) {
+  if (auto const size = file.integer(key_of(file, "vocab_size"))) return *size;
+  if (auto const* tokens = file.array("tokenizer.ggml.tokens")) return static_cast<std::int64_t>(tokens->size);
+  fail(file, "the GGUF metadata state no vocabulary size; fetch another file");
+}
+
+/// Keys that only some families have.
+void put_family_keys(gguf_file const& file, family const& model, json& config) {
+  std::string_view const type = model.architecture;
+  if (type == "llama" || type == "smollm3") {
+    config["attention_bias"] = has_tensor(file, "blk.0.attn_q.bias");
+    config["mlp_bias"] = has_tensor(file, "blk.0.ffn_up.bias");
+    config["pretraining_tp"] = 1;
+  }
+  if (type == "qwen3") config["attention_bias"] = has_tensor(file, "blk.0.attn_q.bias");
+  if (type.starts_with("gemma")) {
+    config["attention_bias"] = false;
+    config["hidden_activation"] = "gelu_pytorch_tanh";
+    config.erase("hidden_act");
+  }
+  if (type == "gemma2" || type == "gemma3") {
+    // GGUF does not state it: the 27B models, told by their layers, divide scores by √(hidden / heads), all others by that of a head's size.
+    std::int64_t const largest = type == "gemma2" ? 46 : 62;
+    config["query_pre_attn_scalar"] =
+        required(file, "block_count") == largest ? json(required(file, "embedding_length") / query_heads(file)) : config["head_dim"];
+    if (auto const window = file.integer(key_of(file, "attention.sliding_window"))) config["sliding_window"] = *window;
+    auto const attention_cap = file.real(key_of(file, "attn_logit_softcapping"));
+    auto const final_cap = file.real(key_of(file, "final_logit_softcapping"));
+    if (attention_cap) config["attn_logit_softcapping"] = *attention_cap;
+    if (final_cap) config["final_logit_softcapping"] = *final_cap;
+  }
+  if (type == "phi3") {
+    if (auto const window = file.integer(key_of(file, "attention.sliding_window"))) config["sliding_window"] = *window > 0 ? json(*window) : json(nullptr);
+    if (auto const original = file.integer(key_of(file, "rope.scaling.original_context_length"))) config["original_max_position_embeddings"] = *original;
+  }
+}
+
+}  // namespace
+
+std::optional<gguf_spelling> spell(gguf_file const& file, gguf_tensor const& tensor) {
+  family const& model = family_of(file);
+  auto const name = split_name(tensor.name);
+  // Stated in config.json.
+  if (name && (name->part == "rope_freqs" || (model.fused && name->part.starts_with("rope_factors_")))) return std::nullopt;
+  auto const part = name ? part_name(model, name->part) : std::string_view{};
+  bool const outer = part.starts_with("model.") || part == "lm_head";
+  if (part.empty() || outer != name->layer.empty())
+    fail(file, "tensor " + in_quotes(tensor.name) + " is not known for the architecture " + std::string{model.architecture} +
+                   "; kedge cannot tell what it is for");
+
+  gguf_spelling out;
+  out.name = (outer ? std::string{} : "model.layers." + name->layer + ".") + std::string{part} + std::string{name->suffix};
+  if (model.paired_rows && name->part == "attn_q") out.paired_heads = query_heads(file);
+  if (model.paired_rows && name->part == "attn_k") out.paired_heads = key_heads(file);
+  if (out.paired_heads > 0 && (tensor.shape.empty() || tensor.shape.front() % (2 * out.paired_heads) != 0))
+    fail(file, "tensor " + in_quotes(tensor.name) + " does not divide into " + std::to_string(out.paired_heads) + " heads");
+  if (model.gemma_norms && tensor.name.ends_with("norm.weight")) out.shift = -1.0F;
+  return out;
+}
+
+json config_from(gguf_file const& file) {
+  family const& model = family_of(file);
+  if (auto const parts = file.integer("split.count"); parts.value_or(1) > 1)
+    fail(file,
+         "the file is one of " + std::to_string(*parts) + " parts of a model; merge them first (llama-gguf-split --merge)");
+  json config = json::object();
+  config["architectures"] = {std::string{model.model_class}};
+  config["attention_dropout"] = 0.0;
+  config["dtype"] = "float32";
+  std::int64_t const hidden = required(file, "embedding_length");
+  std::int64_t const heads = query_heads(file);
+  std::int64_t const head =
+      or_else(file, "attention.key_length",
+              model.paired_rows ? or_else(file, "rope.dimension_count", hidden / heads) : hidden / heads);
+  config["head_dim"] = head;
+  config["hidden_act"] = "silu";
+  config["hidden_size"] = hidden;
+  config["initializer_range"] = 0.02;
+  config["intermediate_size"] = required(file, "feed_forward_length");
+  config["max_position_embeddings"] = required(file, "context_length");
+  config["model_type"] = std::string{model.model_type};
+  config["num_attention_heads"] = heads;
+  config["num_hidden_layers"] = required(file, "block_count");
+  config["num_key_value_heads"] = key_heads(file);
+  auto const epsilon = file.real(key_of(file, "attention.layer_norm_rms_epsilon"));
+  if (!epsilon) fail(file, "the GGUF metadata lack " + in_quotes(key_of(file, "attention.layer_norm_rms_epsilon")));
+  config["rms_norm_eps"] = *epsilon;
+  config["rope_parameters"] = rope_of(file);
+  config["tie_word_embeddings"] = !has_tensor(file, "output.weight");
+  config["use_cache"] = true;
+  config["vocab_size"] = vocabulary_size(file);
+  put_token_ids(file, config);
+  put_family_keys(file, model, config);
+  json sorted = json::object();  // transformers writes the keys in this order
+  std::map<std::string, json> keys;
+  for (auto const& [key, value] : config.items()) keys.emplace(key, value);
+  for (auto const& [key, value] : keys) sorted[key] = value;
+  return sorted;
+}
+
+}  // namespace kedge::llm

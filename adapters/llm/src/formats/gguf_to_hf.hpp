@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>   // int64_t
+#include <optional>  // optional
+#include <string>    // string
+
+#include <nlohmann/json.hpp>
+
+#include <kedge/llm/formats/gguf.hpp>
+
+namespace kedge::llm {
+
+/// What a GGUF tensor is called in Hugging Face's model, and how its numbers differ there.
+struct gguf_spelling {
+  std::string name;
+  std::int64_t paired_heads = 0;  ///< see tensor_source
+  float shift = 0;
+};
+
+/// Nothing for tensors that Hugging Face's model does not have (tables of rotary frequencies).
+/// throws  kedge::llm::error for a name that the architecture does not explain
+std::optional<gguf_spelling> spell(gguf_file const& file, gguf_tensor const& tensor);
+
+/// config.json as transformers 5 writes it.
+/// throws  kedge::llm::error for an architecture that kedge does not know, or metadata that are missing
+nlohmann::ordered_json config_from(gguf_file const& file);
+
+struct gguf_vocabulary {
+  nlohmann::ordered_json tokenizer, tokenizer_config;
+  std::string chat_template;
+};
+
+/// tokenizer.json and tokenizer_config.json that give the ids of transformers' own conversion; null and {} for a file
+/// without a vocabulary.
+gguf_vocabulary vocabulary_from(gguf_file const& file);
+
+}  // namespace kedge::llm

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every family against transformers: golden files that tests/golden/make_families.py wrote.
+#include "llm/model/plain_model.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <numeric>
+#include <set>
+#include <string>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include <kedge/llm/formats/checkpoint.hpp>
+#include <kedge/llm/model/generation.hpp>
+#include <kedge/llm/model/inspect.hpp>
+#include <kedge/llm/model/memory_plan.hpp>
+#include <kedge/llm/model/weights.hpp>
+#include <kedge/llm/train/optimizer_choice.hpp>
+
+#include "support/catch.hpp"
+#include "support/json_lines.hpp"
+#include "support/scratch_folder.hpp"
+
+using namespace kedge::llm;
+using kedge::testing::contains;
+using kedge::testing::read_json;
+using kedge::testing::scratch_folder;
+using kedge::testing::WithinAbs;
+
+namespace {
+
+namespace fs = std::filesystem;
+using json = nlohmann::ordered_json;
+
+fs::path const families = fs::path(KEDGE_TESTS_DIR) / "golden" / "families";
+
+struct family {
+  std::string name;
+  checkpoint source;
+  transformer_config config;
+  pack theta;
+  json golden;
+  std::vector<std::int32_t> ids;
+};
+
+std::vector<fs::path> folders() {
+  std::vector<fs::path> all;
+  for (auto const& entry : fs::directory_iterator(families))
+    if (entry.is_directory()) all.push_back(entry.path());
+  std::sort(all.begin(), all.end());
+  REQUIRE(all.size() == 19);
+  return all;
+}
+
+family open(fs::path const& folder) {
+  checkpoint source = checkpoint::open(folder);
+  transformer_config const config = read_config(source.config, folder.string());
+  pack theta = load_parameters(source, config);
+  json golden = read_json(folder / "golden.json");
+  auto ids = golden.at("ids").get<std::vector<std::int32_t>>();
+  return {folder.filename().string(), std::move(source), config, std::move(theta), std::move(golden), std::move(ids)};
+}
+
+// For each t = 1, 2, …: the first t tokens, shared by one completion for every token there is.
+ragged_batch all_next_tokens(family const& f) {
+  std::vector<std::int32_t> every(static_cast<std::size_t>(f.config.vocabulary));
+  std::iota(every.begin(), every.end(), 0);
+  ragged_batch batch;
+  for (std::size_t t = 1; t < f.ids.size(); ++t) {
+    std::vector<std::span<std::int32_t const>> completions;
+    for (std::int32_t const& id : every) completions.emplace_back(&id, 1);
+    append(batch, std::span(f.ids).first(t), completions);
+  }
+  return batch;
+}
+
+/// The largest error of a logit, relative to the largest distance of one from its row's mean.
+double error_of_logits(family const& f) {
+  std::vector<double> const logp = causal_lm(f.config, {}).log_probs(f.theta, all_next_tokens(f));
+  at::Tensor const ours = at::tensor(logp).view({-1, f.config.vocabulary});
+  std::vector<double> flat;
+  for (auto const& row : f.golden.at("logits")) flat.insert(flat.end(), row.begin(), row.end());
+  at::Tensor const theirs = at::tensor(flat).view({-1, f.config.vocabulary});
+  // Log-probabilities say logits up to a constant a row.
+  return ((ours - theirs.log_softmax(-1)).abs().max() / (theirs - theirs.mean(-1, true)).abs().max()).item<double>();
+}
+
+}  // namespace
+
+TEST_CASE("the logits of every family are those of transformers", "[golden]") {
+  for (fs::path const& folder : folders()) {
+    family const f = open(folder);
+    INFO(f.name);
+    CHECK(error_of_logits(f) < 1e-5);
+  }
+}
+
+TEST_CASE("loss and gradient of every family are those of transformers in every tensor", "[golden]") {
+  for (fs::path const& folder : folders()) {
+    family const f = open(folder);
+    INFO(f.name);
+    causal_lm const model(f.config, {});
+    ragged_batch batch;
+    std::span<std::int32_t const> const completion[] = {std::span(f.ids).subspan(1)};
+    append(batch, std::span(f.ids).first(1), completion);
+    auto [logp, pullback] = model.forward(f.theta, batch);
+    double const share = -1.0 / static_cast<double>(f.ids.size() - 1);
+    CHECK_THAT(share * logp.at(0), WithinAbs(f.golden.at("loss").get<double>(), 1e-5));
+    pack gradient = plain::zeros_like(f.theta);
+    pullback(std::vector<double>{share}, gradient);
+    auto const names = parameters_of(f.config);
+    REQUIRE(names.size() == f.golden.at("gradients").size());
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      INFO(names[i].name);
+      json const& theirs = f.golden.at("gradients").at(names[i].name);
+      at::Tensor const flat = gradient[i].to(at::kDouble).flatten(), index = at::arange(1, flat.numel() + 1, at::kDouble);
+      double const norm = theirs.at("norm"), tolerance = 1e-4 * norm;
+      CHECK_THAT(flat.norm().item<double>(), WithinAbs(norm, tolerance));
+      CHECK_THAT(flat.dot(index.sin()).item<double>(), WithinAbs(theirs.at("sin").get<double>(), 10 * tolerance));
+      CHECK_THAT(flat.dot(index.cos()).item<double>(), WithinAbs(theirs.at("cos").get<double>(), 10 * tolerance));
+      for (std::int64_t j = 0; j < 4; ++j)
+        CHECK_THAT(flat[j].item<double>(), WithinAbs(theirs.at("first").at(static_cast<std::size_t>(j)).get<double>(), tolerance));
+    }
+  }
+}
+
+TEST_CASE("in every family pairs that share prompts and prefixes compute what their sequences compute alone", "[lm]") {
+  for (fs::path const& folder : folders()) {
+    family f = open(folder);
+    INFO(f.name);
+    for (at::Tensor& t : f.theta) t = t.to(at::kDouble);
+    auto pairs = plain::random_pairs(6, f.config.vocabulary, 5, 6, 6);
+    causal_lm const model(f.config, {.type = at::kDouble});
+    if (model.shares_prefixes())
+      for (preference_pair& pair : pairs) pair.prompt.insert(pair.prompt.begin(), f.ids.begin(), f.ids.begin() + 9);
+    std::vector<std::size_t> all(pairs.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    auto [logp, pullback] = model.forward(f.theta, pack_pairs(pairs, all, read_at::every_token, model.shares_prefixes()));
+    std::vector<double> slopes;
+    for (std::size_t i = 0; i < logp.size(); ++i) slopes.push_back(std::sin(static_cast<double>(i + 1)));
+    pack shared = plain::zeros_like(f.theta), alone = plain::zeros_like(f.theta);
+    pullback(slopes, shared);
+    for (std::size_t i = 0; i < logp.size(); ++i) {
+      ragged_batch single;
+      std::span<std::int32_t const> const completion[] = {i % 2 == 0 ? pairs[i / 2].chosen : pairs[i / 2].rejected};
+      append(single, pairs[i / 2].prompt, completion);
+      auto [own, back] = model.forward(f.theta, single);
+      CHECK(std::abs(own.at(0) - logp[i]) < 1e-10);
+      back(std::vector<double>{slopes[i]}, alone);
+    }
+    for (std::size_t i = 0; i < shared.size(); ++i) CHECK((shared[i] - alone[i]).abs().max().item<double>() < 1e-10);
+  }
+}
+
+TEST_CASE("a window in a long sequence changes nothing between fused and plain attention", "[lm]") {
+  transformer_config config = plain::tiny_config(true);
+  config.attention.assign(3, {.window = 40});
+  pack const theta = plain::random_parameters(config, at::kDouble, 21);
+  std::vector<std::int32_t> ids(1500);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i * i % 53);
+  ragged_batch batch;
+  std::span<std::int32_t const> const completions[] = {std::span(ids).subspan(600, 800), std::span(ids).subspan(700, 700)};
+  append(batch, std::span(ids).first(600), completions);
+  causal_lm const fused(config, {.type = at::kDouble});
+  config.attention_soft_cap = 1e7;  // so high that it caps nothing
+  causal_lm const plain_products(config, {.type = at::kDouble});
+  auto one = fused.forward(theta, batch), other = plain_products.forward(theta, batch);
+  pack g = plain::zeros_like(theta), h = plain::zeros_like(theta);
+  one.pullback(std::vector<double>{1, -1}, g);
+  other.pullback(std::vector<double>{1, -1}, h);
+  for (std::size_t i = 0; i < 2; ++i) CHECK(std::abs(one.logp[i] - other.logp[i]) < 1e-8 * std::abs(one.logp[i]));
+  for (std::size_t i = 0; i < g.size(); ++i) CHECK((g[i] - h[i]).norm().item<double>() < 1e-8 * g[i].norm().item<double>());
+}
+
+TEST_CASE("generation in every family says what the forward pass says", "[golden]") {
+  for (fs::path const& folder : folders()) {
+    family const f = open(folder);
+    INFO(f.name);
+    causal_lm const model(f.config, {});
+    auto const expected = f.golden.at("greedy").get<std::vector<std::int32_t>>();
+    auto const length = f.golden.at("prompt").get<std::size_t>();
+    std::vector<std::vector<std::int32_t>> const prompts{{f.ids.begin(), f.ids.begin() + static_cast<std::ptrdiff_t>(length)},
+                                                         {f.ids.begin() + 2, f.ids.begin() + 11}};
+    mixture_term const policy[] = {{.weight = 1, .weights = &f.theta}};
+    auto const greedy = generate(model, policy, prompts, 1, {.max_new_tokens = expected.size(), .temperature = 0});
+    CHECK(greedy.at(0).tokens == expected);
+    for (sampled_completion const& sampled : generate(model, policy, prompts, 3, {.max_new_tokens = 9, .temperature = 1, .seed = 3})) {
+      ragged_batch batch;
+      std::span<std::int32_t const> const completion[] = {sampled.tokens};
+      append(batch, prompts[sampled.prompt], completion);
+      std::vector<double> const logp = model.rows(f.theta, batch).logp;
+      REQUIRE(logp.size() == sampled.logp.size());
+      for (std::size_t i = 0; i < logp.size(); ++i) CHECK_THAT(sampled.logp[i], WithinAbs(logp[i], 1e-4));
+    }
+  }
+}
+
+TEST_CASE("what is written of every family is what was read", "[files]") {
+  for (fs::path const& folder : folders()) {
+    family const f = open(folder);
+    INFO(f.name);
+    scratch_folder const scratch;
+    write_model(scratch.path(), f.source, f.config, f.theta, dtype::bf16);
+    checkpoint const written = checkpoint::open(scratch.path());
+    CHECK(written.config == f.source.config);
+    std::set<std::string> before, after;
+    for (tensor_entry const& t : f.source.tensors()) before.insert(t.name);
+    for (tensor_entry const& t : written.tensors()) after.insert(t.name);
+    CHECK(before == after);
+    pack const again = load_parameters(written, read_config(written.config, "written"));
+    for (std::size_t i = 0; i < again.size(); ++i) CHECK(at::equal(again[i], f.theta[i]));
+  }
+}
+
+TEST_CASE("a setting that is not supported is refused by its key", "[config]") {
+  auto const refused = [](char const* folder, json const& changes, std::string const& key) {
+    json config = read_json(families / folder / "config.json");
+    config.update(changes);
+    INFO(changes.dump());
+    CHECK_THROWS_WITH(read_config(config, "here"), contains("here: ") && contains(key));
+  };
+  refused("llama2", {{"hidden_act", "relu"}}, "hidden_act = relu");
+  refused("llama2", {{"quantization_config", {{"bits", 4}}}}, "quantization_config");
+  refused("llama2", {{"rope_scaling", {{"type", "ntk"}, {"factor", 2}}}}, "rope_type = ntk");
+  refused("llama2", {{"rope_scaling", {{"type", "linear"}}}}, "rope_scaling has no factor");
+  refused("llama2", {{"partial_rotary_factor", 0.5}}, "partial_rotary_factor");
+  refused("llama2", {{"num_hidden_layers", 100000000}}, "num_hidden_layers");
+  refused("llama2", {{"hidden_size", 1000000000}, {"intermediate_size", 1000000000}}, "10^15 parameters");
+  refused("phi3_longrope", {{"partial_rotary_factor", 1e300}, {"rope_parameters", nullptr}}, "partial_rotary_factor");
+  refused("phi3_longrope", {{"original_max_position_embeddings", 1e300}}, "original_max_position_embeddings");
+  refused("gemma", {{"use_bidirectional_attention", true}}, "use_bidirectional_attention");
+  refused("gemma2", {{"layer_types", {"full_attention"}}}, "layer_types");
+  refused("gemma2", {{"layer_types", {"chunked_attention", "full_attention", "full_attention"}}}, "chunked_attention");
+  refused("gemma2", {{"sliding_window", nullptr}}, "sliding_window is off");
+  refused("gemma3", {{"attn_logit_softcapping", 50}}, "attn_logit_softcapping");
+  refused("gemma3", {{"rope_parameters", {{"rope_theta", 5}}}}, "full_attention");
+  refused("qwen2", {{"attention_bias", true}}, "attention_bias");
+  refused("qwen2", {{"num_key_value_heads", 3}}, "key-value heads");
+  refused("phi3_longrope", {{"rope_parameters", {{"rope_type", "longrope"}, {"short_factor", {1, 2}}}}}, "short_factor");
+  refused("llama2", {{"architectures", {"MixtralForCausalLM"}}}, "MixtralForCausalLM");
+  refused("llama2", {{"architectures", nullptr}, {"model_type", "mamba"}}, "mamba");
+}
+
+TEST_CASE("old and new spellings of a config say the same", "[config]") {
+  json const old = read_json(families / "gemma3_old" / "config.json");
+  json modern = old;
+  for (char const* key : {"rope_theta", "rope_local_base_freq", "rope_scaling", "sliding_window_pattern", "torch_dtype"}) modern.erase(key);
+  modern["layer_types"] = {"sliding_attention", "full_attention", "sliding_attention"};
+  modern["rope_parameters"] = {{"full_attention", {{"rope_type", "linear"}, {"factor", 2.0}, {"rope_theta", 5000.0}}},
+                               {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 100.0}}}};
+  transformer_config const a = read_config(old, "old"), b = read_config(modern, "new");
+  for (std::int64_t i = 0; i < 3; ++i) {
+    CHECK(a.layer(i).window == b.layer(i).window);
+    CHECK(a.layer(i).rope == b.layer(i).rope);
+  }
+  for (auto const which : {&transformer_config::rope, &transformer_config::local_rope}) {
+    CHECK((a.*which).type == (b.*which).type);
+    CHECK((a.*which).theta == (b.*which).theta);
+    CHECK((a.*which).factor == (b.*which).factor);
+  }
+}
+
+TEST_CASE("the models of the papers have the parameters they are known to have", "[config]") {
+  std::map<std::string, std::int64_t> const known{
+      {"llama-2-7b", 6'738'415'616}, {"mistral-7b", 7'241'732'096}, {"gemma-2b", 2'506'172'416}, {"solar-10.7b", 10'731'524'096}};
+  for (auto const& [name, parameters] : known) {
+    INFO(name);
+    fs::path const file = fs::path(KEDGE_TESTS_DIR) / "golden" / "papers" / (name + ".json");
+    json const about = describe_config(file);
+    CHECK(about.at("problems").empty());
+    CHECK(about.at("parameters") == parameters);
+    json const& memory = about.at("memory");
+    CHECK(memory.at("weights") == 2 * parameters);
+    CHECK(memory.at("1 x 80 GB").at("bytes") == 18 * parameters);
+    CHECK(memory.at("1 x 80 GB").at("fits") == (name == "gemma-2b"));
+    CHECK(memory.at("1 x 80 GB, LoRA of rank 16").at("fits") == true);
+    CHECK(memory.at("8 x 80 GB, each, moments shared").at("bytes") == 11 * parameters);
+    json const shared = describe_config(file, {.optimizer = optimizer_choice("adamw_bf16").bytes(), .processes = 4}).at("memory");
+    CHECK(shared.at("moments") == parameters);
+    CHECK(shared.at("4 x 80 GB, each, moments shared").at("bytes") == 11 * parameters);
+    char const* const host = "host, bfloat16, 512 tokens at once";
+    CHECK(memory.at(host).get<std::int64_t>() - shared.at(host).get<std::int64_t>() == 7 * parameters);
+  }
+}
+
+TEST_CASE("LoRA trains as many numbers as its two factors of every map have", "[config]") {
+  transformer_config const c = read_config(read_json(fs::path(KEDGE_TESTS_DIR) / "golden" / "papers" / "llama-2-7b.json"), "Llama 2");
+  // peft.LoraConfig(r=16, target_modules="all-linear") on this model prints 39,976,960 trainable parameters.
+  CHECK(plan_memory(c, {.lora = lora_settings{.rank = 16, .target_modules = {lora_target::all_linear}}}).trained == 39'976'960);
+}
+
+TEST_CASE("every family read from the file that llama.cpp's converter made of it is the one read from its folder", "[gguf]") {
+  using config = transformer_config;
+  // What the format has no words for, or the converter leaves out; Llama 3's rotary frequencies come back as divisors.
+  std::map<std::string, std::vector<void (*)(config&, config const&)>> unsaid;
+  auto const rope = [](config& c, config const& from) { c.rope = from.rope; };
+  auto const attention = [](config& c, config const& from) { c.attention = from.attention; };
+  auto const query_scalar = [](config& c, config const& from) { c.query_scalar = from.query_scalar; };
+  for (char const* name : {"llama3", "llama_dynamic", "llama_yarn_old"}) unsaid[name] = {rope};
+  for (char const* name : {"mistral", "qwen2_window", "smollm3"}) unsaid[name] = {attention};
+  for (char const* name : {"gemma3", "gemma3_old"}) unsaid[name] = {attention, query_scalar};
+  unsaid["gemma2"] = {query_scalar};
+  for (fs::path const& folder : folders()) {
+    family f = open(folder);
+    INFO(f.name);
+    checkpoint const file = checkpoint::open(fs::path(KEDGE_TESTS_DIR) / "golden" / "gguf" / "families" / (f.name + ".gguf"));
+    config said = read_config(file.config, f.name);
+    pack const theta = load_parameters(file, said);
+    REQUIRE(theta.size() == f.theta.size());
+    for (std::size_t i = 0; i < theta.size(); ++i) CHECK(at::equal(theta[i], f.theta[i]));
+    if (f.name == "llama3" || !unsaid.contains(f.name)) {
+      config const other = std::exchange(f.config, said);
+      CHECK(error_of_logits(f) < 1e-5);
+      f.config = other;
+    }
+    for (auto const put_right : unsaid[f.name]) put_right(said, f.config);
+    CHECK(static_cast<float>(said.rms_norm_eps) == static_cast<float>(f.config.rms_norm_eps));
+    said.rms_norm_eps = f.config.rms_norm_eps;
+    CHECK(said == f.config);
+  }
+}
+
+TEST_CASE("a GGUF file of every architecture opens as a model that computes", "[gguf]") {
+  for (char const* name : {"llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3"}) {
+    INFO(name);
+    checkpoint const source = checkpoint::open(fs::path(KEDGE_TESTS_DIR) / "golden" / "gguf" / (std::string(name) + ".gguf"));
+    transformer_config const config = read_config(source.config, name);
+    pack const theta = load_parameters(source, config);
+    std::vector<std::int32_t> const prompt{1, 2}, completion{3, 4, 2};
+    ragged_batch batch;
+    std::span<std::int32_t const> const one[] = {completion};
+    append(batch, prompt, one);
+    double const logp = causal_lm(config, {}).log_probs(theta, batch).at(0);
+    CHECK(std::isfinite(logp));
+    CHECK(logp < 0);
+  }
+}
