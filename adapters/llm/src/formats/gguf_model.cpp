@@ -9,33 +9,13 @@
 
 #include <kedge/llm/base/error.hpp>
 
+#include "../model/families/family.hpp"
 #include "gguf_to_hf.hpp"
 
 namespace kedge::llm {
 namespace {
 
 using json = nlohmann::ordered_json;
-
-/// How a GGUF architecture appears in Hugging Face.
-struct family {
-  std::string_view architecture;  ///< general.architecture
-  std::string_view model_type;
-  std::string_view model_class;
-  bool paired_rows;  ///< query and key rows are stored in rotary pairs
-  bool gemma_norms;  ///< norm weights are stored with 1 added; four norms a layer in Gemma 2 and 3
-  bool fused;        ///< Phi-3: one tensor for q, k, v and one for gate and up
-};
-
-constexpr std::array<family, 8> families{{
-    {"llama", "llama", "LlamaForCausalLM", true, false, false},
-    {"smollm3", "smollm3", "SmolLM3ForCausalLM", true, false, false},
-    {"qwen2", "qwen2", "Qwen2ForCausalLM", false, false, false},
-    {"qwen3", "qwen3", "Qwen3ForCausalLM", false, false, false},
-    {"gemma", "gemma", "GemmaForCausalLM", false, true, false},
-    {"gemma2", "gemma2", "Gemma2ForCausalLM", false, true, false},
-    {"gemma3", "gemma3_text", "Gemma3ForCausalLM", false, true, false},
-    {"phi3", "phi3", "Phi3ForCausalLM", false, false, true},
-}};
 
 [[noreturn]] void fail(gguf_file const& file, std::string const& why) {
   throw error(in_quotes(file.path().string()) + ": " + why);
@@ -44,11 +24,13 @@ constexpr std::array<family, 8> families{{
 family const& family_of(gguf_file const& file) {
   auto const architecture = file.string("general.architecture");
   if (!architecture) fail(file, "the GGUF metadata name no architecture (general.architecture); fetch another file");
-  for (auto const& known : families)
-    if (known.architecture == *architecture) return known;
-  fail(file, "the architecture " + in_quotes(*architecture) +
-                 " is not supported; kedge reads GGUF files of llama (which Mistral's are too), smollm3, "
-                 "qwen2, qwen3, gemma, gemma2, gemma3 and phi3 models");
+  std::string known;
+  for (family const* const f : families()) {
+    if (f->gguf.architecture.empty()) continue;
+    if (f->gguf.architecture == *architecture) return *f;
+    known += (known.empty() ? "" : ", ") + std::string(f->gguf.architecture);
+  }
+  fail(file, "the architecture " + in_quotes(*architecture) + " is not supported; kedge reads GGUF files of the architectures " + known);
 }
 
 std::string key_of(gguf_file const& file, std::string_view key) {
@@ -70,13 +52,11 @@ std::int64_t or_else(gguf_file const& file, std::string_view key, std::int64_t f
 std::int64_t query_heads(gguf_file const& file) { return required(file, "attention.head_count"); }
 std::int64_t key_heads(gguf_file const& file) { return or_else(file, "attention.head_count_kv", query_heads(file)); }
 
-bool has_tensor(gguf_file const& file, std::string_view name) {
+bool there_is(gguf_file const& file, std::string_view name) {
   return std::any_of(file.tensors().begin(), file.tensors().end(), [&](auto const& t) { return t.name == name; });
 }
 
-using name_pair = std::pair<std::string_view, std::string_view>;
-
-constexpr std::array<name_pair, 17> layer_names{{
+constexpr std::array<gguf_part, 17> usual_parts{{
     {"attn_norm", "input_layernorm"},
     {"attn_q", "self_attn.q_proj"},
     {"attn_k", "self_attn.k_proj"},
@@ -96,13 +76,11 @@ constexpr std::array<name_pair, 17> layer_names{{
     {"output", "lm_head"},
 }};
 
-/// The part's name in Hugging Face, "" if unknown. Gemma 2 and 3 call the norm before the MLP by another name.
+/// The part's name in Hugging Face, "" if unknown.
 std::string_view part_name(family const& model, std::string_view part) {
-  bool const four_norms = model.architecture == "gemma2" || model.architecture == "gemma3";
-  if (four_norms && part == "ffn_norm") return "pre_feedforward_layernorm";
-  if (model.fused && part == "ffn_up") return "mlp.gate_up_proj";
-  for (auto const& [theirs, ours] : layer_names)
-    if (theirs == part) return ours;
+  for (auto const names : {model.gguf.parts, std::span<gguf_part const>(usual_parts)})
+    for (auto const& [theirs, ours] : names)
+      if (theirs == part) return ours;
   return {};
 }
 
@@ -199,7 +177,7 @@ void put_phi_scaling(gguf_file const& file, json& rope) {
 }
 
 /// rope_parameters, with the scalings that GGUF can state.
-json rope_of(gguf_file const& file) {
+json rope_of(gguf_file const& file, gguf_facts const& facts) {
   double const theta = file.real(key_of(file, "rope.freq_base")).value_or(10000.0);
   json rope = {{"rope_theta", theta}, {"rope_type", "default"}};
   auto const type = file.string(key_of(file, "rope.scaling.type")).value_or("none");
@@ -210,20 +188,19 @@ json rope_of(gguf_file const& file) {
     rope["factor"] = *factor;
     if (auto const original = file.integer(key_of(file, "rope.scaling.original_context_length")))
       rope["original_max_position_embeddings"] = *original;
-    for (auto const& [name, key] : {name_pair{"beta_fast", "rope.scaling.yarn_beta_fast"}, name_pair{"beta_slow", "rope.scaling.yarn_beta_slow"},
-                                    name_pair{"attention_factor", "rope.scaling.yarn_attn_factor"}})
+    for (auto const& [name, key] : {gguf_part{"beta_fast", "rope.scaling.yarn_beta_fast"}, gguf_part{"beta_slow", "rope.scaling.yarn_beta_slow"},
+                                    gguf_part{"attention_factor", "rope.scaling.yarn_attn_factor"}})
       if (auto const value = file.real(key_of(file, key)); value && type == "yarn") rope[std::string{name}] = *value;
   }
-  std::string_view const architecture = *file.string("general.architecture");
-  if (architecture == "phi3") put_phi_scaling(file, rope);
+  if (facts.long_factors) put_phi_scaling(file, rope);
   if (auto const divisors = frequency_divisors(file, "rope_freqs.weight"); !divisors.empty()) put_frequency_scaling(file, divisors, theta, rope);
-  if (architecture != "gemma3") return rope;
+  if (!facts.two_ropes) return rope;
   double const local = file.real(key_of(file, "rope.freq_base_swa")).value_or(10000.0);
   return {{"full_attention", rope}, {"sliding_attention", {{"rope_theta", local}, {"rope_type", "default"}}}};
 }
 
 void put_token_ids(gguf_file const& file, json& config) {
-  static constexpr std::array<name_pair, 4> ids{{{"bos_token_id", "tokenizer.ggml.bos_token_id"},
+  static constexpr std::array<gguf_part, 4> ids{{{"bos_token_id", "tokenizer.ggml.bos_token_id"},
                                                  {"eos_token_id", "tokenizer.ggml.eos_token_id"},
                                                  {"pad_token_id", "tokenizer.ggml.padding_token_id"},
                                                  {"unk_token_id", "tokenizer.ggml.unknown_token_id"}}};
@@ -237,36 +214,17 @@ std::int64_t vocabulary_size(gguf_file const& file) {
   fail(file, "the GGUF metadata state no vocabulary size; fetch another file");
 }
 
-/// Keys that only some families have.
-void put_family_keys(gguf_file const& file, family const& model, json& config) {
-  std::string_view const type = model.architecture;
-  if (type == "llama" || type == "smollm3") {
-    config["attention_bias"] = has_tensor(file, "blk.0.attn_q.bias");
-    config["mlp_bias"] = has_tensor(file, "blk.0.ffn_up.bias");
-    config["pretraining_tp"] = 1;
-  }
-  if (type == "qwen3") config["attention_bias"] = has_tensor(file, "blk.0.attn_q.bias");
-  if (type.starts_with("gemma")) {
-    config["attention_bias"] = false;
-    config["hidden_activation"] = "gelu_pytorch_tanh";
-    config.erase("hidden_act");
-  }
-  if (type == "gemma2" || type == "gemma3") {
-    // GGUF does not state it: the 27B models, told by their layers, divide scores by √(hidden / heads), all others by that of a head's size.
-    std::int64_t const largest = type == "gemma2" ? 46 : 62;
-    config["query_pre_attn_scalar"] =
-        required(file, "block_count") == largest ? json(required(file, "embedding_length") / query_heads(file)) : config["head_dim"];
-    if (auto const window = file.integer(key_of(file, "attention.sliding_window"))) config["sliding_window"] = *window;
-    auto const attention_cap = file.real(key_of(file, "attn_logit_softcapping"));
-    auto const final_cap = file.real(key_of(file, "final_logit_softcapping"));
-    if (attention_cap) config["attn_logit_softcapping"] = *attention_cap;
-    if (final_cap) config["final_logit_softcapping"] = *final_cap;
-  }
-  if (type == "phi3") {
-    if (auto const window = file.integer(key_of(file, "attention.sliding_window"))) config["sliding_window"] = *window > 0 ? json(*window) : json(nullptr);
-    if (auto const original = file.integer(key_of(file, "rope.scaling.original_context_length"))) config["original_max_position_embeddings"] = *original;
-  }
-}
+/// The metadata as a family reads them.
+class keys_of_family final : public gguf_keys {
+ public:
+  explicit keys_of_family(gguf_file const& file) : file_(file) {}
+  [[nodiscard]] std::optional<std::int64_t> integer(std::string_view key) const override { return file_.integer(key_of(file_, key)); }
+  [[nodiscard]] std::optional<double> real(std::string_view key) const override { return file_.real(key_of(file_, key)); }
+  [[nodiscard]] bool has_tensor(std::string_view name) const override { return there_is(file_, name); }
+
+ private:
+  gguf_file const& file_;
+};
 
 }  // namespace
 
@@ -274,20 +232,20 @@ std::optional<gguf_spelling> spell(gguf_file const& file, gguf_tensor const& ten
   family const& model = family_of(file);
   auto const name = split_name(tensor.name);
   // Stated in config.json.
-  if (name && (name->part == "rope_freqs" || (model.fused && name->part.starts_with("rope_factors_")))) return std::nullopt;
+  if (name && (name->part == "rope_freqs" || (model.gguf.long_factors && name->part.starts_with("rope_factors_")))) return std::nullopt;
   auto const part = name ? part_name(model, name->part) : std::string_view{};
   bool const outer = part.starts_with("model.") || part == "lm_head";
   if (part.empty() || outer != name->layer.empty())
-    fail(file, "tensor " + in_quotes(tensor.name) + " is not known for the architecture " + std::string{model.architecture} +
+    fail(file, "tensor " + in_quotes(tensor.name) + " is not known for the architecture " + std::string{model.gguf.architecture} +
                    "; kedge cannot tell what it is for");
 
   gguf_spelling out;
   out.name = (outer ? std::string{} : "model.layers." + name->layer + ".") + std::string{part} + std::string{name->suffix};
-  if (model.paired_rows && name->part == "attn_q") out.paired_heads = query_heads(file);
-  if (model.paired_rows && name->part == "attn_k") out.paired_heads = key_heads(file);
+  if (model.gguf.paired_rows && name->part == "attn_q") out.paired_heads = query_heads(file);
+  if (model.gguf.paired_rows && name->part == "attn_k") out.paired_heads = key_heads(file);
   if (out.paired_heads > 0 && (tensor.shape.empty() || tensor.shape.front() % (2 * out.paired_heads) != 0))
     fail(file, "tensor " + in_quotes(tensor.name) + " does not divide into " + std::to_string(out.paired_heads) + " heads");
-  if (model.gemma_norms && tensor.name.ends_with("norm.weight")) out.shift = -1.0F;
+  if (model.gguf.norms_plus_one && tensor.name.ends_with("norm.weight")) out.shift = -1.0F;
   return out;
 }
 
@@ -297,33 +255,33 @@ json config_from(gguf_file const& file) {
     fail(file,
          "the file is one of " + std::to_string(*parts) + " parts of a model; merge them first (llama-gguf-split --merge)");
   json config = json::object();
-  config["architectures"] = {std::string{model.model_class}};
+  config["architectures"] = {std::string{model.names.language_model}};
   config["attention_dropout"] = 0.0;
   config["dtype"] = "float32";
   std::int64_t const hidden = required(file, "embedding_length");
   std::int64_t const heads = query_heads(file);
   std::int64_t const head =
       or_else(file, "attention.key_length",
-              model.paired_rows ? or_else(file, "rope.dimension_count", hidden / heads) : hidden / heads);
+              model.gguf.paired_rows ? or_else(file, "rope.dimension_count", hidden / heads) : hidden / heads);
   config["head_dim"] = head;
   config["hidden_act"] = "silu";
   config["hidden_size"] = hidden;
   config["initializer_range"] = 0.02;
   config["intermediate_size"] = required(file, "feed_forward_length");
   config["max_position_embeddings"] = required(file, "context_length");
-  config["model_type"] = std::string{model.model_type};
+  config["model_type"] = std::string{model.names.type};
   config["num_attention_heads"] = heads;
   config["num_hidden_layers"] = required(file, "block_count");
   config["num_key_value_heads"] = key_heads(file);
   auto const epsilon = file.real(key_of(file, "attention.layer_norm_rms_epsilon"));
   if (!epsilon) fail(file, "the GGUF metadata lack " + in_quotes(key_of(file, "attention.layer_norm_rms_epsilon")));
   config["rms_norm_eps"] = *epsilon;
-  config["rope_parameters"] = rope_of(file);
-  config["tie_word_embeddings"] = !has_tensor(file, "output.weight");
+  config["rope_parameters"] = rope_of(file, model.gguf);
+  config["tie_word_embeddings"] = !there_is(file, "output.weight");
   config["use_cache"] = true;
   config["vocab_size"] = vocabulary_size(file);
   put_token_ids(file, config);
-  put_family_keys(file, model, config);
+  if (model.gguf.complete != nullptr) model.gguf.complete(keys_of_family(file), config);
   json sorted = json::object();  // transformers writes the keys in this order
   std::map<std::string, json> keys;
   for (auto const& [key, value] : config.items()) keys.emplace(key, value);

@@ -97,8 +97,8 @@ struct transformer_config {
   bool operator==(transformer_config const&) const = default;
 };
 
-/// Reads config.json of the families llama, mistral, smollm3, gemma, gemma2, gemma3_text, qwen2, qwen3 and phi3, in old and new
-/// spelling (rope_theta + rope_scaling, rope_parameters). What a file leaves out is what transformers takes.
+/// Reads config.json of a family that kedge knows (docs/families.md), in old and new spelling (rope_theta + rope_scaling,
+/// rope_parameters). What a file leaves out is what transformers takes.
 /// throws  error naming `where` and the key, if something is missing, senseless or not supported
 [[nodiscard]] transformer_config read_config(nlohmann::ordered_json const& config, std::string const& where);
 

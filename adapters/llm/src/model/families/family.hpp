@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include <kedge/llm/model/config.hpp>
+
+// A family of models is one file of this folder, and one line of all.cpp: what
+// transformers takes where its config.json says nothing, what its layers always
+// are, and what GGUF calls all that. Of the rooms, families stand beside base:
+// formats read them, and so does the model.
+
+namespace kedge::llm {
+
+/// Which layers see a window of keys only, where config.json doesn't list them.
+enum class windows {
+  never,  ///< the family has none
+  every_layer,
+  all_but_every,  ///< every so-manieth layer sees everything (window_period)
+  from_layer,     ///< those from max_window_layers on
+  where_still,    ///< those whose queries and keys don't turn
+};
+
+/// Metadata of a GGUF file; keys without the architecture's name in front.
+class gguf_keys {
+ public:
+  virtual ~gguf_keys() = default;
+  [[nodiscard]] virtual std::optional<std::int64_t> integer(std::string_view key) const = 0;
+  [[nodiscard]] virtual std::optional<double> real(std::string_view key) const = 0;
+  [[nodiscard]] virtual bool has_tensor(std::string_view name) const = 0;
+};
+
+/// A part of a layer, or of the model: its name in GGUF ("attn_q"), and in
+/// Hugging Face ("self_attn.q_proj").
+using gguf_part = std::pair<std::string_view, std::string_view>;
+
+/// How a GGUF file states a model of the family.
+struct gguf_facts {
+  std::string_view architecture{};     ///< general.architecture; empty: such files
+                                       ///< are another family's
+  bool paired_rows = false;            ///< query and key rows are stored in rotary pairs
+  bool norms_plus_one = false;         ///< weights of norms are stored with 1 added
+  bool two_ropes = false;              ///< layers with a window turn by rope.freq_base_swa
+  bool long_factors = false;           ///< divisors of short and of long sequences are tensors
+  std::span<gguf_part const> parts{};  ///< where they differ from the usual ones
+  /// Adds what only this family's config.json has, or takes away what it
+  /// hasn't.
+  void (*complete)(gguf_keys const& file, nlohmann::ordered_json& config) = nullptr;
+};
+
+/// What transformers takes a family for where its config.json says nothing, and
+/// what it always is.
+struct family {
+  family_names names;
+  gguf_facts gguf{};
+
+  // Values of keys that config.json leaves out.
+  char const* act_key = "hidden_act";
+  activation act = activation::silu;
+  bool tied = false;
+  bool shares_heads = false;  ///< num_key_value_heads must be given: transformers' own value is
+                              ///< not that of the attention heads
+  std::int64_t head_dim = 0;  ///< 0: hidden / heads
+  std::int64_t max_positions = 0;
+  double eps = 1e-6, theta = 10000;
+
+  // Windows.
+  windows window = windows::never;
+  bool lists_layers = false;        ///< layer_types is read
+  std::int64_t default_window = 0;  ///< 0: none
+  std::int64_t window_period = 0;   ///< sliding_window_pattern, where it is missing
+  bool window_switch = false;       ///< use_sliding_window has to be true
+
+  // What the layers are.
+  bool attention_bias = false, mlp_bias = false;    ///< the keys are read
+  bool qkv_bias = false;                            ///< always there
+  bool gemma = false;                               ///< norms stored less 1, embedding scaled by √hidden
+  bool old_gelu = false;                            ///< the first checkpoints say gelu and mean its approximation
+  double attention_cap = 0, logit_cap = 0;          ///< values of attn_logit_softcapping
+                                                    ///< and final_logit_softcapping
+  bool attention_caps = false, logit_caps = false;  ///< the keys are read
+  bool query_scalar = false, output_norms = false, qk_norms = false, fused = false;
+  bool local_rope = false;      ///< layers with a window turn by an angle of their own
+  bool rope_switches = false;   ///< no_rope_layers says which layers turn
+  bool partial_rotary = false;  ///< partial_rotary_factor is read
+};
+
+/// All families.
+[[nodiscard]] std::span<family const* const> families();
+
+/// "LlamaForCausalLM, MistralForCausalLM, …": one of the names of all.
+[[nodiscard]] std::string family_list(std::string_view family_names::* which);
+
+}  // namespace kedge::llm

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Gemma 2: arXiv 2408.00118.
+
+#include "gemma.hpp"
+
+namespace kedge::llm::known {
+
+namespace {
+
+constexpr gguf_part parts[] = {{"ffn_norm", "pre_feedforward_layernorm"}};
+
+void complete(gguf_keys const& file, nlohmann::ordered_json& config) { complete_gemma(file, config, 46); }
+
+}  // namespace
+
+extern family const gemma2{
+    .names = {"gemma2", "Gemma2ForCausalLM", "Gemma2ForSequenceClassification"},
+    .gguf = {.architecture = "gemma2", .norms_plus_one = true, .parts = parts, .complete = complete},
+    .act_key = "hidden_activation",
+    .act = activation::gelu_tanh,
+    .tied = true,
+    .shares_heads = true,
+    .head_dim = 256,
+    .max_positions = 8192,
+    .window = windows::all_but_every,
+    .lists_layers = true,
+    .default_window = 4096,
+    .window_period = 2,
+    .attention_bias = true,
+    .gemma = true,
+    .attention_cap = 50,
+    .logit_cap = 30,
+    .attention_caps = true,
+    .logit_caps = true,
+    .query_scalar = true,
+    .output_norms = true,
+};
+
+}  // namespace kedge::llm::known
