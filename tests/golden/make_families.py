@@ -21,7 +21,7 @@ from model_files import settle, versions
 
 torch = settle()
 
-from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText  # noqa: E402
 
 FAMILIES = Path(__file__).parent / "families"
 VOCABULARY, LENGTH, PROMPT, NEW = 48, 18, 5, 9
@@ -36,6 +36,13 @@ OLD = {"transformers_version": "4.44.0", "torch_dtype": "bfloat16"}
 def rope(kind, **more):
     return {"rope_parameters": {"rope_type": kind, "rope_theta": 10000.0, **more}}
 
+
+# What stands beside a text model, as small as can be.
+VISION = {
+    "vision_config": {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "head_dim": 8,
+                      "image_size": 8, "patch_size": 4},
+    "mm_tokens_per_image": 1, "image_token_index": 40, "boi_token_index": 41, "eoi_token_index": 42,
+}  # fmt: skip
 
 # name: (model type, settings, how an older release spelt the file: keys to add; None takes a key away)
 CASES = {
@@ -75,6 +82,33 @@ CASES = {
     "phi3_longrope": ("phi3", {"hidden_size": 32, "partial_rotary_factor": 0.75, "original_max_position_embeddings": 12, "rope_parameters": {
         "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75, "short_factor": [1.0, 1.5, 2.0],
         "long_factor": [2.0, 3.0, 5.0]}}, {}),
+    "granite": ("granite", {"embedding_multiplier": 3.0, "attention_multiplier": 0.3, "residual_multiplier": 0.6, "logits_scaling": 2.5}, {}),
+    "olmo2": ("olmo2", {}, {}),
+    "olmo3": ("olmo3", {"num_hidden_layers": 4, "sliding_window": 4, "rope_parameters": {
+        "full_attention": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 5000.0, "original_max_position_embeddings": 16},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}}}, {}),
+    "olmo3_old": ("olmo3", {"sliding_window": 4, "layer_types": ["full_attention", "sliding_attention", "sliding_attention"], "rope_parameters": {
+        "full_attention": {"rope_type": "default", "rope_theta": 5000.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 500000.0}}}, OLD | {"rope_parameters": None, "rope_theta": 5000.0}),
+    "arcee": ("arcee", {"mlp_bias": True}, {}),
+    "seed_oss": ("seed_oss", {**WIDE, "attention_out_bias": True, "attention_dropout": 0.0, "residual_dropout": 0.0}, {}),
+    "ministral": ("ministral", {"head_dim": 4, "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}, {}),
+    "ministral3": ("ministral3", {**WIDE, "rope_parameters": {
+        "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 8, "beta_fast": 32.0, "beta_slow": 1.0,
+        "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.4}}, {}),
+    "glm4": ("glm4", WIDE, {}),
+    "exaone4": ("exaone4", {"num_hidden_layers": 4, "sliding_window": 4}, {}),
+    "exaone4_full": ("exaone4", {"sliding_window": None, "layer_types": ["full_attention"] * 3}, {}),
+    "qwen3_moe": ("qwen3_moe", {**WIDE, "moe_intermediate_size": 12, "num_experts": 5, "num_experts_per_tok": 2}, {}),
+    "qwen3_moe_normalised": ("qwen3_moe", {"moe_intermediate_size": 12, "num_experts": 4, "num_experts_per_tok": 3, "norm_topk_prob": True,
+                                           "head_dim": 4, "use_sliding_window": True, "sliding_window": 5}, {}),
+    "mixtral": ("mixtral", {"num_local_experts": 4, "head_dim": 4}, {}),
+    "olmoe": ("olmoe", {"num_experts": 6, "num_experts_per_tok": 2}, {}),
+    "granitemoe": ("granitemoe", {"num_local_experts": 4, "num_experts_per_tok": 2, "embedding_multiplier": 2.0, "attention_multiplier": 0.4,
+                                  "residual_multiplier": 0.7, "logits_scaling": 1.5}, {}),
+    "gemma3_multimodal": ("gemma3", {"text_config": {**SHAPE, **WIDE, "sliding_window": 4, "query_pre_attn_scalar": 10, "layer_types": [
+        "sliding_attention", "full_attention", "sliding_attention"]}, **VISION}, {}),
+    "mistral3_multimodal": ("mistral3", {"text_config": {"model_type": "mistral", **SHAPE, "sliding_window": None}, **VISION}, {}),
 }  # fmt: skip
 
 
@@ -85,14 +119,19 @@ def randomise(model, gemma):
             torch.nn.init.uniform_(weight, 0.5, 1.5)
             if gemma:
                 weight.data -= 1
-        elif name.endswith("bias"):
+        elif weight.dim() < 2 or name.endswith("bias"):
             torch.nn.init.normal_(weight, 0, 0.5)
         else:
-            torch.nn.init.normal_(weight, 0, 0.5 if "embed" in name else 1.2 * weight.shape[1] ** -0.5)
+            torch.nn.init.normal_(weight, 0, 0.5 if "embed" in name else 1.2 * (weight.shape[-1] if weight.dim() == 3 else weight[0].numel()) ** -0.5)
+
+
+def opener(kind):
+    return AutoModelForImageTextToText if kind in ("gemma3", "mistral3") else AutoModelForCausalLM
 
 
 def save(folder, kind, settings, older):
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **{**SHAPE, **settings}))
+    shape = {} if "text_config" in settings else SHAPE
+    model = opener(kind).from_config(AutoConfig.for_model(kind, **{**shape, **settings}))
     randomise(model, kind.startswith("gemma"))
     model.to(torch.bfloat16).save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
@@ -112,7 +151,33 @@ def summary(g):
 
 
 def open_fresh(folder):
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    kind = json.loads((folder / "config.json").read_text())["model_type"]
+    return opener(kind).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def gradients_of(model):
+    """By the names of the file: transformers stacks what lies there expert by expert."""
+    kind = model.config.model_type
+    for name, parameter in model.named_parameters():
+        name, g = name.replace("model.language_model.", "model."), parameter.grad
+        if kind == "mixtral":
+            name = name.replace(".mlp.", ".block_sparse_moe.")
+        if g is None:
+            continue
+        if kind == "granitemoe":
+            yield name.replace("router.weight", "router.layer.weight").replace("experts.gate_up_proj", "input_linear.weight").replace(
+                "experts.down_proj", "output_linear.weight"), g
+            continue
+        words = ("w1", "w3", "w2") if kind == "mixtral" else ("gate_proj", "up_proj", "down_proj")
+        if name.endswith("experts.gate_up_proj"):
+            for e, both in enumerate(g):
+                for word, half in zip(words, both.chunk(2)):
+                    yield f"{name[:-len('gate_up_proj')]}{e}.{word}.weight", half
+        elif name.endswith("experts.down_proj"):
+            for e, down in enumerate(g):
+                yield f"{name[:-len('down_proj')]}{e}.{words[2]}.weight", down
+        else:
+            yield name, g
 
 
 def golden(folder):
@@ -137,7 +202,7 @@ def golden(folder):
         "ids": ids[0].tolist(),
         "logits": [[float(f"{x:.7g}") for x in row.tolist()] for row in logits],
         "loss": float(loss),
-        "gradients": {name: summary(p.grad) for name, p in model.named_parameters()},
+        "gradients": {name: summary(g) for name, g in gradients_of(model)},
         "prompt": PROMPT,
         "greedy": greedy[0, PROMPT:].tolist(),
     }

@@ -52,7 +52,8 @@ def main():
     OUT.mkdir(exist_ok=True)
     tokenizer = pieces()
     for folder in sorted((HERE / "families").iterdir()):
-        if not sys.argv[1:] or folder.name in sys.argv[1:]:
+        # Of a family without a file, kedge reads folders alone.
+        if folder.name in (sys.argv[1:] or [file.stem for file in OUT.glob("*.gguf")]):
             convert(folder, tokenizer, OUT / f"{folder.name}.gguf")
     encoder = sentencepiece.SentencePieceProcessor(model_proto=tokenizer)
     (OUT / "texts.json").write_text(json.dumps([{"text": text, "ids": encoder.encode(text)} for text in TEXTS], indent=1) + "\n")

@@ -6,10 +6,11 @@
 Versions: requirements.txt. The files land in tests/golden/lora/NAME: adapter_config.json, whose base is given relative to the
 folder, adapter_model.safetensors, and golden.json with, all in float32: ids, the loss of the whole sequence with the adapter and
 without it, and the gradients of A and B, as make_families.py sums them up; for llama2_reward, an adapter of a reward model, the reward
-of the sequence, and the gradients of the reward.
+of the sequence, and the gradients of the reward; for the kinds of KINDS the log-probability of every token after the first.
 """
 
 import json
+import os
 from pathlib import Path
 
 from model_files import settle
@@ -27,6 +28,34 @@ CASES = {
     "phi3": {"r": 3, "lora_alpha": 5, "target_modules": ["qkv_proj", "gate_up_proj", "down_proj"], "use_rslora": True},
 }
 
+# Whatever else PEFT's adapters are: name: (family, settings)
+ALL = ["q_proj", "v_proj"]
+KINDS = {
+    "rank_and_alpha_pattern": ("llama2", {"r": 4, "lora_alpha": 8, "target_modules": ALL, "rank_pattern": {"layers.1.self_attn.q_proj": 2},
+                                          "alpha_pattern": {"v_proj": 16, "^model.layers.0.self_attn.q_proj": 3}}),
+    "rank_pattern_rslora": ("llama2", {"r": 4, "lora_alpha": 8, "target_modules": ALL, "rank_pattern": {"v_proj": 1}, "use_rslora": True}),
+    "dora": ("llama2", {"r": 2, "lora_alpha": 8, "target_modules": "all-linear", "use_dora": True}),
+    "dora_embedding": ("llama_bias", {"r": 2, "lora_alpha": 4, "target_modules": ["embed_tokens", "o_proj"], "use_dora": True}),
+    "saved_embedding_and_head": ("llama2", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "modules_to_save": ["embed_tokens", "lm_head"]}),
+    "saved_norms": ("llama2", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "modules_to_save": ["norm", "input_layernorm"]}),
+    "head": ("llama2", {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "lm_head"]}),
+    "tied_head": ("llama_bias", {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "lm_head"]}),
+    "embedding": ("llama2", {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "embed_tokens"]}),
+    "tied_embedding": ("llama_bias", {"r": 2, "lora_alpha": 4, "target_modules": ["embed_tokens"]}),
+    "regular_expression": ("llama2", {"r": 2, "lora_alpha": 4, "target_modules": r".*layers\.[12]\.self_attn\.(q|v)_proj"}),
+    "some_layers": ("llama2", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "layers_to_transform": [0, 2]}),
+    "qualified_names": ("llama2", {"r": 2, "lora_alpha": 4, "target_modules": ["self_attn.q_proj", "mlp.up_proj"]}),
+    "excluded": ("llama2", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "exclude_modules": ["model.layers.1.self_attn.v_proj"]}),
+    "bias_of_b": ("llama_bias", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "lora_bias": True}),
+    "all_biases": ("llama_bias", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "bias": "all"}),
+    "their_biases": ("llama_bias", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "bias": "lora_only"}),
+    "tokens": ("llama2", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "trainable_token_indices": [3, 8, 40]}),
+    "tied_tokens": ("llama_bias", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "trainable_token_indices": {"embed_tokens": [4, 30]}}),
+    "resized": ("llama2", {"r": 2, "lora_alpha": 4, "target_modules": ALL}),
+    "gemma_norms": ("gemma2", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "modules_to_save": ["post_feedforward_layernorm"]}),
+}
+RESIZED = 51
+
 
 def ids_of(family):
     return torch.tensor([json.loads((FAMILIES / family / "golden.json").read_text())["ids"]])
@@ -41,9 +70,9 @@ def save(model, folder, family):
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text())
-    config["base_model_name_or_path"] = f"../../families/{family}"
-    for key in ("target_modules", "modules_to_save"):
-        config[key] = config[key] and sorted(config[key])
+    config["base_model_name_or_path"] = os.path.relpath(FAMILIES / family, folder)
+    for key in ("target_modules", "modules_to_save", "exclude_modules"):
+        config[key] = sorted(config[key]) if isinstance(config.get(key), list) else config.get(key)
     path.write_text(json.dumps(config, indent=1) + "\n")
     return model.eval()
 
@@ -65,8 +94,28 @@ def reward():
     print("llama2_reward", float(value), len(made["gradients"]))
 
 
+def kinds():
+    for name, (family, settings) in KINDS.items():
+        torch.manual_seed(len(name))
+        base = open_fresh(FAMILIES / family)
+        if name == "resized":
+            base.resize_token_embeddings(RESIZED)
+        folder, ids = LORA / "kinds" / name, ids_of(family)
+        model = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", **settings))
+        with torch.no_grad():
+            for weight in model.parameters():
+                if weight.requires_grad:
+                    weight.add_(0.2 * torch.randn(weight.shape))
+        model = save(model, folder, family)
+        with torch.no_grad():
+            logp = model(ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
+        (folder / "golden.json").write_text(json.dumps({"peft": peft.__version__, "ids": ids[0].tolist(), "logp": logp.tolist()}, separators=(",", ":")) + "\n")
+        print(name, float(logp.sum()))
+
+
 def main():
     reward()
+    kinds()
     for name, settings in CASES.items():
         torch.manual_seed(len(name))
         folder = LORA / name

@@ -35,6 +35,7 @@ int run_shuffle(arguments const& args);
 int run_tokenize(arguments const& args);
 int run_inspect(arguments const& args);
 int run_merge(arguments const& args);
+int run_extract(arguments const& args);
 
 /// Runs a subcommand and turns what it throws into one line on stderr and an exit code.
 int run(command const& c, arguments const& args);

@@ -28,6 +28,7 @@ constexpr std::array trainer_commands{
     command{"score", "log-probability and token count of chosen and rejected of every pair", run_score},
     command{"generate", "sample completions of prompts", run_generate},
     command{"merge", "a LoRA adapter merged into its base", run_merge},
+    command{"extract", "a LoRA adapter from the difference of two models", run_extract},
 };
 
 // What a step frees the next one asks for again. Given back to the system in between, each page would have to be mapped and cleared

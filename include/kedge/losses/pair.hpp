@@ -109,9 +109,11 @@ inline pair_slopes of_margin(double value, double slope) { return {value, slope,
 inline double positive_part(double x) { return x > 0 ? x : x != x ? x : 0; }
 
 // Parameters that several losses have.
+inline constexpr char const* beta_name = "beta";  // the pointer itself tells it from others
+
 template <class Loss>
 constexpr parameter<Loss> beta_parameter(double Loss::* member) {
-  return {"beta", member, 0, unbounded, "weight of the reference: what multiplies log-ratios", true};
+  return {beta_name, member, 0, unbounded, "weight of the reference: what multiplies log-ratios", true};
 }
 
 template <class Loss>

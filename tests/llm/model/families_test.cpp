@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/formats/checkpoint.hpp>
+#include <kedge/llm/formats/safetensors.hpp>
 #include <kedge/llm/model/generation.hpp>
 #include <kedge/llm/model/inspect.hpp>
 #include <kedge/llm/model/memory_plan.hpp>
@@ -50,13 +51,13 @@ std::vector<fs::path> folders() {
   for (auto const& entry : fs::directory_iterator(families))
     if (entry.is_directory()) all.push_back(entry.path());
   std::sort(all.begin(), all.end());
-  REQUIRE(all.size() == 19);
+  REQUIRE(all.size() == 37);
   return all;
 }
 
 family open(fs::path const& folder) {
   checkpoint source = checkpoint::open(folder);
-  transformer_config const config = read_config(source.config, folder.string());
+  transformer_config const config = read_config(source);
   pack theta = load_parameters(source, config);
   json golden = read_json(folder / "golden.json");
   auto ids = golden.at("ids").get<std::vector<std::int32_t>>();
@@ -240,7 +241,93 @@ TEST_CASE("a setting that is not supported is refused by its key", "[config]") {
   refused("qwen2", {{"num_key_value_heads", 3}}, "key-value heads");
   refused("phi3_longrope", {{"rope_parameters", {{"rope_type", "longrope"}, {"short_factor", {1, 2}}}}}, "short_factor");
   refused("llama2", {{"architectures", {"MixtralForCausalLM"}}}, "MixtralForCausalLM");
+  refused("llama2", {{"model_type", "mistral"}}, "model_type is mistral, but the architecture LlamaForCausalLM");
+  refused("llama2", {{"model_type", "mamba"}}, "mamba (LlamaForCausalLM)");
+  refused("llama2", {{"architectures", nullptr}, {"model_type", nullptr}}, "no model_type");
+  refused("llama2", {{"architectures", {nullptr}}}, "wrong kind");
   refused("llama2", {{"architectures", nullptr}, {"model_type", "mamba"}}, "mamba");
+}
+
+TEST_CASE("architectures may be absent, null, empty, a text, or name the body alone", "[config]") {
+  json const whole = read_json(families / "llama2" / "config.json");
+  transformer_config const expected = read_config(whole, "whole");
+  json without = whole;
+  without.erase("architectures");
+  CHECK(read_config(without, "absent") == expected);
+  for (json const& said : {json(nullptr), json::array(), json("LlamaForCausalLM"), json{"LlamaModel"}}) {
+    json config = whole;
+    config["architectures"] = said;
+    INFO(said.dump());
+    CHECK(read_config(config, "here") == expected);
+  }
+}
+
+TEST_CASE("sizes that a config leaves out are those of transformers", "[config]") {
+  // text_config of google/gemma-3-4b-it names these alone.
+  json const config{{"architectures", {"Gemma3ForConditionalGeneration"}},
+                    {"model_type", "gemma3"},
+                    {"text_config",
+                     {{"hidden_size", 2560},
+                      {"intermediate_size", 10240},
+                      {"model_type", "gemma3_text"},
+                      {"num_hidden_layers", 34},
+                      {"rope_scaling", {{"factor", 8.0}, {"rope_type", "linear"}}},
+                      {"sliding_window", 1024}}}};
+  transformer_config const c = read_config(config, "Gemma 3 4B");
+  CHECK(c.vocabulary == 262208);
+  CHECK(c.heads == 8);
+  CHECK(c.kv_heads == 4);
+  CHECK(c.head_dim == 256);
+  CHECK(c.rope.factor == 8);
+  CHECK(parameter_count(c) == 3'880'263'168);
+}
+
+TEST_CASE("a body saved without its head, and a text model within another, are read by their own names", "[files]") {
+  family const f = open(families / "llama_bias");  // its head is tied
+  auto const opened_as = [&](std::string const& from, std::string const& to, json const& config) {
+    scratch_folder const scratch;
+    std::vector<tensor_plan> plan;
+    for (parameter const& p : parameters_of(f.config))
+      plan.push_back({to + (p.name.starts_with(from) ? p.name.substr(from.size()) : p.name), dtype::f32, p.shape});
+    write_safetensors(scratch.path() / "model.safetensors", plan, [&](std::size_t i) {
+      return std::as_bytes(std::span(f.theta[i].const_data_ptr<float>(), static_cast<std::size_t>(f.theta[i].numel())));
+    }, {{"format", "pt"}});
+    std::ofstream(scratch.path() / "config.json") << config.dump();
+    checkpoint const source = checkpoint::open(scratch.path());
+    transformer_config const read = read_config(source);
+    CHECK(read == f.config);
+    pack const theta = load_parameters(source, read);
+    for (std::size_t i = 0; i < theta.size(); ++i) CHECK(at::equal(theta[i], f.theta[i]));
+  };
+  opened_as("model.", "", f.source.config);
+  opened_as("", "language_model.", f.source.config);
+  opened_as("model.", "model.language_model.", f.source.config);
+}
+
+TEST_CASE("a stored head beside the flag that ties it counts where it differs", "[files]") {
+  family const f = open(families / "llama_bias");
+  for (bool const differs : {false, true}) {
+    INFO(differs);
+    transformer_config untied = f.config;
+    untied.tied_embeddings = false;
+    pack theta = f.theta;
+    theta.push_back(differs ? theta.front() * 0.5 : theta.front().clone());
+    scratch_folder const scratch, again;
+    write_model(scratch.path(), f.source, untied, theta, dtype::f32);
+    json said = read_json(scratch.path() / "config.json");
+    CHECK(said.at("tie_word_embeddings") == false);
+    said["tie_word_embeddings"] = true;
+    std::ofstream(scratch.path() / "config.json") << said.dump();
+    checkpoint const source = checkpoint::open(scratch.path());
+    transformer_config const read = read_config(source);
+    CHECK(read.tied_embeddings == !differs);
+    pack const loaded = load_parameters(source, read);
+    CHECK(loaded.size() == parameters_of(read).size());
+    if (!differs) continue;
+    CHECK(at::equal(loaded.back(), theta.back()));
+    write_model(again.path(), source, read, loaded, dtype::f32);
+    CHECK(read_json(again.path() / "config.json").at("tie_word_embeddings") == false);
+  }
 }
 
 TEST_CASE("old and new spellings of a config say the same", "[config]") {
@@ -302,10 +389,14 @@ TEST_CASE("every family read from the file that llama.cpp's converter made of it
   for (char const* name : {"mistral", "qwen2_window", "smollm3"}) unsaid[name] = {attention};
   for (char const* name : {"gemma3", "gemma3_old"}) unsaid[name] = {attention, query_scalar};
   unsaid["gemma2"] = {query_scalar};
+  std::size_t files = 0;
   for (fs::path const& folder : folders()) {
     family f = open(folder);
     INFO(f.name);
-    checkpoint const file = checkpoint::open(fs::path(KEDGE_TESTS_DIR) / "golden" / "gguf" / "families" / (f.name + ".gguf"));
+    fs::path const place = fs::path(KEDGE_TESTS_DIR) / "golden" / "gguf" / "families" / (f.name + ".gguf");
+    if (!fs::exists(place)) continue;  // a family that kedge reads from folders alone
+    ++files;
+    checkpoint const file = checkpoint::open(place);
     config said = read_config(file.config, f.name);
     pack const theta = load_parameters(file, said);
     REQUIRE(theta.size() == f.theta.size());
@@ -320,6 +411,7 @@ TEST_CASE("every family read from the file that llama.cpp's converter made of it
     said.rms_norm_eps = f.config.rms_norm_eps;
     CHECK(said == f.config);
   }
+  CHECK(files == 19);
 }
 
 TEST_CASE("a GGUF file of every architecture opens as a model that computes", "[gguf]") {

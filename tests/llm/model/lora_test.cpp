@@ -14,6 +14,7 @@
 #include <kedge/llm/model/generation.hpp>
 #include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/model/weights.hpp>
+#include <kedge/llm/train/extracting.hpp>
 #include <kedge/llm/train/merging.hpp>
 #include <kedge/llm/train/reward.hpp>
 #include <kedge/llm/train/reward_model.hpp>
@@ -48,11 +49,11 @@ struct adapted {
 };
 
 adapted open(fs::path const& folder) {
-  adapter_files const files = read_adapter_config(folder);
+  peft_adapter const files(folder);
   checkpoint const source = open_base(files);
-  transformer_config const config = read_config(source.config, folder.string());
+  transformer_config const config = read_config(source);
   pack base = load_parameters(source, config);
-  causal_lm model(config, {}, files.settings, base);
+  causal_lm model(config, {}, plain_settings(files), base);
   pack adapter = read_adapter(files, model);
   return {config, std::move(base), std::move(model), std::move(adapter)};
 }
@@ -145,8 +146,8 @@ TEST_CASE("an adapter that PEFT wrote has the loss and the gradients that PEFT c
 TEST_CASE("an adapter of a reward model that PEFT wrote has the reward and the gradients that PEFT computes", "[golden][lora]") {
   fs::path const folder = golden / "lora" / "llama2_reward";
   json const expected = read_json(folder / "golden.json");
-  adapter_files const files = read_adapter_config(folder);
-  CHECK(files.reward);
+  peft_adapter const files(folder);
+  CHECK(files.task() == peft_task::sequence_score);
   checkpoint const source = open_base(files);
   transformer_config const config = read_config(source.config, folder.string());
   REQUIRE(config.scalar_head);
@@ -158,7 +159,7 @@ TEST_CASE("an adapter of a reward model that PEFT wrote has the reward and the g
   CHECK_THAT(causal_lm(config, {}).rows(merged, batch).value.at(0), WithinAbs(expected.at("reward").get<double>(), 1e-5));
   transformer_config body = config;
   body.scalar_head = false;
-  causal_lm const model(config, {}, files.settings, load_parameters(source, body));
+  causal_lm const model(config, {}, plain_settings(files), load_parameters(source, body));
   pack const adapter = read_adapter(files, model);
   auto [out, pullback] = model.forward_rows(adapter, batch);
   CHECK_THAT(out.value.at(0), WithinAbs(expected.at("reward").get<double>(), 1e-5));
@@ -283,37 +284,123 @@ TEST_CASE("an adapter is read as it was written even if its rank grew", "[lora]"
   checkpoint const source = checkpoint::open(tiny / "tied");
   write_adapter(folder.path(), source, a.model, before, dtype::f32);
   CHECK(is_adapter(folder.path()));
-  adapter_files const files = read_adapter_config(folder.path());
-  CHECK(files.settings.rank == 4);
-  CHECK(names_of(files.settings.target_modules) == std::vector<std::string>{"q_proj", "v_proj"});
-  causal_lm const again(a.config, {}, files.settings, a.base);
+  peft_adapter const files(folder.path());
+  lora_settings const settings = plain_settings(files);
+  CHECK(settings.rank == 4);
+  CHECK(names_of(settings.target_modules) == std::vector<std::string>{"q_proj", "v_proj"});
+  causal_lm const again(a.config, {}, settings, a.base);
   pack const theta = read_adapter(files, again);
   ragged_batch const batch = some_pairs(a.config);
   auto const one = a.model.log_probs(before, batch), other = again.log_probs(theta, batch);
   for (std::size_t i = 0; i < one.size(); ++i) CHECK_THAT(one[i], WithinAbs(other[i], 1e-5));
 }
 
-TEST_CASE("adapters of other kinds are refused by the key that says so", "[lora]") {
-  json const plain_config = read_json(golden / "lora" / "llama2" / "adapter_config.json");
-  auto const refused = [&](json const& changes, std::string const& key) {
-    scratch_folder const folder;
-    json config = plain_config;
+TEST_CASE("adapters of every kind that PEFT writes have the log-probabilities that PEFT computes", "[golden][lora]") {
+  std::size_t kinds = 0;
+  for (auto const& entry : fs::directory_iterator(golden / "lora" / "kinds")) {
+    fs::path const folder = entry.path();
+    INFO(folder.filename().string());
+    ++kinds;
+    json const expected = read_json(folder / "golden.json");
+    peft_adapter const adapter(folder);
+    CHECK(adapter.unknown_keys().empty());
+    checkpoint const source = open_base(adapter);
+    transformer_config const config = read_config(source);
+    pack const theta = load_merged(source, config, adapter);
+    auto const ids = expected.at("ids").get<std::vector<std::int32_t>>();
+    ragged_batch batch;
+    std::span<std::int32_t const> const completion[] = {std::span(ids).subspan(1)};
+    append(batch, std::span(ids).first(1), completion);
+    std::vector<double> const logp = causal_lm(config, {}).rows(theta, batch).logp;
+    REQUIRE(logp.size() == expected.at("logp").size());
+    for (std::size_t i = 0; i < logp.size(); ++i) CHECK_THAT(logp[i], WithinAbs(expected.at("logp").at(i).get<double>(), 3e-5));
+    // What is written opens as the same model.
+    scratch_folder const scratch;
+    write_model(scratch.path(), source, config, theta, dtype::f32);
+    checkpoint const written = checkpoint::open(scratch.path());
+    pack const again = load_parameters(written, read_config(written));
+    REQUIRE(again.size() == theta.size());
+    for (std::size_t i = 0; i < again.size(); ++i) CHECK(at::equal(again[i], theta[i]));
+  }
+  CHECK(kinds == 21);
+}
+
+TEST_CASE("what an adapter says and kedge does not compute is refused by its key, and what nobody knows is told", "[lora]") {
+  fs::path const usual = golden / "lora" / "llama2";
+  scratch_folder const folder;
+  fs::copy_file(usual / "adapter_model.safetensors", folder / "adapter_model.safetensors");
+  auto const with = [&](json const& changes) {
+    json config = read_json(usual / "adapter_config.json");
     config.update(changes);
+    config["base_model_name_or_path"] = changes.value("base_model_name_or_path", (golden / "families" / "llama2").string());
     std::ofstream(folder / "adapter_config.json") << config;
-    CHECK_THROWS_WITH(open(folder.path()), contains(key));
+    peft_adapter adapter(folder.path());
+    checkpoint const source = open_base(adapter);
+    static_cast<void>(load_merged(source, read_config(source), adapter));
+    return adapter;
   };
-  refused({{"use_dora", true}}, "use_dora");
-  refused({{"bias", "all"}}, "bias");
+  auto const refused = [&](json const& changes, std::string const& key) {
+    INFO(changes.dump());
+    CHECK_THROWS_WITH(with(changes), contains(key));
+  };
+  CHECK_NOTHROW(with(json::object()));
+  for (char const* const key : {"use_qalora", "target_parameters", "layer_replication", "alora_invocation_tokens", "use_bdlora", "arrow_config",
+                                "kasa_config", "monteclora_config", "velora_config"})
+    refused({{key, json::array({1})}}, key);
   refused({{"peft_type", "IA3"}}, "peft_type");
-  refused({{"rank_pattern", {{"q_proj", 3}}}}, "rank_pattern");
-  refused({{"modules_to_save", {"lm_head"}}}, "modules_to_save");
+  refused({{"bias", "some"}}, "bias");
+  refused({{"fan_in_fan_out", true}}, "fan_in_fan_out");
   refused({{"init_lora_weights", "pissa"}}, "init_lora_weights");
+  refused({{"lora_alpha", nullptr}}, "lora_alpha");
+  refused({{"alpha_pattern", {{"q_proj", "x"}}}}, "alpha_pattern");
+  refused({{"alpha_pattern", {{"(", 3}}}}, "alpha_pattern");
   refused({{"base_model_name_or_path", "nowhere/at-all"}}, "nowhere/at-all");
-  refused({{"base_model_name_or_path", (golden / "families" / "llama2").string()}}, "adapter_model.safetensors");
+  refused({{"base_model_name_or_path", (golden / "families" / "qwen3").string()}}, "another model");
+  CHECK(with({{"of_the_future", true}, {"off", false}, {"none", nullptr}}).unknown_keys() == "of_the_future");
+  std::ofstream(folder / "adapter_config.json") << "[]";
+  CHECK_THROWS_WITH(peft_adapter(folder.path()), contains("not a JSON object"));
+  CHECK_THROWS_WITH(peft_adapter(golden / "families" / "llama2"), contains("adapter_config.json"));
   transformer_config const config = plain::tiny_config(true);
   pack const base = plain::random_parameters(config, at::kFloat, 1);
   CHECK_THROWS_WITH(causal_lm(config, {}, {.target_modules = {lora_target::qkv_proj}}, base), contains("no linear map qkv_proj"));
   CHECK_THROWS_WITH(causal_lm(config, {}, {.rank = 0}, base), contains("rank"));
+}
+
+TEST_CASE("an adapter extracted from two models becomes their difference, and of a lower rank the closest there is", "[lora]") {
+  peft_adapter const made(golden / "lora" / "llama2");  // rank 4 on every linear map
+  checkpoint const source = open_base(made);
+  transformer_config const config = read_config(source);
+  pack tuned = load_merged(source, config, made);
+  std::size_t const norm = tuned.size() - 2;
+  tuned[norm].mul_(1.5);
+  scratch_folder const folder;
+  fs::create_directories(folder / "tuned");
+  write_model(folder / "tuned", source, config, tuned, dtype::f32);
+  double before = 1;
+  for (std::int64_t const rank : {1, 2, 4}) {
+    INFO(rank);
+    fs::path const out = folder / std::to_string(rank);
+    extracted const result = extract({.base = golden / "families" / "llama2", .tuned = folder / "tuned", .output_dir = out, .rank = rank});
+    CHECK(result.maps == 7 * 3);
+    CHECK(result.whole == 1);
+    peft_adapter const again(out);
+    pack const theta = load_merged(open_base(again), config, again);
+    double left = 0, all = 0;
+    for (std::size_t i = 0; i < theta.size(); ++i) {
+      if (i == norm) CHECK(at::equal(theta[i], tuned[i]));
+      if (i == norm) continue;
+      at::Tensor const base = load_parameters(source, config)[i];
+      left += (theta[i] - tuned[i]).square().sum().item<double>();
+      all += (tuned[i] - base).square().sum().item<double>();
+    }
+    CHECK_THAT(std::sqrt(left / all), WithinAbs(result.relative_error, 1e-5));
+    CHECK(result.relative_error < before);
+    before = result.relative_error;
+  }
+  CHECK(before < 1e-6);
+  CHECK_THROWS_WITH(extract({.base = folder / "tuned", .tuned = folder / "tuned", .output_dir = folder / "same"}), contains("no linear map differs"));
+  CHECK_THROWS_WITH(extract({.base = folder / "tuned", .tuned = golden / "families" / "qwen3", .output_dir = folder / "other"}), contains("other tensors"));
+  CHECK_THROWS_WITH(extract({.base = folder / "tuned", .tuned = folder / "tuned", .output_dir = folder / "4"}), contains("already holds"));
 }
 
 TEST_CASE("a run with an adapter starts at ln 2 and writes an adapter that scores as it does merged", "[lora][training]") {

@@ -40,6 +40,10 @@ mapped_file::mapped_file(std::filesystem::path path) : path_(std::move(path)) {
     data_ = static_cast<std::byte const*>(address);
   }
   ::close(descriptor);
+  if (text().starts_with("version https://git-lfs.github.com/spec/")) {
+    ::munmap(const_cast<std::byte*>(data_), size_);
+    throw error(in_quotes(path_.string()) + " is only a pointer of Git LFS to the file; fetch the file itself (git lfs pull)");
+  }
 }
 
 mapped_file::mapped_file(mapped_file&& other) noexcept

@@ -56,6 +56,7 @@ class header_reader {
 
   std::map<std::string, std::string> metadata(json const& value) const {
     std::map<std::string, std::string> out;
+    if (value.is_null()) return out;  // as some writers leave it
     if (!value.is_object()) fail("__metadata__ is not an object");
     for (auto const& [key, text] : value.items()) {
       if (!text.is_string()) fail("__metadata__ holds something other than texts");

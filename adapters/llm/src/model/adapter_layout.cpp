@@ -29,7 +29,7 @@ std::string module_of(transformer_config const& config, std::int64_t layer, laye
 adapter_layout::adapter_layout(transformer_config const& config, lora_settings settings) : config_(config), settings_(std::move(settings)) {
   if (settings_.rank < 1) throw error("--lora_r " + std::to_string(settings_.rank) + ": the rank must be at least 1");
   std::vector<lora_target> wanted = settings_.target_modules;
-  if (wanted.empty()) wanted = config.fused ? std::vector{lora_target::qkv_proj} : std::vector{lora_target::q_proj, lora_target::v_proj};
+  if (wanted.empty()) wanted = config.fused_qkv ? std::vector{lora_target::qkv_proj} : std::vector{lora_target::q_proj, lora_target::v_proj};
   bool const all = wanted == std::vector{lora_target::all_linear};
   settings_.target_modules.clear();
   std::string there;

@@ -13,9 +13,10 @@
 namespace kedge::llm {
 namespace {
 
-// Sizes of the tensors must follow from a size_class, and on a GPU attention must read its segments from there.
+// Sizes of the tensors must follow from a size_class, which those of experts don't, and on a GPU attention must read its segments from
+// there.
 bool can_record(transformer_config const& c, compute_settings const& settings) {
-  bool const fixed = !ops::rotates_by_length(c.rope) && !ops::rotates_by_length(c.local_rope);
+  bool const fixed = c.experts.count == 0 && !ops::rotates_by_length(c.rope) && !ops::rotates_by_length(c.local_rope);
   return fixed && (!settings.device.is_cuda() || ops::takes_varlen(settings.device, settings.type, c.head_dim, c.attention_soft_cap));
 }
 
@@ -83,7 +84,7 @@ row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, row
   at::Tensor const hidden = t.final_norm.output(w.final_norm());
   row_tensors out;
   if (config_.lm_head) {
-    t.head = completion_head(hidden, batch.targets, settings_.temperature, config_.logit_soft_cap);
+    t.head = completion_head(hidden, batch.targets, settings_.temperature / config_.logit_scale, config_.logit_soft_cap);
     auto head = t.head.forward(w.head(), settings_.head_rows, keep ? settings_.kept_logits : 0, wanted);
     out.logp = std::move(head.logp);
     out.entropy = std::move(head.entropy);

@@ -11,6 +11,36 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
+// Models around a text model: kedge trains what is inside.
+struct wrapper {
+  std::string_view type, architecture;
+  std::string_view inner;  // the text model's type where text_config doesn't say
+};
+constexpr wrapper wrappers[] = {{"gemma3", "Gemma3ForConditionalGeneration", "gemma3_text"},
+                                {"mistral3", "Mistral3ForConditionalGeneration", "mistral"}};
+
+wrapper const* wrapper_of(json const& config) {
+  if (!config.is_object()) return nullptr;
+  json const type = config.value("model_type", json());
+  auto const found = std::find_if(std::begin(wrappers), std::end(wrappers), [&](wrapper const& w) { return type == w.type; });
+  return found == std::end(wrappers) ? nullptr : found;
+}
+
+// The text model's own config.json, as it would stand alone.
+json unwrapped(json const& config, std::string const& where) {
+  wrapper const* const outer = wrapper_of(config);
+  if (outer == nullptr) return config;
+  json inner = config.value("text_config", json::object());
+  if (!inner.is_object()) throw error(where + ": config: text_config is not an object");
+  if (!config_values::has(inner, "model_type")) inner["model_type"] = outer->inner;
+  inner.erase("architectures");
+  // Whether the head is tied says the model around it, which ties it where nothing is said.
+  inner["tie_word_embeddings"] = config_values::has(config, "tie_word_embeddings") ? config["tie_word_embeddings"] : json(true);
+  for (char const* key : {"dtype", "torch_dtype", "quantization_config"})
+    if (config_values::has(config, key) && !config_values::has(inner, key)) inner[key] = config[key];
+  return inner;
+}
+
 class config_reader {
  public:
   config_reader(json const& config, std::string const& where) : values_(config, where), family_(find()) {}
@@ -20,32 +50,23 @@ class config_reader {
   [[nodiscard]] transformer_config read() const {
     refuse_what_is_not_supported();
     transformer_config c;
-    c.vocabulary = values_.positive("vocab_size");
-    c.hidden = values_.positive("hidden_size");
-    c.intermediate = values_.positive("intermediate_size");
-    c.layers = values_.positive("num_hidden_layers", 10'000);
-    c.heads = values_.positive("num_attention_heads");
-    if (family_.shares_heads && !values_.all().contains("num_key_value_heads"))
-      values_.fail("config has no num_key_value_heads");
-    c.kv_heads = values_.positive_or("num_key_value_heads", c.heads);
-    c.head_dim = values_.positive_or("head_dim", family_.head_dim > 0 ? family_.head_dim : c.hidden / c.heads);
-    c.max_positions = values_.positive_or("max_position_embeddings", family_.max_positions);
+    read_sizes(c);
     c.rms_norm_eps = values_.number_or("rms_norm_eps", family_.eps);
     c.tied_embeddings = values_.flag_or("tie_word_embeddings", family_.tied);
     c.scalar_head = scores_sequences();
     c.lm_head = !c.scalar_head;
     c.act = act();
-    c.norm_offset = family_.gemma ? 1 : 0;
-    c.embedding_scale = family_.gemma ? std::sqrt(static_cast<double>(c.hidden)) : 1;
-    if (family_.query_scalar) c.query_scalar = values_.positive_number("query_pre_attn_scalar", 256);
-    if (family_.attention_caps) c.attention_soft_cap = soft_cap("attn_logit_softcapping", family_.attention_cap);
-    if (family_.logit_caps) c.logit_soft_cap = soft_cap("final_logit_softcapping", family_.logit_cap);
-    c.o_bias = family_.attention_bias && values_.flag_or("attention_bias", false);
+    read_scales(c);
+    read_experts(c);
+    c.o_bias = bias("attention_bias", family_.attention_bias);
     c.qkv_bias = c.o_bias || family_.qkv_bias;
-    c.mlp_bias = family_.mlp_bias && values_.flag_or("mlp_bias", false);
+    if (family_.output_bias != bias_key::as_attention) c.o_bias = bias("attention_out_bias", family_.output_bias);
+    c.mlp_bias = bias("mlp_bias", family_.mlp_bias);
     c.qk_norms = family_.qk_norms;
-    c.output_norms = family_.output_norms;
-    c.fused = family_.fused;
+    c.norms = family_.norms;
+    c.gated = family_.gated;
+    c.fused_qkv = family_.fused_qkv;
+    c.fused_gate_up = family_.fused_gate_up;
     read_layers(c);
     read_ropes(values_, family_, c);
     check(c);
@@ -53,18 +74,83 @@ class config_reader {
   }
 
  private:
+  // The class that wrote the folder; "" where config.json doesn't say.
+  [[nodiscard]] std::string architecture() const {
+    if (!values_.has("architectures")) return {};
+    json const& named = values_["architectures"];
+    if (named.is_string()) return named.get<std::string>();
+    return named.is_array() && !named.empty() ? named[0].get<std::string>() : std::string();
+  }
+
+  // transformers goes by model_type. A class of another family beside it is a contradiction that nobody can resolve.
   [[nodiscard]] family const& find() const {
     if (!values_.all().is_object()) values_.fail("config.json is not a JSON object");
-    bool const named = values_.has("architectures") && values_["architectures"].is_array() &&
-                       !values_["architectures"].empty() && values_["architectures"][0].is_string();
-    std::string const name = named ? values_["architectures"][0].get<std::string>() : "";
-    std::string const type = values_.all().value("model_type", "");
-    for (family const* const f : families())
-      if (named ? name == f->names.language_model || name == f->names.classifier : type == f->names.type) return *f;
-    if (named)
-      values_.fail("architecture " + name + " is not supported; supported: " + family_list(&family_names::language_model) +
-                   ", and sequence classification with one label");
-    values_.fail("model_type '" + type + "' is not supported; supported: " + family_list(&family_names::type));
+    std::string const type = values_.has("model_type") ? values_["model_type"].get<std::string>() : "", name = architecture();
+    for (family const* const f : families()) {
+      bool const wrote =
+          !name.empty() && (name == f->names.language_model || name == f->names.classifier || name == f->names.body());
+      if (type == f->names.type) {
+        if (wrote || name.empty()) return *f;
+        values_.fail("config: model_type is " + type + ", but the architecture " + name + " is not that of such a model");
+      }
+      if (type.empty() && wrote) return *f;
+    }
+    if (type.empty() && name.empty()) values_.fail("config has no model_type; is this a model folder?");
+    std::string const given =
+        type.empty() ? "architecture " + name : "model_type " + type + (name.empty() ? "" : " (" + name + ")");
+    values_.fail(given + " is not supported; supported: " + family_list(&family_names::type) +
+                 ", and the text models of Gemma3ForConditionalGeneration and Mistral3ForConditionalGeneration");
+  }
+
+  void read_sizes(transformer_config& c) const {
+    family_sizes const& usual = family_.sizes;
+    c.vocabulary = values_.positive_or("vocab_size", usual.vocabulary);
+    c.hidden = values_.positive_or("hidden_size", usual.hidden);
+    c.intermediate = values_.positive_or(family_.experts.size_key, usual.intermediate);
+    c.layers = values_.positive_or("num_hidden_layers", usual.layers, 10'000);
+    c.heads = values_.positive_or("num_attention_heads", usual.heads);
+    std::int64_t const shared = usual.kv_heads > 0 && !values_.says_null("num_key_value_heads") ? usual.kv_heads : c.heads;
+    c.kv_heads = values_.positive_or("num_key_value_heads", shared);
+    c.head_dim = values_.positive_or("head_dim", usual.head_dim > 0 ? usual.head_dim : c.hidden / c.heads);
+    c.max_positions = values_.positive_or("max_position_embeddings", usual.positions);
+  }
+
+  void read_experts(transformer_config& c) const {
+    family_experts const& usual = family_.experts;
+    if (usual.count == 0) return;
+    // transformers takes either name, and writes the second since release 5.
+    c.experts.count = values_.positive_or("num_experts", values_.positive_or("num_local_experts", usual.count, 100'000), 100'000);
+    c.experts.chosen = values_.positive_or("num_experts_per_tok", usual.chosen);
+    c.experts.normalised = usual.normalises_by_key ? values_.flag_or("norm_topk_prob", usual.normalised) : usual.normalised;
+    c.experts.names = usual.names;
+    if (c.experts.chosen > c.experts.count)
+      values_.fail("config: num_experts_per_tok = " + std::to_string(c.experts.chosen) + ", but there are " + std::to_string(c.experts.count) + " experts");
+    // Layers without experts between those with them, and numbers cut off, would be computed otherwise.
+    if (values_.has("mlp_only_layers") && !values_["mlp_only_layers"].empty()) values_.fail("mlp_only_layers is not supported: every layer has to have experts");
+    if (values_.positive_or("decoder_sparse_step", 1) != 1) values_.fail("decoder_sparse_step is not supported: every layer has to have experts");
+    if (values_.has("clip_qkv")) values_.fail("clip_qkv is not supported");
+    if (values_.flag_or("output_router_logits", false))
+      values_.fail("output_router_logits: the router's auxiliary loss is not computed; set it to false to train without it");
+  }
+
+  void read_scales(transformer_config& c) const {
+    c.norm_offset = family_.gemma ? 1 : 0;
+    c.embedding_scale = family_.gemma ? std::sqrt(static_cast<double>(c.hidden)) : 1;
+    if (family_.query_scalar) c.query_scalar = values_.positive_number("query_pre_attn_scalar", 256);
+    if (family_.attention_caps) c.attention_soft_cap = soft_cap("attn_logit_softcapping", family_.attention_cap);
+    if (family_.logit_caps) c.logit_soft_cap = soft_cap("final_logit_softcapping", family_.logit_cap);
+    if (!family_.multipliers) return;
+    c.embedding_scale = values_.positive_number("embedding_multiplier", 1);
+    c.residual_scale = values_.positive_number("residual_multiplier", 1);
+    c.attention_scale = values_.positive_number("attention_multiplier", 1);
+    c.logit_scale = 1 / values_.positive_number("logits_scaling", 1);
+  }
+
+  [[nodiscard]] bool bias(char const* key, bias_key how) const {
+    bool const there = values_.flag_or(key, how == bias_key::on);
+    if (there && how == bias_key::never)
+      values_.fail(std::string(key) + " is not supported for " + std::string(family_.names.type));
+    return there;
   }
 
   // null turns a cap off; a missing key is the family's value
@@ -83,15 +169,11 @@ class config_reader {
     if (family_.logit_caps && !family_.attention_caps && values_.has("attn_logit_softcapping"))
       values_.fail("attn_logit_softcapping is not supported for " + std::string(family_.names.type) +
                    ", as transformers ignores it there");
-    for (auto const& [key, read] :
-         {std::pair{"attention_bias", family_.attention_bias}, std::pair{"mlp_bias", family_.mlp_bias}})
-      if (!read && values_.flag_or(key, false))
-        values_.fail(std::string(key) + " is not supported for " + std::string(family_.names.type));
   }
 
   // A reward model: transformers counts the labels by their names, two where it says nothing.
   [[nodiscard]] bool scores_sequences() const {
-    if (!values_.has("architectures") || values_["architectures"][0] != family_.names.classifier) return false;
+    if (family_.names.classifier.empty() || architecture() != family_.names.classifier) return false;
     std::size_t const labels =
         values_.has("id2label") ? values_["id2label"].size() : static_cast<std::size_t>(values_.positive_or("num_labels", 2));
     if (labels != 1)
@@ -114,9 +196,13 @@ class config_reader {
     if (family_.rope_switches) read_rope_switches(c);
     for (std::int64_t i = 0; i < c.layers; ++i) {
       layer_settings& layer = c.attention[static_cast<std::size_t>(i)];
-      if (family_.window == windows::never || !slides(c, i, window)) continue;
-      layer.window = window;
-      if (family_.local_rope) layer.rope = rotary::local;
+      if (family_.window == windows::never) continue;
+      if (slides(c, i, window)) {
+        layer.window = window;
+        if (family_.local_rope) layer.rope = rotary::local;
+      } else if (family_.still_globally && window > 0) {
+        layer.rope = rotary::none;
+      }
     }
   }
 
@@ -167,7 +253,8 @@ class config_reader {
     double const hidden = static_cast<double>(c.hidden),
                  heads = static_cast<double>(c.heads + c.kv_heads) * static_cast<double>(c.head_dim);
     double const size = 2 * static_cast<double>(c.vocabulary) * hidden +
-                        static_cast<double>(c.layers) * hidden * (2 * heads + 3 * static_cast<double>(c.intermediate));
+                        static_cast<double>(c.layers) * hidden *
+                            (2 * heads + 3 * static_cast<double>(std::max<std::int64_t>(1, c.experts.count)) * static_cast<double>(c.intermediate));
     if (size > 1e15) values_.fail("config: a model of more than 10^15 parameters makes no sense");
     if (c.heads % c.kv_heads != 0)
       values_.fail("config: " + std::to_string(c.heads) + " attention heads can't share " + std::to_string(c.kv_heads) +
@@ -185,7 +272,8 @@ class config_reader {
 template <class Read>
 auto reading(json const& config, std::string const& where, Read&& read) {
   try {
-    return read(config_reader(config, where));
+    json const inner = unwrapped(config, where);
+    return read(config_reader(inner, where));
   } catch (json::exception const& e) {
     throw error(where + ": config has a value of the wrong kind (" + e.what() + ")");
   }
@@ -194,6 +282,7 @@ auto reading(json const& config, std::string const& where, Read&& read) {
 }  // namespace
 
 double transformer_config::score_scale() const {
+  if (attention_scale > 0) return attention_scale;
   return 1 / std::sqrt(query_scalar > 0 ? query_scalar : static_cast<double>(head_dim));
 }
 
@@ -204,12 +293,23 @@ std::int64_t transformer_config::generation_positions() const {
   return positions;
 }
 
+std::string family_names::body() const {
+  if (!model.empty()) return std::string(model);
+  return std::string(language_model.substr(0, language_model.size() - std::string_view("ForCausalLM").size())) + "Model";
+}
+
 family_names family_of(json const& config, std::string const& where) {
   return reading(config, where, [](config_reader const& read) { return read.names(); });
 }
 
+bool wraps_text_model(json const& config) { return wrapper_of(config) != nullptr; }
+
 json reward_config(json config, std::string const& where) {
   family_names const names = family_of(config, where);
+  if (names.classifier.empty())
+    throw error(where + ": transformers has no sequence classification for " + std::string(names.type) +
+                ", so that it could not open a reward model of it");
+  config = unwrapped(config, where);
   config["architectures"] = {names.classifier};
   config["model_type"] = names.type;
   config["id2label"] = {{"0", "LABEL_0"}};

@@ -14,7 +14,8 @@ class rope_reader {
 
   void read(transformer_config& c) const {
     char const* const group = values_.has("rope_scaling") ? "rope_scaling" : "rope_parameters";
-    json const settings = values_.has(group) ? values_[group] : json::object();
+    json const usual = family_.rope_defaults != nullptr ? json::parse(family_.rope_defaults) : json::object();
+    json const settings = values_.has(group) ? values_[group] : usual;
     if (!settings.is_object()) values_.fail(std::string("config: ") + group + " is not an object");
     double const theta = values_.number_or("rope_theta", family_.theta);
     if (!family_.local_rope) {
@@ -30,7 +31,7 @@ class rope_reader {
     if (values_.has("rope_scaling")) global.update(values_["rope_scaling"]);
     c.rope = rope(c, global, "rope_parameters", theta);
     c.local_rope = rope(c, nested.value("sliding_attention", json::object()), "rope_parameters",
-                        values_.number_or("rope_local_base_freq", 10000));
+                        values_.number_or("rope_local_base_freq", family_.local_theta));
   }
 
  private:
@@ -38,7 +39,7 @@ class rope_reader {
     json const given = settings.value("rope_type", settings.value("type", json(name_of(rope_type::plain))));
     // The first Phi-3 checkpoints call it by other names.
     for (char const* const old : {"su", "yarn"})
-      if (family_.fused && given == old) return rope_type::longrope;
+      if (family_.own_longrope && given == old) return rope_type::longrope;
     return values_.known<rope_type>(group + ": rope_type", given);
   }
 
@@ -47,18 +48,23 @@ class rope_reader {
     rope_settings rope;
     rope.theta = values_.positive_number(settings, "rope_theta", theta);
     rope.type = type_of_rope(settings, group);
-    rope.share = values_.number_or(settings, "partial_rotary_factor", values_.number_or("partial_rotary_factor", 1));
+    rope.share =
+        values_.number_or(settings, "partial_rotary_factor",
+                          values_.number_or("partial_rotary_factor", family_.rotary_share > 0 ? family_.rotary_share : 1));
     if (!(rope.share > 0 && rope.share <= 1)) values_.fail("config: partial_rotary_factor makes no sense");
-    if (rope.share != 1 && !family_.partial_rotary)
+    if (rope.share != 1 && family_.rotary_share == 0)
       values_.fail("config: partial_rotary_factor is not supported for " + std::string(family_.names.type));
-    if (rope.type == rope_type::plain) return rope;
+    rope.interleaved = family_.interleaved_rope;
+    if (family_.query_growth) rope.query_growth = values_.number_or(settings, "llama_4_scaling_beta", 0);
+    if (rope.type == rope_type::plain && rope.query_growth == 0) return rope;
     auto const length = static_cast<double>(c.max_positions);
     double original = values_.number_or("original_max_position_embeddings",
                                         values_.number_or(settings, "original_max_position_embeddings", length));
-    if (family_.fused)
-      original = values_.number_or("original_max_position_embeddings", static_cast<double>(family_.max_positions));
+    if (family_.own_longrope)
+      original = values_.number_or("original_max_position_embeddings", static_cast<double>(family_.sizes.positions));
     if (!(original >= 1 && original <= 1e9)) values_.fail("config: original_max_position_embeddings makes no sense");
     rope.original_length = static_cast<std::int64_t>(rope.type == rope_type::dynamic ? length : original);
+    if (rope.type == rope_type::plain) return rope;
     if (!config_values::has(settings, "factor") && rope.type != rope_type::longrope && rope.type != rope_type::yarn)
       values_.fail("config: " + group + " has no factor");
     rope.factor = values_.positive_number(settings, "factor", length / original);

@@ -41,14 +41,13 @@ class config_values {
   }
 
   [[nodiscard]] std::int64_t positive(char const* key, std::int64_t most = 1'000'000'000) const {
-    if (!has(key)) fail(std::string("config has no ") + key + "; is this a model folder?");
     if (!config_[key].is_number_integer()) fail(std::string("config: ") + key + " is not an integer");
     auto const value = config_[key].get<std::int64_t>();
     if (value <= 0 || value > most) fail(std::string("config: ") + key + " = " + std::to_string(value) + " makes no sense");
     return value;
   }
-  [[nodiscard]] std::int64_t positive_or(char const* key, std::int64_t fallback) const {
-    return has(key) ? positive(key) : fallback;
+  [[nodiscard]] std::int64_t positive_or(char const* key, std::int64_t fallback, std::int64_t most = 1'000'000'000) const {
+    return has(key) ? positive(key, most) : fallback;
   }
 
   [[nodiscard]] double number_or(char const* key, double fallback) const { return number_or(config_, key, fallback); }

@@ -10,6 +10,8 @@
 #include <kedge/llm/text/chat_template.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
 
+#include "stored_tensors.hpp"
+
 namespace kedge::llm {
 namespace {
 
@@ -33,8 +35,7 @@ json shapes_of(transformer_config const& c) {
   return shapes;
 }
 
-transformer_config describe_model(json const& config, std::string const& where, described_run const& run, json& about) {
-  transformer_config const c = read_config(config, where);
+void describe_model(json const& config, transformer_config const& c, std::string const& where, described_run const& run, json& about) {
   about["family"] = family_of(config, where).type;
   about["parameters"] = parameter_count(c);
   about["layers"] = c.layers;
@@ -53,7 +54,6 @@ transformer_config describe_model(json const& config, std::string const& where, 
   about["tied_embeddings"] = c.tied_embeddings;
   about["shapes"] = shapes_of(c);
   about["memory"] = describe_memory(c, run);
-  return c;
 }
 
 void compare_tensors(checkpoint const& source, transformer_config const& c, json& problems) {
@@ -62,10 +62,11 @@ void compare_tensors(checkpoint const& source, transformer_config const& c, json
     return;
   }
   for (parameter const& p : parameters_of(c)) {
-    if (!source.contains(p.name))
+    std::string const name = stored_name(source, p.name);
+    if (!source.contains(name))
       problems.push_back("tensor " + p.name + " is missing");
-    else if (source.entry(p.name).shape != p.shape)
-      problems.push_back("tensor " + p.name + " has another shape than the config says");
+    else if (source.entry(name).shape != p.shape)
+      problems.push_back("tensor " + name + " has another shape than the config says");
   }
 }
 
@@ -88,7 +89,7 @@ json describe_config(std::filesystem::path const& file, described_run const& run
   std::ifstream in(file);
   json const config = json::parse(in, nullptr, /*allow_exceptions=*/false);
   if (config.is_discarded()) throw error(file.string() + " is no JSON; pass a config.json, a Hugging Face folder or a .gguf file");
-  probe(problems, [&] { describe_model(config, file.string(), run, about); });
+  probe(problems, [&] { describe_model(config, read_config(config, file.string()), file.string(), run, about); });
   about["problems"] = problems;
   return about;
 }
@@ -97,7 +98,12 @@ json describe(checkpoint const& source, described_run const& run) {
   json problems = json::array();
   json about{{"path", source.path().string()},
              {"architecture", source.config.value("/architectures/0"_json_pointer, source.config.value("model_type", std::string("unknown")))}};
-  probe(problems, [&] { compare_tensors(source, describe_model(source.config, source.path().string(), run, about), problems); });
+  probe(problems, [&] {
+    transformer_config const c = read_config(source);
+    describe_model(source.config, c, source.path().string(), run, about);
+    compare_tensors(source, c, problems);
+    if (auto const unread = unread_tensors(source, c); !unread.empty()) about["unread_tensors"] = tell_unread(unread);
+  });
   std::map<std::string, std::size_t> types;
   for (tensor_entry const& entry : source.tensors()) ++types[entry.stored_type];
   about["tensors"] = source.tensors().size();

@@ -5,6 +5,7 @@
 
 #include <kedge/llm/model/causal_lm.hpp>
 
+#include "experts.hpp"
 #include "ops.hpp"
 
 namespace kedge::llm {
@@ -24,6 +25,7 @@ struct linear_map {
 struct layer_tensors {
   at::Tensor input_norm, post_norm, q_norm, k_norm, attention_output_norm, mlp_output_norm;
   linear_map q, k, v, o, gate, up, down;
+  expert_tensors experts;  ///< in place of gate, up and down
 };
 
 /// What a layer's forward pass keeps for the backward one.
@@ -32,6 +34,7 @@ struct layer_tape {
   at::Tensor q, k, v, attended;
   ops::shared_prompt_attention attention;
   at::Tensor gate, up;
+  expert_routes routes;
 
   /// The same with what products gave in another type: a tape can be narrower than what is computed with.
   [[nodiscard]] layer_tape in(at::ScalarType type) const;

@@ -4,10 +4,8 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <fstream>
-#include <set>
+#include <span>
 
 #include <kedge/llm/base/atomic.hpp>
 #include <kedge/llm/base/error.hpp>
@@ -15,6 +13,7 @@
 #include <kedge/llm/model/weights.hpp>
 
 #include "model_tensors.hpp"
+#include "stored_tensors.hpp"
 #include "tensor_bytes.hpp"
 
 namespace kedge::llm {
@@ -22,63 +21,6 @@ namespace {
 
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
-
-json read_json(fs::path const& file) {
-  std::ifstream in(file);
-  if (!in) throw error(file.string() + ": there is no such file; give a folder that PEFT wrote");
-  json const all = json::parse(in, nullptr, /*allow_exceptions=*/false);
-  if (!all.is_object()) throw error(file.string() + ": not a JSON object; fetch the adapter again");
-  return all;
-}
-
-// What PEFT calls a model's task.
-enum class task { language_model, sequence_score };
-
-constexpr auto names(task) { return std::array<named<task>, 2>{{{task::language_model, "CAUSAL_LM"}, {task::sequence_score, "SEQ_CLS"}}}; }
-
-bool is_reward(json const& config) {
-  json const type = config.value("task_type", json());
-  return type.is_string() && from_name<task>(type.get<std::string>()) == task::sequence_score;
-}
-
-std::vector<lora_target> targets_of(json const& given, std::string const& where) {
-  std::vector<lora_target> targets;
-  for (auto const& name : given.is_string() ? std::vector{given.get<std::string>()} : given.get<std::vector<std::string>>()) {
-    auto const target = from_name<lora_target>(name);
-    if (!target) throw error(where + ": target_modules: " + name + " is not supported; supported: " + all_names<lora_target>());
-    targets.push_back(*target);
-  }
-  return targets;
-}
-
-json modules_saved_whole(json const& config) {
-  json const names = config.value("modules_to_save", json());
-  return names.is_null() ? json::array() : names;
-}
-
-// Settings that would change what the adapter computes; what they have to be, where they are given.
-void refuse_other_kinds(json const& config, std::string const& where) {
-  json const usual{{"peft_type", "LORA"},
-                   {"bias", "none"},
-                   {"use_dora", false},
-                   {"use_qalora", false},
-                   {"lora_bias", false},
-                   {"fan_in_fan_out", false}};
-  for (json const& name : modules_saved_whole(config))
-    if (!is_reward(config) || (name != "score" && name != "classifier"))
-      throw error(where + ": modules_to_save: " + name.dump() + " is not supported; kedge reads plain LoRA of linear maps, and the score of a reward model");
-  // These must be absent, null or empty.
-  for (char const* key : {"alpha_pattern", "rank_pattern", "trainable_token_indices", "target_parameters", "layer_replication",
-                          "alora_invocation_tokens", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "velora_config"})
-    if (config.contains(key) && !config[key].empty())
-      throw error(where + ": " + key + " is not supported; kedge reads plain LoRA of linear maps");
-  // PiSSA, OLoRA and LoftQ change the base as well.
-  if (json const init = config.value("init_lora_weights", json(true)); init.is_string() && init != "gaussian" && init != "orthogonal" && init != "eva")
-    throw error(where + ": init_lora_weights = " + init.dump() + " is not supported; convert the adapter to a plain one with PEFT");
-  for (auto const& [key, value] : usual.items())
-    if (config.contains(key) && !config[key].is_null() && config[key] != value)
-      throw error(where + ": " + key + " = " + config[key].dump() + " is not supported; kedge reads plain LoRA of linear maps");
-}
 
 json config_of(causal_lm const& model, checkpoint const& source, std::int64_t rank) {
   lora_settings const& s = model.adapted()->layout.settings();
@@ -98,7 +40,7 @@ json config_of(causal_lm const& model, checkpoint const& source, std::int64_t ra
           {"peft_type", "LORA"},
           {"r", rank},
           {"target_modules", names_of(s.target_modules)},
-          {"task_type", name_of(reward ? task::sequence_score : task::language_model)},
+          {"task_type", name_of(reward ? peft_task::sequence_score : peft_task::language_model)},
           {"use_dora", false},
           {"use_rslora", s.rslora}};
 }
@@ -155,40 +97,44 @@ bool is_adapter(fs::path const& folder) {
   return fs::exists(folder / "adapter_config.json") && !fs::exists(folder / "config.json");
 }
 
-adapter_files read_adapter_config(fs::path const& folder) {
-  std::string const where = (folder / "adapter_config.json").string();
-  json const config = read_json(where);
+lora_settings plain_settings(peft_adapter const& adapter) {
+  json const& config = adapter.config();
+  std::string const where = (adapter.folder() / "adapter_config.json").string();
   try {
-    refuse_other_kinds(config, where);
-    adapter_files files{.base = config.at("base_model_name_or_path").get<std::string>(), .settings = {}, .folder = folder};
-    files.settings.rank = config.at("r").get<std::int64_t>();
-    files.settings.alpha = config.at("lora_alpha").get<double>();
-    files.settings.rslora = config.value("use_rslora", false);
-    files.reward = is_reward(config);
-    files.settings.target_modules = targets_of(config.at("target_modules"), where);
-    return files;
+    for (char const* const key : {"rank_pattern", "alpha_pattern", "use_dora", "lora_bias", "trainable_token_indices"})
+      if (json const value = config.value(key, json()); !value.is_null() && value != false && !value.empty())
+        throw error(where + ": " + key + ": the adapter isn't the same everywhere; merge it into its base (kedge merge)");
+    lora_settings settings;
+    settings.rank = config.at("r").get<std::int64_t>();
+    settings.alpha = config.at("lora_alpha").get<double>();
+    settings.rslora = config.value("use_rslora", false);
+    json const targets = config.at("target_modules");
+    for (auto const& name : targets.is_string() ? std::vector{targets.get<std::string>()} : targets.get<std::vector<std::string>>()) {
+      auto const target = from_name<lora_target>(name);
+      if (!target) throw error(where + ": target_modules: " + name + " is none of " + all_names<lora_target>() + "; merge the adapter into its base (kedge merge)");
+      settings.target_modules.push_back(*target);
+    }
+    return settings;
   } catch (json::exception const& e) {
     throw error(where + ": a key is missing or of the wrong kind (" + e.what() + ")");
   }
 }
 
-pack read_adapter(adapter_files const& files, causal_lm const& model) {
-  fs::path const file = files.folder / "adapter_model.safetensors";
-  if (!fs::exists(file)) throw error(file.string() + ": there is no such file; kedge reads adapters from safetensors only");
-  safetensors_file const source(file);
+pack read_adapter(peft_adapter const& adapter, causal_lm const& model) {
+  safetensors_file const source(adapter.folder() / "adapter_model.safetensors");
   std::vector<parameter> const wanted = model.parameters();
   if (source.tensors().size() != wanted.size())
-    throw error(file.string() + " has " + std::to_string(source.tensors().size()) + " tensors, an adapter of these modules on all layers has " +
-                std::to_string(wanted.size()) + "; adapters of some layers or of other modules are not supported");
-  pack adapter;
+    throw error(source.path().string() + " has " + std::to_string(source.tensors().size()) + " tensors, an adapter of these modules on all layers has " +
+                std::to_string(wanted.size()));
+  pack factors;
   for (parameter const& p : wanted) {
     auto const found = std::find_if(source.tensors().begin(), source.tensors().end(), [&](auto const& t) { return t.name == p.name; });
     if (found == source.tensors().end() || found->shape != p.shape || !found->type || !is_floating(*found->type))
-      throw error(file.string() + ": tensor " + p.name + " is missing or of another shape; the adapter belongs to another model");
-    at::Tensor& t = adapter.emplace_back(at::empty(p.shape, at::kFloat));
+      throw error(source.path().string() + ": tensor " + p.name + " is missing or of another shape; the adapter belongs to another model");
+    at::Tensor& t = factors.emplace_back(at::empty(p.shape, at::kFloat));
     convert(*found->type, found->bytes, dtype::f32, bytes_of(t));
   }
-  return adapter;
+  return factors;
 }
 
 void write_adapter(fs::path const& folder, checkpoint const& source, causal_lm const& model, pack const& adapter, dtype type) {
@@ -206,26 +152,58 @@ void write_adapter(fs::path const& folder, checkpoint const& source, causal_lm c
   write_file_atomically(folder / "adapter_config.json", config_of(model, source, adapter.front().size(0)).dump(2) + "\n");
 }
 
-checkpoint open_base(adapter_files const& files, fs::path const& base) {
-  for (fs::path const& place : {base.empty() ? files.base : base, files.folder / files.base}) {
-    if (base.empty() && !fs::exists(place)) continue;
+namespace {
+
+// config.json with what the adapter makes other than in its base.
+void change_config(peft_adapter const& adapter, checkpoint& source) {
+  bool const reward = adapter.task() == peft_task::sequence_score;
+  if (reward) source.config = reward_config(source.config, source.path().string());
+  if (reward) source.generation_config = nullptr;
+  json& text = wraps_text_model(source.config) ? source.config["text_config"] : source.config;
+  if (auto const rows = adapter.vocabulary()) text["vocab_size"] = *rows;
+  if (!reward && adapter.unties_head()) source.config["tie_word_embeddings"] = text["tie_word_embeddings"] = false;
+}
+
+// The base's tensor for a parameter; a head that was tied begins as the embedding. Empty where there is neither.
+std::string base_tensor(checkpoint const& source, std::string const& name) {
+  std::string const own = stored_name(source, name);
+  if (source.contains(own)) return own;
+  std::string const embedding = stored_name(source, "model.embed_tokens.weight");
+  return name == "lm_head.weight" && source.contains(embedding) ? embedding : std::string();
+}
+
+}  // namespace
+
+checkpoint open_base(peft_adapter const& adapter, fs::path const& base) {
+  for (fs::path const& place : {base.empty() ? adapter.base() : base, adapter.folder() / adapter.base()}) {
+    if (place.empty() || (base.empty() && !fs::exists(place))) continue;
     checkpoint source = checkpoint::open(place);
-    if (files.reward) source.config = reward_config(source.config, place.string());
-    if (files.reward) source.generation_config = nullptr;
+    change_config(adapter, source);
     return source;
   }
-  throw error(files.folder.string() + ": its base " + in_quotes(files.base.string()) +
+  throw error(adapter.folder().string() + ": its base " + in_quotes(adapter.base().string()) +
               " is not there; kedge merge takes it as --base_model, or change base_model_name_or_path in adapter_config.json");
 }
 
-pack load_merged(checkpoint const& source, transformer_config const& config, adapter_files const& files) {
-  transformer_config body = config;
-  body.scalar_head = false;
-  pack theta = load_parameters(source, body);
-  causal_lm const model(config, {}, files.settings, theta);
-  pack const adapter = read_adapter(files, model);
-  merge_adapter(model, theta, adapter);
-  if (config.scalar_head) theta.push_back(adapter.back());
+pack load_merged(checkpoint const& source, transformer_config const& config, peft_adapter const& adapter) {
+  std::vector<std::string> names;
+  for (parameter const& p : parameters_of(config)) names.push_back(p.name);
+  adapter.require_all_taken(names);
+  pack theta;
+  for (parameter const& p : parameters_of(config)) {
+    std::string const base = base_tensor(source, p.name);
+    std::vector<std::int64_t> shape;
+    std::vector<float> numbers;
+    if (!base.empty()) {
+      shape = source.entry(base).shape;
+      numbers.resize(source.entry(base).elements());
+      source.read(base, dtype::f32, std::as_writable_bytes(std::span(numbers)));
+    }
+    adapter.merge(p.name, shape, numbers);
+    if (shape != p.shape)
+      throw error(source.path().string() + ": tensor " + p.name + (shape.empty() ? " is missing, there and in the adapter" : " has another shape than the config says, with the adapter " + adapter.folder().string()));
+    theta.push_back(at::from_blob(numbers.data(), p.shape, at::kFloat).clone());
+  }
   return theta;
 }
 

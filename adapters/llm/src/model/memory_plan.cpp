@@ -27,9 +27,10 @@ nlohmann::ordered_json on_one_device(memory_plan const& plan) {
 
 std::int64_t activation_bytes_per_token(transformer_config const& c, std::int64_t bytes) {
   std::int64_t const q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim, wide = std::max<std::int64_t>(bytes, 4);
-  std::int64_t layer = 2 * wide * c.hidden + bytes * (2 * q + 2 * kv + 2 * c.intermediate) + wide * c.heads;
-  if (c.output_norms) layer += 2 * wide * c.hidden;
-  if (c.qk_norms) layer += wide * (q + kv);
+  std::int64_t layer = 2 * wide * c.hidden + bytes * (2 * q + 2 * kv + 2 * c.intermediate * std::max<std::int64_t>(1, c.experts.chosen)) + wide * c.heads;
+  for (std::string_view const after : {c.norms.after_attention, c.norms.after_mlp})
+    if (!after.empty()) layer += wide * c.hidden;
+  if (c.qk_norms != query_key_norms::none) layer += wide * (q + kv);
   return c.layers * layer;
 }
 

@@ -27,6 +27,22 @@ linear_map model_tensors::map(std::int64_t layer, layer_slot weight, layer_slot 
   return map;
 }
 
+expert_tensors model_tensors::experts(std::int64_t i) const {
+  expert_tensors t{own(at_.of(i, router)), {}};
+  std::int64_t const inner = config_.intermediate;
+  bool const stacked = config_.experts.names == expert_names::stacked;
+  at::Tensor const gate_up = stacked ? own(at_.of_stack(i, false)) : at::Tensor(), down = stacked ? own(at_.of_stack(i, true)) : at::Tensor();
+  for (std::int64_t e = 0; e < config_.experts.count; ++e) {
+    if (!stacked)
+      t.experts.push_back({own(at_.of_expert(i, e, expert_gate)), own(at_.of_expert(i, e, expert_up)), own(at_.of_expert(i, e, expert_down))});
+    else if (gate_up.defined())
+      t.experts.push_back({gate_up.select(0, e).narrow(0, 0, inner), gate_up.select(0, e).narrow(0, inner, inner), down.select(0, e)});
+    else
+      t.experts.emplace_back();
+  }
+  return t;
+}
+
 layer_tensors model_tensors::layer(std::int64_t i) const {
   auto const norm = [&](layer_slot slot) { return at_.has(slot) ? own(at_.of(i, slot)) : at::Tensor(); };
   layer_tensors t;
@@ -37,20 +53,28 @@ layer_tensors model_tensors::layer(std::int64_t i) const {
   t.attention_output_norm = norm(attention_output_norm);
   t.mlp_output_norm = norm(mlp_output_norm);
   t.o = map(i, o_proj, o_bias);
-  t.down = map(i, down_proj, down_bias);
-  if (config_.fused) {
-    std::int64_t const queries = config_.heads * config_.head_dim, keys = config_.kv_heads * config_.head_dim, inner = config_.intermediate;
-    linear_map const qkv = map(i, qkv_proj, q_bias), gate_up = map(i, gate_up_proj, gate_bias);
+  if (config_.experts.count > 0)
+    t.experts = experts(i);
+  else
+    t.down = map(i, down_proj, down_bias);
+  if (config_.fused_qkv) {
+    std::int64_t const queries = config_.heads * config_.head_dim, keys = config_.kv_heads * config_.head_dim;
+    linear_map const qkv = map(i, qkv_proj, q_bias);
     t.q = qkv.outputs(0, queries);
     t.k = qkv.outputs(queries, keys);
     t.v = qkv.outputs(queries + keys, keys);
-    t.gate = gate_up.outputs(0, inner);
-    t.up = gate_up.outputs(inner, inner);
   } else {
     t.q = map(i, q_proj, q_bias);
     t.k = map(i, k_proj, k_bias);
     t.v = map(i, v_proj, v_bias);
-    t.gate = map(i, gate_proj, gate_bias);
+  }
+  if (config_.experts.count > 0) return t;
+  if (config_.gated && config_.fused_gate_up) {
+    linear_map const gate_up = map(i, gate_up_proj, gate_bias);
+    t.gate = gate_up.outputs(0, config_.intermediate);
+    t.up = gate_up.outputs(config_.intermediate, config_.intermediate);
+  } else {
+    if (config_.gated) t.gate = map(i, gate_proj, gate_bias);
     t.up = map(i, up_proj, up_bias);
   }
   return t;

@@ -31,6 +31,7 @@ class model_tensors {
  private:
   model_tensors(transformer_config const& config, pack const* own, adapter_layout const* layout, pack const* adapter);
   [[nodiscard]] at::Tensor own(std::size_t i) const { return own_ && i < own_->size() ? (*own_)[i] : at::Tensor(); }
+  [[nodiscard]] expert_tensors experts(std::int64_t i) const;
   [[nodiscard]] linear_map map(std::int64_t layer, layer_slot weight, layer_slot bias) const;
 
   transformer_config const& config_;

@@ -102,6 +102,12 @@ rms_norm::rms_norm(at::Tensor input, double eps, double weight_offset) : x(std::
   inverse_rms = host_ops::takes(x) ? host_ops::inverse_rms(x, eps) : at::rsqrt(x.square().mean(-1, /*keepdim=*/true).add_(eps));
 }
 
+rms_norm rms_norm::none(at::Tensor input) {
+  rms_norm norm;
+  norm.x = std::move(input);
+  return norm;
+}
+
 at::Tensor rms_norm::output(at::Tensor const& weight) const {
   timed const scope(phase::activations);
   if (host_ops::takes(x) && host_ops::multiplies_by(weight)) return host_ops::scale(x, inverse_rms, weight.to(at::kFloat), offset);
@@ -118,6 +124,10 @@ at::Tensor rms_norm::backward(at::Tensor const& g, at::Tensor const& weight, at:
 
 void rms_norm::add_backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& gx, at::Tensor& weight_gradient) const {
   timed const scope(phase::activations);
+  if (!weight.defined()) {
+    gx.add_(g);
+    return;
+  }
   if (host_ops::takes(x) && host_ops::takes(g) && host_ops::takes(gx) && host_ops::multiplies_by(weight))
     return host_ops::scale_backward(g, x, inverse_rms, weight.to(at::kFloat), offset, gx, weight_gradient);
   at::Tensor const normalised = at::mul(x, inverse_rms);
@@ -132,11 +142,23 @@ namespace {
 
 std::string_view approximation(activation act) { return act == activation::gelu_tanh ? "tanh" : "none"; }
 
-at::Tensor activated(activation act, at::Tensor const& gate) {
-  return act == activation::silu ? at::silu(gate) : at::gelu(gate, approximation(act));
+}  // namespace
+
+at::Tensor activated(activation act, at::Tensor const& x) {
+  switch (act) {
+    case activation::silu: return at::silu(x);
+    case activation::relu2: return at::relu(x).square_();
+    default: return at::gelu(x, approximation(act));
+  }
 }
 
-}  // namespace
+at::Tensor activated_backward(activation act, at::Tensor const& g, at::Tensor const& x) {
+  switch (act) {
+    case activation::silu: return at::silu_backward(g, x);
+    case activation::relu2: return at::relu(x).mul_(2).mul_(g);
+    default: return at::gelu_backward(g, x, approximation(act));
+  }
+}
 
 at::Tensor gated(activation act, at::Tensor const& gate, at::Tensor const& up) {
   timed const scope(phase::activations);
@@ -150,9 +172,7 @@ gated_gradients gated_backward(activation act, at::Tensor const& g, at::Tensor c
     host_ops::swiglu_backward(g, gate, up, result.gate, result.up);
     return result;
   }
-  at::Tensor const inner = at::mul(g, up);
-  return {act == activation::silu ? at::silu_backward(inner, gate) : at::gelu_backward(inner, gate, approximation(act)),
-          activated(act, gate).mul_(g)};
+  return {activated_backward(act, at::mul(g, up), gate), activated(act, gate).mul_(g)};
 }
 
 at::Tensor& soft_cap_(at::Tensor& x, double cap) { return cap == 0 ? x : x.div_(cap).tanh_().mul_(cap); }
@@ -173,15 +193,18 @@ rotation::rotation(at::Tensor const& positions, at::Tensor const& frequencies, a
 
 at::Tensor rotation::turn(at::Tensor x, double direction) const {
   timed const scope(phase::activations);
-  if (host_ops::takes(x) && x.is_contiguous() && x.size(-1) == 2 * cosine.size(-1)) {
+  if (host_ops::takes(x) && x.is_contiguous() && !interleaved && x.size(-1) == 2 * cosine.size(-1)) {
     host_ops::rotate(x, cosine, sine, direction);
     return x;
   }
   std::int64_t const half = cosine.size(-1), rest = x.size(-1) - 2 * half;
   at::Tensor const wide = x.to(cosine.scalar_type());
-  at::Tensor const left = wide.narrow(-1, 0, half), right = wide.narrow(-1, half, half);
+  auto const part = [&](at::Tensor const& of, std::int64_t which) {
+    return interleaved ? of.slice(-1, which, 2 * half, 2) : of.narrow(-1, which * half, half);
+  };
+  at::Tensor const left = part(wide, 0), right = part(wide, 1);
   at::Tensor turned = at::empty_like(wide);
-  at::Tensor out_left = turned.narrow(-1, 0, half), out_right = turned.narrow(-1, half, half);
+  at::Tensor out_left = part(turned, 0), out_right = part(turned, 1);
   at::mul_out(out_left, left, cosine).addcmul_(right, sine, -direction);
   at::mul_out(out_right, right, cosine).addcmul_(left, sine, direction);
   if (rest > 0) turned.narrow(-1, 2 * half, rest).copy_(wide.narrow(-1, 2 * half, rest));

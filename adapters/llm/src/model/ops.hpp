@@ -54,12 +54,22 @@ struct rms_norm {
 
   rms_norm() = default;
   rms_norm(at::Tensor input, double eps, double weight_offset = 0);
+  /// Where there is no norm: the input itself, whose weight is undefined.
+  [[nodiscard]] static rms_norm none(at::Tensor input);
   [[nodiscard]] at::Tensor output(at::Tensor const& weight) const;
+  /// The same, or the input in this type where there is no norm.
+  [[nodiscard]] at::Tensor output(at::Tensor const& weight, at::ScalarType type) const {
+    return weight.defined() ? output(weight) : converted(x, type);
+  }
   /// Gradient with respect to the input; adds the weight's, unless its gradient is undefined.
   [[nodiscard]] at::Tensor backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& weight_gradient) const;
   /// The same, added to gx.
   void add_backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& gx, at::Tensor& weight_gradient) const;
 };
+
+/// act(x), and its gradient.
+at::Tensor activated(activation act, at::Tensor const& x);
+at::Tensor activated_backward(activation act, at::Tensor const& g, at::Tensor const& x);
 
 /// act(gate) ∘ up, and its gradients.
 at::Tensor gated(activation act, at::Tensor const& gate, at::Tensor const& up);
@@ -76,6 +86,8 @@ at::Tensor& soft_cap_backward_(at::Tensor& g, at::Tensor const& y, double cap);
 /// Rotary embedding: halves rotated by position times frequency.
 struct rotation {
   at::Tensor cosine, sine;  ///< [T, 1, d/2], at least fp32
+  bool interleaved = false; ///< neighbours are a pair, instead of halves
+  at::Tensor growth;        ///< [T, 1, 1], of queries; undefined: 1
 
   rotation() = default;
   /// frequencies: [d/2] or [T, d/2]; cosines and sines are multiplied by `factor`
@@ -83,6 +95,10 @@ struct rotation {
   /// x: [T, heads, d], used up; coordinates beyond those that turn stay. The inverse rotation is the transpose, hence the backward step.
   [[nodiscard]] at::Tensor forward(at::Tensor x) const { return turn(std::move(x), 1); }
   [[nodiscard]] at::Tensor backward(at::Tensor g) const { return turn(std::move(g), -1); }
+  /// Queries, or their gradient, times what they grow by, in place.   q: [T, heads, d]
+  void grow_(at::Tensor& q) const {
+    if (growth.defined()) q.mul_(growth);
+  }
 
  private:
   [[nodiscard]] at::Tensor turn(at::Tensor x, double direction) const;

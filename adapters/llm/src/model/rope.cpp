@@ -79,6 +79,14 @@ at::Tensor frequencies_of(rope_settings const& rope, std::int64_t head_dim, std:
 rotations::rotations(transformer_config const& config, at::Tensor const& positions, at::Tensor const& global, at::Tensor const& local,
                      at::ScalarType type)
     : global_(positions, global, type, config.rope.attention_factor) {
+  global_.interleaved = config.rope.interleaved;
+  if (config.rope.query_growth != 0)
+    global_.growth = at::floor(positions.to(at::kFloat).div_(static_cast<double>(config.rope.original_length)))
+                         .log1p_()
+                         .mul_(config.rope.query_growth)
+                         .add_(1)
+                         .to(global_.cosine.scalar_type())
+                         .view({-1, 1, 1});
   if (local.defined()) local_ = rotation(positions, local, type, config.local_rope.attention_factor);
 }
 

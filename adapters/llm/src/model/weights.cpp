@@ -9,6 +9,7 @@
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/formats/safetensors.hpp>
 
+#include "stored_tensors.hpp"
 #include "tensor_bytes.hpp"
 
 namespace kedge::llm {
@@ -23,9 +24,9 @@ std::string shape_text(std::vector<std::int64_t> const& shape) {
 }
 
 void check(checkpoint const& source, parameter const& p) {
-  if (!source.contains(p.name))
+  if (!source.contains(stored_name(source, p.name)))
     throw error(source.path().string() + ": tensor " + p.name + " is missing; the architecture in its config needs it");
-  if (tensor_entry const& entry = source.entry(p.name); entry.shape != p.shape)
+  if (tensor_entry const& entry = source.entry(stored_name(source, p.name)); entry.shape != p.shape)
     throw error(source.path().string() + ": tensor " + p.name + " has shape " + shape_text(entry.shape) + ", the config asks for " +
                 shape_text(p.shape));
 }
@@ -44,7 +45,7 @@ pack load_parameters(checkpoint const& source, transformer_config const& config)
   theta.reserve(wanted.size());
   for (parameter const& p : wanted) {
     at::Tensor& t = theta.emplace_back(at::empty(p.shape, at::kFloat));
-    source.read(p.name, dtype::f32, bytes_of(t));
+    source.read(stored_name(source, p.name), dtype::f32, bytes_of(t));
     if (!finite(t)) throw error(source.path().string() + ": tensor " + p.name + " holds NaN or infinity; the checkpoint is damaged");
   }
   return theta;
@@ -71,18 +72,28 @@ void write_tokenizer(std::filesystem::path const& folder, checkpoint const& sour
 
 void write_model(std::filesystem::path const& folder, checkpoint const& source, transformer_config const& config, pack const& theta,
                  dtype type) {
-  std::vector<parameter> const names = parameters_of(config);
+  bool const wraps = wraps_text_model(source.config);
   std::vector<tensor_plan> plan;
-  for (parameter const& p : names) plan.push_back({p.name, type, p.shape});
+  for (parameter const& p : parameters_of(config)) plan.push_back({wraps ? stored_name(source, p.name) : p.name, type, p.shape});
+  std::size_t const own = plan.size();
+  // What is around a text model stays as it was.
+  if (wraps)
+    for (std::string const& name : unread_tensors(source, config)) plan.push_back({name, type, source.entry(name).shape});
   at::Tensor converted;
   write_model_safetensors(folder, plan, [&](std::size_t i) {
-    converted = theta[i].to(at::kCPU, scalar_type_of(type)).contiguous();
+    converted = i < own ? theta[i].to(at::kCPU, scalar_type_of(type)).contiguous() : at::empty(plan[i].shape, scalar_type_of(type));
+    if (i >= own) source.read(plan[i].name, type, bytes_of(converted));
     return std::span<std::byte const>(bytes_of(converted));
   });
   write_tokenizer(folder, source);
   if (!source.generation_config.is_null()) write_file_atomically(folder / "generation_config.json", source.generation_config.dump(2) + "\n");
   nlohmann::ordered_json settings = source.config;
   settings[settings.contains("torch_dtype") ? "torch_dtype" : "dtype"] = std::string(torch_name_of(type));
+  // The flag that ties the head would be wrong beside one of its own.
+  if (!config.tied_embeddings && config.lm_head) {
+    if (read_config(source.config, folder.string()).tied_embeddings) settings["tie_word_embeddings"] = false;
+    if (wraps && settings["text_config"].contains("tie_word_embeddings")) settings["text_config"]["tie_word_embeddings"] = false;
+  }
   write_file_atomically(folder / "config.json", settings.dump(2) + "\n");
 }
 

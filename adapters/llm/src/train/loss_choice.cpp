@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <optional>
 #include <stdexcept>
 #include <string_view>
 #include <utility>
@@ -16,15 +15,16 @@ namespace kedge::llm {
 namespace {
 
 // Names that were taken for whole methods and are regressions of one kind.
-std::optional<std::string> refusal_of_old_name(std::string_view name) {
-  std::string const whole = "; the whole method fits it against a reference of its own, --reference inpo";
-  if (name == "inpo") return "loss_type inpo is the regression ipo_sum with beta = eta: say --loss_type ipo_sum" + whole;
-  if (name == "onpo")
-    return "loss_type onpo is the regression ipo_sum with beta = 1/eta: say --loss_type ipo_sum; the whole method fits it "
-           "twice a "
-           "round, which the core's mirror steps do with optimism";
-  return std::nullopt;
-}
+struct not_a_loss {
+  std::string_view name, what_it_is;
+};
+constexpr not_a_loss methods[] = {
+    {"inpo",
+     "loss_type inpo is the regression ipo_sum with beta = eta: say --loss_type ipo_sum; the whole method fits it against a "
+     "reference of its own, --reference inpo"},
+    {"onpo",
+     "loss_type onpo is the regression ipo_sum with beta = 1/eta: say --loss_type ipo_sum; the whole method fits it twice a "
+     "round, which the core's mirror steps do with optimism"}};
 
 std::string joined(std::vector<std::string> const& names) {
   std::string text;
@@ -35,7 +35,8 @@ std::string joined(std::vector<std::string> const& names) {
 registered_loss const& find_loss(std::string const& name) {
   for (registered_loss const& row : registered_losses())
     if (row.name.name == name) return row;
-  if (auto const refusal = refusal_of_old_name(name)) throw error(*refusal);
+  for (not_a_loss const& method : methods)
+    if (method.name == name) throw error(std::string(method.what_it_is));
   std::vector<std::string> known;
   for (registered_loss const& row : registered_losses()) known.push_back(row.name.name);
   throw error("unknown loss_type " + in_quotes(name) + "; did you mean '" + nearest(name, known) + "'? Known are " + joined(known));
@@ -103,6 +104,7 @@ loss_choice weighted_sum(std::vector<loss_choice> parts, std::vector<double> con
     sum.reads_tokens = sum.reads_tokens || parts[k].reads_tokens;
     sum.reads_scores = sum.reads_scores || parts[k].reads_scores;
     sum.compares_pairs = sum.compares_pairs || parts[k].compares_pairs;
+    sum.has_cross_entropy = sum.has_cross_entropy || parts[k].has_cross_entropy;
   }
   auto const shared = std::make_shared<std::vector<loss_choice> const>(std::move(parts));
   sum.evaluate = [shared, weights](pair_batch const& batch, std::size_t total) {
@@ -159,7 +161,10 @@ loss_choice make_loss(loss_settings const& settings) try {
   check_parameters_are_read(settings);
   check_divergence(settings);
   std::vector<loss_choice> parts;
-  for (registered_loss const* const row : rows) parts.push_back(row->make(settings));
+  for (registered_loss const* const row : rows) {
+    parts.push_back(row->make(settings));
+    parts.back().has_cross_entropy = row->is_cross_entropy;
+  }
   if (parts.size() == 1 && (settings.loss_weights.empty() || settings.loss_weights[0] == 1)) return parts.front();
   std::vector<double> const weights =
       settings.loss_weights.empty() ? std::vector<double>(parts.size(), 1) : settings.loss_weights;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <concepts>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -21,6 +22,7 @@ struct registered_loss {
   loss_name name;
   std::vector<loss_parameter> parameters;  ///< of this loss, beta aside
   bool needs_reference = false, takes_divergence = false;
+  bool is_cross_entropy = false;  ///< it counts every token of a completion whole
   std::function<loss_choice(loss_settings const&)> make;
 };
 
@@ -45,7 +47,7 @@ inline constexpr bool takes_divergence = [] {
 template <class Loss>
 void tell(Loss& loss, loss_settings const& settings) {
   kedge::detail::for_each_parameter(loss, [&](auto const& p, double& value) {
-    if (std::string_view(p.name) == "beta")
+    if (p.name == kedge::detail::beta_name)
       value = settings.beta;
     else if (auto const told = settings.parameters.find(std::string_view(p.name)); told != settings.parameters.end())
       value = told->second;
@@ -57,7 +59,7 @@ template <class Loss>
 std::vector<loss_parameter> listed(Loss const& loss, std::vector<std::string> const& readers) {
   std::vector<loss_parameter> found;
   kedge::detail::for_each_parameter(loss, [&](auto const& p, double value) {
-    if (std::string_view(p.name) != "beta")
+    if (p.name != kedge::detail::beta_name)
       found.push_back({p.name, p.help, kedge::detail::text(value), p.least, p.most, p.open_least, p.open_most, readers});
   });
   return found;
@@ -71,7 +73,7 @@ loss_choice choice(std::string const& name, double beta, Loss loss) {
     throw error("loss_type " + name + ": " + refused.what());
   }
   loss_choice made{
-      name, Loss::shift_invariant, Loss::needs_reference, reads_tokens<Loss>, reads_scores<Loss>, batch_loss<Loss>, beta, {}};
+      name, Loss::shift_invariant, Loss::needs_reference, reads_tokens<Loss>, reads_scores<Loss>, batch_loss<Loss>, beta, {}, false};
   made.evaluate = [loss = std::move(loss)](pair_batch const& batch, std::size_t total) {
     return preference_loss(loss, batch, total);
   };
@@ -110,6 +112,7 @@ registered_loss loss(std::string const& name, std::string description, bool know
           registry::listed(prototype, {name}),
           Loss::needs_reference,
           registry::takes_divergence<Loss>,
+          std::same_as<Loss, sft>,
           [name, prototype](loss_settings const& settings) {
             Loss told = prototype;
             registry::tell(told, settings);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "own_reference.hpp"
 
-#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -65,8 +64,7 @@ void check_reference(training_settings const& s, round_settings const& r) {
   require(s.ref_model.empty() || !r.online(), "--ref_model_name_or_path scores the pairs before the run, and --prompts samples them in it; leave it out");
   require(s.ref_model.empty() || !s.sync_ref_model || !s.use_peft,
           "--sync_ref_model with --use_peft moves adapters of one base; leave --ref_model_name_or_path out");
-  bool const has_sft = std::find(s.loss.loss_type.begin(), s.loss.loss_type.end(), "sft") != s.loss.loss_type.end();
-  require(!s.ld_alpha || !has_sft,
+  require(!s.ld_alpha || !make_loss(s.loss).has_cross_entropy,
           "--ld_alpha: sft counts every token whole, and the other losses don't; train on one of the two");
   if (s.use_weighting) require_weights(s.loss);
 }

@@ -153,10 +153,10 @@ std::string process_group::lead(std::function<std::string()> const& task) const 
 process_group join_run(run_settings& settings) {
   launch const& here = settings.where;
   if (here.alone()) return {};
-  std::string& device = settings.compute.device;
-  bool const on_gpu = device.rfind("cuda", 0) == 0;
-  if (device == "cuda") device += ":" + std::to_string(here.local_rank);
-  return {here, std::chrono::seconds(settings.ddp_timeout), on_gpu ? at::Device(device) : at::Device(at::kCPU)};
+  at::Device device(settings.compute.device);
+  if (device.is_cuda() && !device.has_index()) device.set_index(static_cast<at::DeviceIndex>(here.local_rank));
+  settings.compute.device = device.str();
+  return {here, std::chrono::seconds(settings.ddp_timeout), device};
 }
 
 }  // namespace kedge::llm

@@ -13,7 +13,7 @@ namespace {
 
 void require_same_model(checkpoint const& other, session const& policy) {
   std::string const who = other.path().string(), mine = policy.source.path().string();
-  transformer_config config = read_config(other.config, who);
+  transformer_config config = read_config(other);
   std::vector<parameter> const theirs = parameters_of(config), ours = parameters_of(policy.config);
   if (auto const [t, o] = std::mismatch(theirs.begin(), theirs.end(), ours.begin(), ours.end()); t != theirs.end() || o != ours.end())
     throw error(who + ": its tensors differ from those of " + mine + " (" + (o != ours.end() ? o->name : t->name) +

@@ -125,12 +125,18 @@ void restore_part(checkpoint_reader const& from, std::string const& name, T& x, 
   }
 }
 
+/// Whether a part of a state is this member of it.
+template <class Part, class Member>
+[[nodiscard]] bool is(Part const& part, Member const& member) {
+  return static_cast<void const*>(&part) == static_cast<void const*>(&member);
+}
+
 /// The state of kedge::run, part by part. `anchors`: false where the run can make its anchor anew from what it was given.
 template <class L, class Schedule>
 void save(checkpoint_writer& to, kedge::state<pack, L, Schedule> const& s, bool anchors = true) {
   to.state["anchors"] = anchors;
   for_each_part(s, [&](std::string const& name, auto const& part) {
-    if (anchors || name != "anchor") save_part(to, name, part);
+    if (anchors || !is(part, s.anchor)) save_part(to, name, part);
   });
 }
 
@@ -139,7 +145,7 @@ void restore(checkpoint_reader const& from, kedge::state<pack, L, Schedule>& s) 
   at::Device const device = s.theta.front().device();
   bool const anchors = from.state.at("anchors").template get<bool>();
   for_each_part(s, [&](std::string const& name, auto& part) {
-    if (anchors || name != "anchor") restore_part(from, name, part, device);
+    if (anchors || !is(part, s.anchor)) restore_part(from, name, part, device);
   });
 }
 

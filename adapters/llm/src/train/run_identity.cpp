@@ -61,7 +61,7 @@ json content_of(reference_choice const& reference) {
 json model_content(std::filesystem::path const& model) {
   if (model.empty()) return nullptr;
   std::string text = "hash " + hash_of_model(model);
-  if (is_adapter(model)) text += " on " + hash_of_model(open_base(read_adapter_config(model)).path());
+  if (is_adapter(model)) text += " on " + hash_of_model(open_base(peft_adapter(model)).path());
   return text;
 }
 

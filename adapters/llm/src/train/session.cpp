@@ -12,6 +12,7 @@
 
 #include "../base/thread_pool.hpp"
 #include "../model/cuda_graph.hpp"
+#include "../model/stored_tensors.hpp"
 #include "available_memory.hpp"
 #include "pair_input.hpp"
 
@@ -74,22 +75,26 @@ tokenizer open_tokenizer(checkpoint const& source) {
 }  // namespace
 
 session::session(std::filesystem::path const& path, device_settings const& device, screen tells)
-    : session(path, is_adapter(path) ? std::optional(read_adapter_config(path)) : std::nullopt, device, tells) {}
+    : session(path, is_adapter(path) ? std::optional<peft_adapter>(std::in_place, path) : std::nullopt, device, tells) {}
 
-session::session(std::filesystem::path const& path, std::optional<adapter_files> files, device_settings const& device, screen tells)
+session::session(std::filesystem::path const& path, std::optional<peft_adapter> files, device_settings const& device, screen tells)
     : session(files ? open_base(*files) : checkpoint::open(path), device, tells) {
   adapter = std::move(files);
+  if (adapter && !adapter->unknown_keys().empty())
+    tells_.say((adapter->folder() / "adapter_config.json").string() + ": unknown keys, which change nothing: " + adapter->unknown_keys());
 }
 
 session::session(checkpoint opened, device_settings const& device, screen tells)
     : source(std::move(opened)),
-      config(read_config(source.config, source.path().string())),
+      config(read_config(source)),
       tokens(open_tokenizer(source)),
       compute(resolve(device)),
       tells_(tells) {
   constexpr std::int64_t logits_at_a_time = 64 << 20;  // bytes: each chunk walks through the head's gradient, so that few are better than many
   compute.head_rows = std::max<std::int64_t>(16, logits_at_a_time / (config.vocabulary * std::int64_t{sizeof(float)}));
   if (!source.chat_template.empty()) chat.emplace(source.chat_template);
+  if (std::string const unread = tell_unread(unread_tensors(source, config)); !unread.empty() && !wraps_text_model(source.config))
+    tells_.say(source.path().string() + ": " + unread);
   if (device.threads > 0) {
     at::set_num_threads(device.threads);
     use_threads(static_cast<unsigned>(device.threads));
@@ -182,7 +187,7 @@ causal_lm session::trained_model(run_settings const& settings, held_besides cons
 }
 
 void session::refuse_adapter() const {
-  if (adapter) throw error(adapter->folder.string() + " is an adapter itself; merge it first (kedge merge), then train another on the result");
+  if (adapter) throw error(adapter->folder().string() + " is an adapter itself; merge it first (kedge merge), then train another on the result");
 }
 
 pack session::trained_start(causal_lm const& model, std::uint64_t seed) const {

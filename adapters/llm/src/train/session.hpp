@@ -76,14 +76,14 @@ class session {
   void write_trained(causal_lm const& model, pack const& theta, run_settings const& settings) const;
 
   checkpoint source;
-  std::optional<adapter_files> adapter;
+  std::optional<peft_adapter> adapter;
   transformer_config config;
   tokenizer tokens;
   std::optional<chat_template> chat;
   compute_settings compute;
 
  private:
-  session(std::filesystem::path const& path, std::optional<adapter_files> files, device_settings const& device, screen tells);
+  session(std::filesystem::path const& path, std::optional<peft_adapter> files, device_settings const& device, screen tells);
 
   screen tells_;
 };

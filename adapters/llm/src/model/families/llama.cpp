@@ -15,9 +15,10 @@ void complete_llama(gguf_keys const& file, nlohmann::ordered_json& config) {
 extern family const llama{
     .names = {"llama", "LlamaForCausalLM", "LlamaForSequenceClassification"},
     .gguf = {.architecture = "llama", .paired_rows = true, .complete = complete_llama},
-    .max_positions = 2048,
-    .attention_bias = true,
-    .mlp_bias = true,
+    .sizes = {.vocabulary = 32000, .hidden = 4096, .intermediate = 11008, .layers = 32, .heads = 32, .positions = 2048},
+    .attention_bias = bias_key::off,
+    .mlp_bias = bias_key::off,
+    .output_bias = bias_key::as_attention,
 };
 
 }  // namespace kedge::llm::known

@@ -8,8 +8,13 @@ namespace kedge::llm::known {
 
 extern family const mistral{
     .names = {"mistral", "MistralForCausalLM", "MistralForSequenceClassification"},
-    .shares_heads = true,
-    .max_positions = 131072,
+    .sizes = {.vocabulary = 32000,
+              .hidden = 4096,
+              .intermediate = 14336,
+              .layers = 32,
+              .heads = 32,
+              .kv_heads = 8,
+              .positions = 131072},
     .window = windows::every_layer,
     .default_window = 4096,
 };

@@ -9,16 +9,22 @@ namespace kedge::llm::known {
 extern family const smollm3{
     .names = {"smollm3", "SmolLM3ForCausalLM", "SmolLM3ForSequenceClassification"},
     .gguf = {.architecture = "smollm3", .paired_rows = true, .complete = complete_llama},
+    .sizes = {.vocabulary = 128256,
+              .hidden = 2048,
+              .intermediate = 11008,
+              .layers = 36,
+              .heads = 16,
+              .kv_heads = 4,
+              .positions = 32768},
     .tied = true,
-    .shares_heads = true,
-    .max_positions = 32768,
     .theta = 2e6,
     .window = windows::where_still,
     .lists_layers = true,
     .window_switch = true,
-    .attention_bias = true,
-    .mlp_bias = true,
     .rope_switches = true,
+    .attention_bias = bias_key::off,
+    .mlp_bias = bias_key::off,
+    .output_bias = bias_key::as_attention,
 };
 
 }  // namespace kedge::llm::known

@@ -158,7 +158,7 @@ class ppo_run : public training_method {
 
   [[nodiscard]] value_start values_of_reward_model() const {
     checkpoint const source = checkpoint::open(settings_.value_model.model);
-    if (!read_config(source.config, source.path().string()).scalar_head)
+    if (!read_config(source).scalar_head)
       throw error(settings_.value_model.model.string() + ": not a reward model; --value_model takes separate, shared, or the folder of one");
     value_start values{master_weights(load_parameters(source, with_heads(session_.config, false, true)), session_.compute), {}};
     values.score = values.body.back();

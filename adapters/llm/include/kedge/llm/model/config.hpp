@@ -34,6 +34,8 @@ struct rope_settings {
   bool truncate = true;                             ///< yarn: the ramp's ends are whole numbers
   double attention_factor = 1;                      ///< cosines and sines are multiplied by it (yarn, longrope)
   double share = 1;                                 ///< of a head's coordinates that turn, the first ones
+  bool interleaved = false;                         ///< neighbours are a pair, instead of coordinates half of those that turn apart
+  double query_growth = 0;                          ///< queries at position p are multiplied by 1 + growth · log(1 + ⌊p / original_length⌋)
   std::vector<double> short_factors, long_factors;  ///< longrope: divisors of the frequencies, [d/2]
 
   bool operator==(rope_settings const&) const = default;
@@ -50,13 +52,26 @@ struct layer_settings {
   bool operator==(layer_settings const&) const = default;
 };
 
-/// The nonlinearity of the gated MLP; names of config.json.
-enum class activation { silu, gelu, gelu_tanh };
+/// The nonlinearity of the MLP; names of config.json. relu2 is max(0, x)².
+enum class activation { silu, gelu, gelu_tanh, relu2 };
 
 constexpr auto names(activation) {
   using enum activation;
-  return std::array<named<activation>, 4>{{{silu, "silu"}, {gelu, "gelu"}, {gelu_tanh, "gelu_pytorch_tanh"}, {silu, "swish"}}};
+  return std::array<named<activation>, 5>{
+      {{silu, "silu"}, {gelu, "gelu"}, {gelu_tanh, "gelu_pytorch_tanh"}, {silu, "swish"}, {relu2, "relu2"}}};
 }
+
+/// Norms of queries and keys before they turn: none, head by head, or over all heads at once.
+enum class query_key_norms { none, by_head, over_heads };
+
+/// Norms of a layer, by their names in a checkpoint; one without a name isn't there. Those before attention and MLP normalise what
+/// these read, those after them what they add to the residual stream.
+struct layer_norms {
+  std::string_view before_attention = "input_layernorm", after_attention = "";
+  std::string_view before_mlp = "post_attention_layernorm", after_mlp = "";
+
+  bool operator==(layer_norms const&) const = default;
+};
 
 /// Which keys a layer sees, where config.json lists it layer by layer.
 enum class attention_kind { full, sliding };
@@ -64,6 +79,24 @@ enum class attention_kind { full, sliding };
 constexpr auto names(attention_kind) {
   return std::array<named<attention_kind>, 2>{{{attention_kind::full, "full_attention"}, {attention_kind::sliding, "sliding_attention"}}};
 }
+
+/// How a layer's experts are called in a checkpoint.
+enum class expert_names {
+  gate_up_down,  ///< mlp.gate, mlp.experts.0.gate_proj, up_proj, down_proj, …
+  w1_w3_w2,      ///< block_sparse_moe.gate, block_sparse_moe.experts.0.w1, w3, w2, …
+  stacked,       ///< block_sparse_moe.router.layer, input_linear [E, 2 I, H], output_linear [E, H, I]
+};
+
+/// A mixture of experts in place of the MLP: a token goes to the `chosen` experts whose logits h W_rᵀ are largest, and gets the sum of
+/// what they make of it, times their probabilities.
+struct expert_settings {
+  std::int64_t count = 0;         ///< 0: there are none, and the MLP is one
+  std::int64_t chosen = 0;
+  bool normalised = true;         ///< the probabilities of those chosen sum to one
+  expert_names names = expert_names::gate_up_down;
+
+  bool operator==(expert_settings const&) const = default;
+};
 
 /// A decoder-only transformer: the description that drives the one model, whatever its family.
 struct transformer_config {
@@ -80,13 +113,18 @@ struct transformer_config {
   activation act = activation::silu;
   double norm_offset = 0;         ///< added to the weights of norms: 1 in Gemma, which stores them so much less
   double embedding_scale = 1;     ///< of the hidden states that enter the first layer
+  double residual_scale = 1;      ///< of what attention and MLP add to the residual stream
+  double logit_scale = 1;         ///< logits are multiplied by it
+  double attention_scale = 0;     ///< of products of queries and keys; 0: as query_scalar says
   double query_scalar = 0;        ///< attention scores are divided by its root; 0: by that of head_dim
   double attention_soft_cap = 0;  ///< scores s become cap · tanh(s / cap); 0: no cap
   double logit_soft_cap = 0;      ///< the same for logits
   bool qkv_bias = false, o_bias = false, mlp_bias = false;
-  bool qk_norms = false;      ///< queries and keys are normalised, head by head, before they turn
-  bool output_norms = false;  ///< what attention and MLP add to the residual stream is normalised as well
-  bool fused = false;         ///< stored as qkv_proj and gate_up_proj
+  query_key_norms qk_norms = query_key_norms::none;
+  layer_norms norms;
+  bool gated = true;          ///< the MLP is down(act(gate x) ∘ up x), else down(act(up x))
+  bool fused_qkv = false, fused_gate_up = false;  ///< stored as qkv_proj, gate_up_proj
+  expert_settings experts;    ///< of `intermediate` numbers each
 
   [[nodiscard]] layer_settings layer(std::int64_t i) const { return attention.empty() ? layer_settings{} : attention[static_cast<std::size_t>(i)]; }
   /// What products of queries and keys are multiplied by.
@@ -102,17 +140,31 @@ struct transformer_config {
 /// throws  error naming `where` and the key, if something is missing, senseless or not supported
 [[nodiscard]] transformer_config read_config(nlohmann::ordered_json const& config, std::string const& where);
 
+class checkpoint;
+
+/// The same of a checkpoint, whose tensors may say more: a head of its own beside the flag that ties it to the embedding counts, as in
+/// transformers 5.
+[[nodiscard]] transformer_config read_config(checkpoint const& source);
+
 /// transformers' name for a family and its classes.
 struct family_names {
-  std::string_view type, language_model, classifier;
+  std::string_view type, language_model;
+  std::string_view classifier{};  ///< empty: transformers has none
+  std::string_view model{};       ///< the body alone, where it is not the language model's name with Model for ForCausalLM
+
+  [[nodiscard]] std::string body() const;
 };
 
 /// Of the family that a config.json belongs to.
 /// throws  error naming `where` if kedge does not know it
 [[nodiscard]] family_names family_of(nlohmann::ordered_json const& config, std::string const& where);
 
+/// Whether a config.json is that of a model with more than text, whose text model is what kedge reads and trains: text_config
+/// describes it, and its tensors have a prefix.
+[[nodiscard]] bool wraps_text_model(nlohmann::ordered_json const& config);
+
 /// config.json of a model as that of a reward model with the same body: sequence classification with one label.
-/// throws  error naming `where` if kedge does not know its family
+/// throws  error naming `where` if kedge does not know its family, or transformers has no such class for it
 [[nodiscard]] nlohmann::ordered_json reward_config(nlohmann::ordered_json config, std::string const& where);
 
 /// A parameter tensor: Hugging Face's name, and its shape.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <kedge/llm/formats/checkpoint.hpp>
+#include <kedge/llm/formats/peft_adapter.hpp>
 #include <kedge/llm/model/causal_lm.hpp>
 
 namespace kedge::llm {
@@ -32,32 +33,26 @@ void bound_rank(pack& adapter);
 /// True where the folder holds an adapter (adapter_config.json) and no model.
 [[nodiscard]] bool is_adapter(std::filesystem::path const& folder);
 
-/// An adapter as PEFT writes it.
-struct adapter_files {
-  std::filesystem::path base;  ///< base_model_name_or_path
-  lora_settings settings;
-  std::filesystem::path folder;
-  bool reward = false;  ///< of a reward model, whose score it holds as well (task_type SEQ_CLS)
-};
+/// The settings of an adapter that is the same on every layer, as one is trained: one rank and scale, whole linear maps, nothing else.
+/// throws  error naming the folder and the key of what a plain adapter hasn't
+[[nodiscard]] lora_settings plain_settings(peft_adapter const& adapter);
 
-/// Reads adapter_config.json.
-/// throws  error naming the folder and the key of what is missing or not supported (DoRA, biases, patterns, other modules to save)
-[[nodiscard]] adapter_files read_adapter_config(std::filesystem::path const& folder);
-
-/// Reads adapter_model.safetensors for a model with the adapter's settings.
+/// The factors of a plain adapter, in the order of causal_lm::parameters.
 /// throws  error naming a tensor that is missing, of another shape or unknown
-[[nodiscard]] pack read_adapter(adapter_files const& files, causal_lm const& model);
+[[nodiscard]] pack read_adapter(peft_adapter const& adapter, causal_lm const& model);
 
 /// Writes adapter_config.json and adapter_model.safetensors as PEFT reads them, and tokenizer and template of `source`.
 void write_adapter(std::filesystem::path const& folder, checkpoint const& source, causal_lm const& model, pack const& adapter, dtype type);
 
 /// Opens an adapter's base: `base`, or what the adapter names, from here or from the adapter's folder. That of a reward model's adapter
-/// is described as a reward model, whatever it is itself.
+/// is described as a reward model, whatever it is itself; where the adapter brings an embedding of other size, or a head of its own, so is
+/// the base.
 /// throws  error naming the adapter and the base if there is no such model
-[[nodiscard]] checkpoint open_base(adapter_files const& files, std::filesystem::path const& base = {});
+[[nodiscard]] checkpoint open_base(peft_adapter const& adapter, std::filesystem::path const& base = {});
 
 /// All parameters of an adapter's base with the adapter merged into them.
-/// source: the base, opened
-[[nodiscard]] pack load_merged(checkpoint const& source, transformer_config const& config, adapter_files const& files);
+/// source: the base, opened by open_base
+/// throws  error naming a tensor of either that is missing or of another shape
+[[nodiscard]] pack load_merged(checkpoint const& source, transformer_config const& config, peft_adapter const& adapter);
 
 }  // namespace kedge::llm

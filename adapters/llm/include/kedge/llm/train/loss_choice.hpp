@@ -43,6 +43,7 @@ struct loss_choice {
   bool compares_pairs = false;  ///< the value depends on which pairs share a batch (aot, alpha_dpo, beta_dpo, kto_pair, sft)
   double beta = 0;              ///< what multiplies log-ratios in the reported rewards
   std::function<loss_and_cotangent(pair_batch const&, std::size_t total)> evaluate;
+  bool has_cross_entropy = false;  ///< sft is a part of it, which counts every token whole
 };
 
 /// throws  kedge::llm::error: a name that isn't known (names the nearest known one), a number of weights other than that of losses,

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vector>
+
+#include <kedge/llm/model/config.hpp>
+
+#include "ops.hpp"
+
+namespace kedge::llm {
+
+/// One expert's maps, or their gradients: views into a pack. Undefined gradients are not wanted.
+struct expert_maps {
+  at::Tensor gate, up, down;  ///< [I, H], [I, H], [H, I]
+};
+
+/// The experts of a layer and what chooses among them.
+struct expert_tensors {
+  at::Tensor router;  ///< [E, H]
+  std::vector<expert_maps> experts;
+};
+
+/// Which token went where: what the backward pass needs beside the numbers within the experts.
+struct expert_routes {
+  at::Tensor probabilities;         ///< [T, E], at least fp32
+  at::Tensor chosen, weights;       ///< [T, k]: experts of each token, and what their output is multiplied by
+  at::Tensor tokens, places;        ///< [T k]: rows in the order of experts: their token, and their place in `chosen`, flat
+  std::vector<std::int64_t> begin;  ///< [E + 1]: where an expert's rows begin
+};
+
+/// Σ over the chosen experts e of w_e · down_e(act(gate_e h) ∘ up_e h). Each expert sees the rows that chose it in one product.
+/// h: [T, H] -> [T, H], at least fp32.   gate, up: [T k, I], kept for the backward pass
+at::Tensor experts_forward(transformer_config const& config, expert_tensors const& weights, at::Tensor const& h,
+                           expert_routes& routes, at::Tensor& gate, at::Tensor& up);
+
+/// The gradient of h from that of the output; adds those of the weights. The choice itself has none.
+at::Tensor experts_backward(transformer_config const& config, expert_tensors const& weights, at::Tensor const& h,
+                            expert_routes const& routes, at::Tensor const& gate, at::Tensor const& up, at::Tensor const& g,
+                            expert_tensors& gradient);
+
+}  // namespace kedge::llm

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Seed-OSS: Llama with biases of its own.
+
+#include "family.hpp"
+
+namespace kedge::llm::known {
+
+extern family const seed_oss{
+    .names = {"seed_oss", "SeedOssForCausalLM", "SeedOssForSequenceClassification"},
+    .sizes = {.vocabulary = 155136,
+              .hidden = 4096,
+              .intermediate = 27648,
+              .layers = 64,
+              .heads = 80,
+              .kv_heads = 8,
+              .head_dim = 128,
+              .positions = 524288},
+    .attention_bias = bias_key::on,
+    .mlp_bias = bias_key::off,
+    .output_bias = bias_key::off,
+};
+
+}  // namespace kedge::llm::known
