@@ -47,6 +47,7 @@ KINDS = {
     "qualified_names": ("llama2", {"r": 2, "lora_alpha": 4, "target_modules": ["self_attn.q_proj", "mlp.up_proj"]}),
     "excluded": ("llama2", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "exclude_modules": ["model.layers.1.self_attn.v_proj"]}),
     "bias_of_b": ("llama_bias", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "lora_bias": True}),
+    "new_bias_of_b": ("llama2", {"r": 2, "lora_alpha": 4, "target_modules": [*ALL, "up_proj"], "lora_bias": True}),
     "all_biases": ("llama_bias", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "bias": "all"}),
     "their_biases": ("llama_bias", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "bias": "lora_only"}),
     "tokens": ("llama2", {"r": 2, "lora_alpha": 4, "target_modules": ALL, "trainable_token_indices": [3, 8, 40]}),

@@ -288,6 +288,14 @@ bool peft_adapter::unties_head() const {
          saved("lm_head");
 }
 
+std::vector<std::string> peft_adapter::biases() const {
+  constexpr std::string_view end = ".lora_B.bias";
+  std::vector<std::string> names;
+  for (auto const& [name, index] : tensors_)
+    if (name.ends_with(end)) names.push_back(name.substr(0, name.size() - end.size()) + ".bias");
+  return names;
+}
+
 std::optional<std::int64_t> peft_adapter::vocabulary() const {
   for (char const* const name : {"model.embed_tokens.weight", "model.embed_tokens.base_layer.weight"})
     if (auto const found = tensors_.find(name); found != tensors_.end()) return file_->tensors()[found->second].shape.at(0);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <span>
 
 #include <kedge/llm/base/atomic.hpp>
@@ -161,6 +162,11 @@ void change_config(peft_adapter const& adapter, checkpoint& source) {
   if (reward) source.generation_config = nullptr;
   json& text = wraps_text_model(source.config) ? source.config["text_config"] : source.config;
   if (auto const rows = adapter.vocabulary()) text["vocab_size"] = *rows;
+  // A bias where the base has none: all maps of that part get one, zero where the adapter has nothing for it.
+  std::set<std::string> there;
+  for (parameter const& p : parameters_of(read_config(source.config, source.path().string()))) there.insert(p.name);
+  for (std::string const& bias : adapter.biases())
+    if (!there.contains(bias)) text[bias.find(".self_attn.") != std::string::npos ? "attention_bias" : "mlp_bias"] = true;
   if (!reward && adapter.unties_head()) source.config["tie_word_embeddings"] = text["tie_word_embeddings"] = false;
 }
 
@@ -198,6 +204,9 @@ pack load_merged(checkpoint const& source, transformer_config const& config, pef
       shape = source.entry(base).shape;
       numbers.resize(source.entry(base).elements());
       source.read(base, dtype::f32, std::as_writable_bytes(std::span(numbers)));
+    } else if (p.name.ends_with(".bias")) {
+      shape = p.shape;
+      numbers.assign(static_cast<std::size_t>(p.shape.front()), 0.0F);
     }
     adapter.merge(p.name, shape, numbers);
     if (shape != p.shape)

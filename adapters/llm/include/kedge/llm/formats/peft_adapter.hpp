@@ -43,6 +43,8 @@ class peft_adapter {
 
   /// Whether embedding and head differ afterwards, so that they can't be one tensor.
   [[nodiscard]] bool unties_head() const;
+  /// Parameters that it adds something to although the base may have none of them: biases of maps (lora_bias).
+  [[nodiscard]] std::vector<std::string> biases() const;
   /// Rows of the embedding that it brings; nothing where it brings none.
   [[nodiscard]] std::optional<std::int64_t> vocabulary() const;
 
