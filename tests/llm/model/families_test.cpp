@@ -12,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/formats/safetensors.hpp>
 #include <kedge/llm/model/generation.hpp>
@@ -328,6 +329,41 @@ TEST_CASE("a stored head beside the flag that ties it counts where it differs", 
     write_model(again.path(), source, read, loaded, dtype::f32);
     CHECK(read_json(again.path() / "config.json").at("tie_word_embeddings") == false);
   }
+}
+
+namespace {
+
+// The config read, or refused in one line of ours; anything else is a fault.
+void read_or_refuse(json const& config) {
+  try {
+    transformer_config const c = read_config(config, "here");
+    CHECK(parameter_count(c) > 0);
+  } catch (error const& e) {
+    CHECK(std::string(e.what()).starts_with("here: "));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("every key of a config may hold any JSON", "[config]") {
+  json const values = json::parse(R"([null, true, false, 0, -1, 3, 1.5, 1e300, "", "x", [], [null], [0], ["x"], {}, {"x": 0}, 9223372036854775807])");
+  for (fs::path const& folder : folders()) {
+    json const whole = read_json(folder / "config.json");
+    for (auto const& [key, old] : whole.items())
+      for (json const& value : values) {
+        INFO(folder.filename().string() << ": " << key << " = " << value.dump());
+        json config = whole;
+        config[key] = value;
+        read_or_refuse(config);
+        if (!old.is_object()) continue;
+        for (auto const& [inner, ignored] : old.items()) {
+          config[key] = old;
+          config[key][inner] = value;
+          read_or_refuse(config);
+        }
+      }
+  }
+  for (json const& value : values) read_or_refuse(value);
 }
 
 TEST_CASE("old and new spellings of a config say the same", "[config]") {
