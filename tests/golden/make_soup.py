@@ -6,9 +6,14 @@
 Versions: requirements.txt. Everything runs on the CPU. The files land in tests/golden/soup:
 
 base/, a/, b/, c/     random Llamas of one shape: base in float32, a and b trained from it, so to say, in bfloat16, c in float16
+lora/, lora-rs/       adapters of base, the second rank-stabilised
+words/, more/, wide/  models with tokenizers: more has other words and added tokens, wide has words' tokenizer and more rows than tokens
 RECIPE.yml            recipes; models are named relative to the folder
 expected.safetensors  for each recipe the result's tensors, flattened and joined in the order of their names, in the format of
                       the result
+vocabularies.json     for each recipe of models with tokenizers, the ids that transformers reads from the result
+templates.json        what mergekit's chat templates make of some conversations
+scalars.json          plain YAML scalars, and their type and value in PyYAML
 """
 
 import json
@@ -21,12 +26,14 @@ from model_files import settle
 
 torch = settle()
 
+import peft  # noqa: E402
 import yaml  # noqa: E402
 from mergekit.config import MergeConfiguration  # noqa: E402
 from mergekit.merge import run_merge  # noqa: E402
 from mergekit.options import MergeOptions  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
-from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
+from tokenizers import AddedToken, Tokenizer, models as tokenizer_models, pre_tokenizers  # noqa: E402
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast  # noqa: E402
 
 SOUP = Path(__file__).parent / "soup"
 CONFIG = dict(
@@ -97,7 +104,62 @@ RECIPES = {
     "dare_ties-all": tasks("dare_ties", {"normalize": True}, weight=(0.5, 0.4, 0.3), density=1) | ONCE,
     "model_stock": tasks("model_stock") | ONCE,
     "model_stock-rows": tasks("model_stock", {"filter_wise": True}) | ONCE,
+    "adapter": {"merge_method": "linear", "models": models("base+lora", "a", weight=(0.6, 0.4))} | ONCE,
+    "adapter-base": {
+        "merge_method": "task_arithmetic", "models": models("b", {"model": {"path": "base"}, "lora": {"path": "lora-rs"}}, weight=0.5),
+        "base_model": "base+lora",
+    } | ONCE,
 }  # fmt: skip
+
+# Methods whose every number is told in float32 and in bfloat16.
+TWICE = {
+    "sce": tasks("sce", {"select_topk": 0.4}),
+    "sce-all": tasks("sce", {"int8_mask": True}),
+    "ram": tasks("ram", {"epsilon": 0.006}),
+    "ramplus_tl": tasks("ramplus_tl", {"epsilon": 0.006, "r": 0.5, "alpha": 0.9}),
+    "nearswap": {"merge_method": "nearswap", "models": models("a"), "base_model": "base", "parameters": {"t": [0.002, 0.01]}},
+    "arcee_fusion": {"merge_method": "arcee_fusion", "models": models("b"), "base_model": "base"},
+}  # fmt: skip
+for name, recipe in TWICE.items():
+    # The divergences of arcee_fusion are differences of nearly equal numbers: in float32 they are mostly rounding.
+    inner = "float64" if name == "arcee_fusion" else "float32"
+    RECIPES[name] = recipe | {"dtype": inner, "out_dtype": "bfloat16"}
+    RECIPES[f"{name}-float32"] = recipe | {"dtype": inner, "out_dtype": "float32"}
+
+
+def mixture(*names, tokenizer, base="words"):
+    """Half of each, on the vocabulary that `tokenizer` says."""
+    return {"merge_method": "linear", "models": models(*names, weight=0.5), "base_model": base, "tokenizer": tokenizer} | ONCE
+
+
+VOCABULARIES = {
+    "vocabulary-union": mixture("words", "more", tokenizer={"source": "union"}),
+    "vocabulary-base": mixture("more", "words", tokenizer={"source": "base"}),
+    "vocabulary-model": mixture("words", "more", tokenizer={"source": "more"}),
+    "vocabulary-rows": mixture("wide", "words", tokenizer={"source": "base"}),
+    "vocabulary-padded": mixture("words", "more", tokenizer={"source": "union", "pad_to_multiple_of": 8}),
+    "vocabulary-tokens": mixture("words", "more", "wide", tokenizer={"source": "union", "tokens": {
+        "<|new|>": {"source": {"kind": "zero"}},
+        "<|a|>": {"source": "words", "force": True},
+        "<|c|>": {"source": {"kind": "model_token", "model": "more", "token": "<|b|>"}, "force": True},
+        "gh": {"source": {"kind": "model_token", "model": "words", "token_id": 3}},
+        "cd": {"source": "more", "force": True},
+    }}),
+}  # fmt: skip
+
+CONVERSATIONS = [
+    [{"role": "user", "content": "Hello there. "}],
+    [{"role": "system", "content": " Be brief."}, {"role": "user", "content": "One?"}, {"role": "assistant", "content": "Two.\n"}],
+    [{"role": "user", "content": "a"}, {"role": "assistant", "content": " b"}, {"role": "user", "content": "c\nd"}],
+    [{"role": "system", "content": "s"}, {"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}, {"role": "user", "content": "z"}],
+    [{"role": "user", "content": "q"}, {"role": "user_context", "content": "k"}, {"role": "assistant", "content": "r"}],
+    [{"role": "assistant", "content": "first"}, {"role": "user", "content": "second"}],
+]
+SCALARS = (
+    "1 -1 +1 0 00 010 -017 08 09.5 1_0 1__0 _1 0x1 0X1 -0xF_f 0b101 0o17 1:30 1:3:05 -1:30 1:60 1:99 1:30.5 0:30 1e-1 1.e-1 1.0e-1 1.0e1 1.0e+1 .5 -.5 +.5 "
+    "5. 5_0.2_5 ._5 .5_ .inf -.inf +.Inf .INF .nan -.nan .NaN ~ null Null NULL nULL yes No TRUE false On off y n T F tRue 1.2.3 1,5 1e5 12e03 "
+    "inf nan 0.1f 1_000.5 190:20:30.15 685_230 6.8523015e+5 += 0_ 0b 0x"
+).split()
 
 
 def make_models():
@@ -115,22 +177,86 @@ def make_models():
         (folder / "config.json").write_text(json.dumps({k: config[k] for k in keep}, indent=2) + "\n")
 
 
-def merged(recipe):
-    with tempfile.TemporaryDirectory() as folder:
-        options = MergeOptions(write_model_card=False, quiet=True, copy_tokenizer=False)
+def make_adapters():
+    for name, stabilised in (("lora", False), ("lora-rs", True)):
+        torch.manual_seed(len(name))
+        config = peft.LoraConfig(task_type="CAUSAL_LM", r=3, lora_alpha=6, target_modules=["q_proj", "down_proj"], use_rslora=stabilised)
+        model = peft.get_peft_model(LlamaForCausalLM.from_pretrained("base"), config)
+        for n, p in model.named_parameters():
+            if "lora_" in n:
+                p.data = 0.1 * torch.randn(p.shape)
+        model.save_pretrained(name)
+        Path(name, "README.md").unlink(missing_ok=True)
+
+
+def make_tokenizers():
+    """More has one word alone that words lacks: mergekit gives several their ids in the order of a hash table."""
+    letters = list("abcdefgh")
+    kinds = {
+        "words": (letters + ["ab", "cd"], ["ab", "cd"], [("<|end|>", True), ("<|a|>", False)], 12),
+        "more": (letters[::-1] + ["cd", "gh"], ["cd", "gh"], [("<|end|>", True), ("<|b|>", True), ("<|c|>", False)], 16),
+        "wide": (letters + ["ab", "cd"], ["ab", "cd"], [("<|end|>", True), ("<|a|>", False)], 20),
+    }
+    for name, (tokens, merges, added, rows) in kinds.items():
+        torch.manual_seed(len(name))
+        inner = Tokenizer(tokenizer_models.BPE({t: i for i, t in enumerate(tokens)}, [tuple(m) for m in merges]))
+        inner.pre_tokenizer = pre_tokenizers.Whitespace()
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|end|>")
+        tokenizer.add_tokens([AddedToken(t, special=special, normalized=False, lstrip=t == "<|c|>") for t, special in added])
+        config = LlamaConfig(**CONFIG | {"vocab_size": rows, "num_hidden_layers": 1, "tie_word_embeddings": name != "wide"})
+        LlamaForCausalLM(config).save_pretrained(name)
+        tokenizer.save_pretrained(name)
+        Path(name, "generation_config.json").unlink(missing_ok=True)
+
+
+def merged(recipe, folder):
+    with tempfile.TemporaryDirectory() as adapters:
+        options = MergeOptions(write_model_card=False, quiet=True, copy_tokenizer=False, lora_merge_cache=adapters)
         run_merge(MergeConfiguration.model_validate(recipe), folder, options)
-        tensors = load_file(Path(folder) / "model.safetensors")
+    tensors = load_file(Path(folder) / "model.safetensors")
     return torch.cat([tensors[n].flatten() for n in sorted(tensors)])
+
+
+def render(name, conversation, prompt):
+    from importlib.resources import files
+
+    tokenizer = AutoTokenizer.from_pretrained("words")
+    tokenizer.bos_token = "<|begin|>"
+    tokenizer.chat_template = files("mergekit._data.chat_templates").joinpath(f"{name}.jinja").read_text()
+    try:
+        return tokenizer.apply_chat_template(conversation, add_generation_prompt=prompt, tokenize=False)
+    except Exception:  # noqa: BLE001
+        return None
+
+
+def dump(name, value):
+    Path(name).write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def make_texts():
+    names = ("alpaca", "chatml", "exaone", "llama3", "mistral")
+    cases = [(c, p) for c in CONVERSATIONS for p in (False, True)]
+    dump("templates.json", {"cases": cases, **{n: [render(n, c, p) for c, p in cases] for n in names}})
+    values = [(t, yaml.safe_load(f"- {t}\n")[0]) for t in SCALARS]
+    dump("scalars.json", [(t, type(v).__name__, str(v)) for t, v in values])
 
 
 def main():
     shutil.rmtree(SOUP, ignore_errors=True)
     make_models()
     os.chdir(SOUP)
-    expected = {}
-    for name, recipe in RECIPES.items():
+    make_adapters()
+    make_tokenizers()
+    make_texts()
+    expected, vocabularies = {}, {}
+    for name, recipe in (RECIPES | VOCABULARIES).items():
         Path(f"{name}.yml").write_text(yaml.safe_dump(recipe, sort_keys=False, default_flow_style=None, width=140))
-        expected[name] = merged(recipe)
+        with tempfile.TemporaryDirectory() as folder:
+            expected[name] = merged(recipe, folder)
+            if name in VOCABULARIES:
+                vocabularies[name] = dict(sorted(AutoTokenizer.from_pretrained(folder).get_vocab().items(), key=lambda item: item[1]))
+                vocabularies[name]["vocab_size"] = json.loads(Path(folder, "config.json").read_text())["vocab_size"]
+    dump("vocabularies.json", vocabularies)
     save_file(expected, "expected.safetensors")
 
 

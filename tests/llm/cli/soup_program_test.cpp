@@ -43,6 +43,19 @@ TEST_CASE("kedge soup merges by flags and by recipe and says what it did", "[pro
   CHECK_THAT(soup("--help").text, contains("--allow_unnormalized"));
 }
 
+TEST_CASE("kedge soup takes adapters, a vocabulary and a template by flags", "[program][soup]") {
+  scratch_folder const folder;
+  REQUIRE(soup("--quiet --output_dir " + quoted(folder / "lora") + " base+lora:0.5 base:0.5").code == 0);
+  outcome const mixed = soup("--quiet --tokenizer_source union --pad_to_multiple_of 8 --chat_template chatml --output_dir " + quoted(folder / "union") + " words more");
+  INFO(mixed.text);
+  REQUIRE(mixed.code == 0);
+  CHECK(nlohmann::json::parse(read_file(folder / "union/config.json"))["vocab_size"] == 24);
+  CHECK_THAT(read_file(folder / "union/chat_template.jinja"), contains("<|im_start|>"));
+  check_one_line(soup("--output_dir x words more"), 1, "tokenizer_source");
+  write_file(folder / "r.yml", "name: x\nmerge_method: linear\nmodels: [{model: a, parameters: {weight: 1}}]\n");
+  CHECK_THAT(soup("--config " + quoted(folder / "r.yml") + " --output_dir " + quoted(folder / "r")).text, contains("note: '") && contains("line 1: 'name' is no key"));
+}
+
 TEST_CASE("wrong usage of kedge soup exits with 2 and one line", "[program][soup]") {
   check_one_line(soup(""), 2, "--output_dir is required");
   check_one_line(soup("--output_dir x"), 2, "models or --recipe is required");
@@ -50,6 +63,8 @@ TEST_CASE("wrong usage of kedge soup exits with 2 and one line", "[program][soup
   check_one_line(soup("--output_dir x --threads many a"), 2, "threads");
   check_one_line(soup("--output_dir x --config ties.yml a"), 2, "leave out models");
   check_one_line(soup("--output_dir x --method greedy a b"), 2, "--evaluate");
+  check_one_line(soup("--output_dir x --pad_to_multiple_of 8 a b"), 2, "--tokenizer_source");
+  check_one_line(soup("--output_dir x --config ties.yml --chat_template chatml"), 2, "leave out models");
   check_one_line(soup("--output_dir x --evaluate true a b"), 2, "--method greedy");
   CHECK_FALSE(fs::exists(recipes / "x"));
 }
@@ -60,7 +75,7 @@ TEST_CASE("bad input of kedge soup exits with 1 and one line", "[program][soup]"
   check_one_line(soup(to + "--method stew a b"), 2, "--method stew");
   check_one_line(soup(to + "a nowhere"), 1, "no model at 'nowhere'");
   check_one_line(soup(to + "a:0.5 b:0.6"), 1, "sum to 1.1");
-  check_one_line(soup(to + "a " + quoted(tiny)), 1, "vocab_size is 24");
+  check_one_line(soup(to + "a " + quoted(tiny)), 1, "tensor 'model.embed_tokens.weight' is [24, 8]");
   check_one_line(soup(to + "--max_shard_size large a b"), 1, "a size of 'large'");
   check_one_line(soup(to + "--density 0.5 a b"), 1, "--density has no effect on linear");
   check_one_line(soup(to + "--recipe nowhere.yml"), 1, "nowhere.yml");

@@ -112,13 +112,26 @@ int most_steps_apart(std::span<std::byte const> a, std::span<std::byte const> b)
   return most;
 }
 
+/// Largest distance of two lists of float32, in units of the second's largest magnitude.
+double relative_distance(std::span<std::byte const> a, std::span<std::byte const> b) {
+  numbers x(a.size() / sizeof(float)), y(x.size());
+  std::memcpy(x.data(), a.data(), a.size());
+  std::memcpy(y.data(), b.data(), b.size());
+  double apart = 0, most = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    apart = std::max(apart, std::abs(static_cast<double>(x[i]) - static_cast<double>(y[i])));
+    most = std::max(most, std::abs(static_cast<double>(y[i])));
+  }
+  return apart / most;
+}
+
 }  // namespace
 
 TEST_CASE("recipes of linear and passthrough give mergekit's result bit for bit and all others within one step", "[soup]") {
   scratch_folder const folder;
   working_folder const there(golden);
   safetensors_file const expected("expected.safetensors");
-  REQUIRE(expected.tensors().size() == 28);
+  REQUIRE(expected.tensors().size() == 48);
   for (auto const& wanted : expected.tensors()) {
     INFO(wanted.name);
     make_soup(read_recipe(wanted.name + ".yml"), to(folder / wanted.name));
@@ -128,6 +141,8 @@ TEST_CASE("recipes of linear and passthrough give mergekit's result bit for bit 
     REQUIRE(made.size() == wanted.bytes.size());
     if (wanted.name.starts_with("linear") || wanted.name.starts_with("passthrough"))
       CHECK(std::memcmp(made.data(), wanted.bytes.data(), made.size()) == 0);
+    else if (type == dtype::f32)
+      CHECK(relative_distance(made, wanted.bytes) < 3e-7);
     else
       CHECK(most_steps_apart(made, wanted.bytes) <= 1);
   }
@@ -155,7 +170,8 @@ TEST_CASE("the number of threads changes no bit of a soup", "[soup]") {
       {"linear", {}},         {"slerp", {{"t", "0.3"}}},      {"karcher", {}},
       {"nuslerp", {{"nuslerp_flatten", "false"}, {"nuslerp_row_wise", "true"}}},
       {"ties", {{"density", "0.3"}}},    {"dare_ties", {{"density", "0.3"}}}, {"della", {{"density", "0.5"}}},
-      {"breadcrumbs", {{"density", "0.5"}, {"gamma", "0.1"}}}, {"model_stock", {{"filter_wise", "true"}}}};
+      {"breadcrumbs", {{"density", "0.5"}, {"gamma", "0.1"}}}, {"model_stock", {{"filter_wise", "true"}}},
+      {"sce", {{"select_topk", "0.3"}}}, {"ramplus_tl", {{"epsilon", "0.5"}}}};
   for (auto const& [method, parameters] : methods) {
     INFO(method);
     bool const with_base = std::string(method) != "linear" && std::string(method) != "slerp" && std::string(method) != "karcher";
@@ -250,6 +266,46 @@ TEST_CASE("expo goes beyond the trained model by alpha of its way", "[soup]") {
   make_soup(recipe("expo", {after}, before, {{"alpha", "0.5"}}), to(folder / "out"));
   CHECK(read(folder / "out", "w") == numbers{2.5F, 2, 0});
   CHECK_THROWS_WITH(make_soup(recipe("expo", {after}, before), to(folder / "none")), contains("needs the parameter 'alpha'"));
+}
+
+TEST_CASE("LiNeS scales what is added to the base from alpha in the first layer to alpha + beta in the last", "[soup]") {
+  scratch_folder const folder;
+  std::vector<named_tensor> before, after;
+  for (auto const& name : {"model.embed_tokens.weight", "model.layers.0.w", "model.layers.1.w", "model.layers.2.w", "model.norm.weight"}) {
+    before.push_back({name, {2}, {1, 0}});
+    after.push_back({name, {2}, {3, 4}});
+  }
+  auto const base = write_model(folder / "base", before), one = write_model(folder / "one", after);
+  for (char const* const method : {"task_arithmetic", "ties", "sce", "ram"}) {
+    INFO(method);
+    make_soup(recipe(method, {one}, base, {{"lines_alpha", "0.5"}, {"lines_beta", "1"}}), to(folder / method));
+    auto const got = [&](std::string const& name) { return read(folder / method, name); };
+    CHECK(got("model.embed_tokens.weight") == numbers{2, 2});
+    CHECK(got("model.layers.0.w") == numbers{2, 2});
+    CHECK(got("model.layers.1.w") == numbers{3, 4});
+    CHECK(got("model.layers.2.w") == numbers{4, 6});
+    CHECK(got("model.norm.weight") == numbers{4, 6});
+  }
+}
+
+TEST_CASE("buffers that transformers computes are left out, in some models or in all", "[soup]") {
+  scratch_folder const folder;
+  auto const with = write_model(folder / "with", {{"model.layers.0.w", {2}, {1, 2}}, {"model.layers.0.self_attn.rotary_emb.inv_freq", {2}, {1, 0.5F}},
+                                                  {"transformer.h.0.attn.bias", {1, 1, 2, 2}, {1, 0, 1, 1}}, {"transformer.h.0.attn.masked_bias", {1}, {-1e4F}}});
+  auto const without = write_model(folder / "without", {{"model.layers.0.w", {2}, {3, 4}}});
+  make_soup(recipe("linear", {with, without}), to(folder / "out"));
+  CHECK(checkpoint::open(folder / "out").tensors().size() == 1);
+  CHECK(make_soup(recipe("linear", {with, with}), to(folder / "twice")).tensors == 1);
+}
+
+TEST_CASE("float64 is read, and written where it is asked for", "[soup]") {
+  scratch_folder const folder;
+  auto const wide = write_model(folder / "wide", {{"w", {2}, {1, 2}}}, dtype::f64), single = write_model(folder / "single", {{"w", {2}, {3, 4}}});
+  make_soup(recipe("linear", {wide, single}), to(folder / "out"));
+  CHECK(checkpoint::open(folder / "out").entry("w").stored_type == "F64");
+  CHECK(read(folder / "out", "w") == numbers{2, 3});
+  make_soup(recipe("linear", {single, single}, {}, {}, "float64"), to(folder / "asked"));
+  CHECK(checkpoint::open(folder / "asked").config.at("dtype") == "float64");
 }
 
 TEST_CASE("shards in and shards out change no number", "[soup]") {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agreement.hpp"
 
-#include <array>          // array
-#include <cmath>          // abs
-#include <string>         // string
-#include <unordered_map>  // unordered_map
+#include <cmath>        // abs
+#include <set>          // set
+#include <string_view>  // string_view
 
 #include <kedge/llm/base/error.hpp>
+
+#include "vocabulary.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -39,60 +40,42 @@ json rope_of(json const& config) {
   return out;
 }
 
-class comparison {
- public:
-  comparison(checkpoint const& a, checkpoint const& b) : a_(a), b_(b) {}
-
-  void check(std::string const& what, json const& in_a, json const& in_b) const {
-    if (same(in_a, in_b)) return;
-    throw error(what + " is " + in_a.dump() + " in " + in_quotes(a_.path().string()) + " but " + in_b.dump() + " in " +
-                in_quotes(b_.path().string()) + "; only models of one architecture and vocabulary can be merged");
-  }
-
- private:
-  checkpoint const &a_, &b_;
-};
-
-using vocabulary = std::unordered_map<std::string, std::int64_t>;
-
-void add_token(vocabulary& out, json const& token, json const& id) {
-  if (token.is_string() && id.is_number_integer()) out[token.get<std::string>()] = id.get<std::int64_t>();
-}
-
-/// Token → id; the pieces of a Unigram model are a list whose places are the ids.
-vocabulary vocabulary_of(json const& tokenizer) {
-  vocabulary out;
-  json const& model = find(tokenizer, "model");
-  if (json const& vocab = find(model, "vocab"); vocab.is_object())
-    for (auto const& [token, id] : vocab.items()) add_token(out, token, id);
-  else
-    for (std::size_t id = 0; id < vocab.size(); ++id)
-      if (vocab[id].is_array() && !vocab[id].empty()) add_token(out, vocab[id][0], id);
-  for (auto const& token : find(tokenizer, "added_tokens"))
-    if (token.is_object()) add_token(out, find(token, "content"), find(token, "id"));
-  return out;
-}
-
-void check_tokens(checkpoint const& a, vocabulary const& of_a, checkpoint const& b, vocabulary const& of_b) {
+void check_tokens(checkpoint const& a, token_ids const& of_a, checkpoint const& b, token_ids const& of_b) {
   for (auto const& [token, id] : of_a) {
     auto const found = of_b.find(token);
     if (found != of_b.end() && found->second == id) continue;
     std::string const other = found == of_b.end() ? "missing" : std::to_string(found->second);
     throw error("the tokenizers disagree: token " + in_quotes(token) + " is " + std::to_string(id) + " in " +
                 in_quotes(a.path().string()) + " but " + other + " in " + in_quotes(b.path().string()) +
-                "; --allow_tokenizer_mismatch merges the weights all the same");
+                "; tokenizer_source (base or union) brings them together, --allow_tokenizer_mismatch merges the weights all the same");
   }
 }
 
 }  // namespace
 
 void check_architecture(checkpoint const& a, checkpoint const& b) {
-  static constexpr std::array keys{"model_type",   "architectures",     "vocab_size",  "hidden_size", "num_attention_heads",
-                                   "num_key_value_heads", "head_dim", "intermediate_size", "hidden_act", "num_local_experts"};
-  comparison const models(a, b);
-  for (char const* const key : keys) models.check(key, find(a.config, key), find(b.config, key));
+  for (char const* const key : {"model_type", "architectures"}) {
+    json const &in_a = find(a.config, key), &in_b = find(b.config, key);
+    if (same(in_a, in_b)) continue;
+    throw error(std::string(key) + " is " + in_a.dump() + " in " + in_quotes(a.path().string()) + " but " + in_b.dump() + " in " + in_quotes(b.path().string()) +
+                "; only models of one architecture can be merged, or those of tensors alike with --allow_crimes");
+  }
+}
+
+std::string config_differences(checkpoint const& a, checkpoint const& b) {
+  // What shapes tell, what says nothing of the numbers, and what rope_of gathers.
+  static std::set<std::string_view> const passed_over{
+      "model_type", "architectures", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "n_layer", "layer_types", "tie_word_embeddings",
+      "dtype", "torch_dtype", "_name_or_path", "transformers_version", "use_cache", "auto_map", "quantization_config", "rope_theta", "rope_scaling", "rope_parameters"};
+  std::string out;
+  auto const compare = [&](std::string const& what, json const& in_a, json const& in_b) {
+    if (!same(in_a, in_b)) out += (out.empty() ? "" : ", ") + what + " (" + in_a.dump() + " and " + in_b.dump() + ")";
+  };
+  for (auto const& [key, value] : a.config.items())
+    if (!passed_over.contains(key)) compare(key, value, find(b.config, key.c_str()));
   json const of_a = rope_of(a.config), of_b = rope_of(b.config);
-  for (auto const& [key, value] : of_a.items()) models.check(key == "type" ? "the rope type" : key, value, find(of_b, key.c_str()));
+  for (auto const& [key, value] : of_a.items()) compare(key == "type" ? "the rope type" : key, value, find(of_b, key.c_str()));
+  return out;
 }
 
 void check_vocabulary(checkpoint const& a, checkpoint const& b) {
@@ -100,7 +83,7 @@ void check_vocabulary(checkpoint const& a, checkpoint const& b) {
   if (find(a.tokenizer, "model") == find(b.tokenizer, "model") &&
       find(a.tokenizer, "added_tokens") == find(b.tokenizer, "added_tokens"))
     return;
-  vocabulary const of_a = vocabulary_of(a.tokenizer), of_b = vocabulary_of(b.tokenizer);
+  token_ids const of_a = token_ids_of(a.tokenizer), of_b = token_ids_of(b.tokenizer);
   check_tokens(a, of_a, b, of_b);
   check_tokens(b, of_b, a, of_a);
 }

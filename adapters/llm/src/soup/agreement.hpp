@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>  // string
+
 #include <kedge/llm/formats/checkpoint.hpp>
 
 namespace kedge::llm {
 
-/// What has to be equal before the numbers of two models mean the same: architecture, widths, heads, rope, vocabulary.
-/// Settings that only one of them states are taken to agree. The number of layers and the weights' names and shapes are
-/// not looked at here.
+/// Models of one architecture: `model_type` and `architectures` are equal, where both say them.
 /// throws  kedge::llm::error naming the setting, both models and both values
 void check_architecture(checkpoint const& a, checkpoint const& b);
+
+/// In which settings of config.json two models differ, of those that shapes of tensors don't tell: rope, heads, activation, special tokens, …
+/// "rope_theta (10000 and 5000)", with commas; empty where there are none. Settings that only one of them states are taken to agree.
+std::string config_differences(checkpoint const& a, checkpoint const& b);
 
 /// Every token has one id in both, added tokens included. Models without tokenizer.json agree with all.
 /// throws  kedge::llm::error naming a token, both models and both ids

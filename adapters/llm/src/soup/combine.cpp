@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>  // fill, min
+#include <algorithm>  // fill, max, min
 #include <numeric>    // iota
 #include <stdexcept>  // invalid_argument
 
@@ -7,7 +7,7 @@
 #include <kedge/llm/base/error.hpp>
 
 #include "numbers.hpp"
-#include "tensor_job.hpp"
+#include "methods.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -35,7 +35,7 @@ ingredients ingredients_of(tensor_job const& job) {
 
 std::vector<double> weights_of(tensor_job const& job, ingredients const& what) {
   std::vector<double> out;
-  for (std::size_t const i : what.inputs) out.push_back(job.values.weight[i]);
+  for (std::size_t const i : what.inputs) out.push_back(job.values("weight", i));
   return out;
 }
 
@@ -45,15 +45,18 @@ std::vector<double> coefficients_of(tensor_job const& job, ingredients const& wh
   merge_values const& v = job.values;
   switch (job.method) {
     case soup_method::slerp:
-      return slerp_coefficients(gram, v.t, smallest_norm);
+      return slerp_coefficients(gram, v("t"), smallest_norm);
     case soup_method::nuslerp:
       return nuslerp_coefficients(gram, weights_of(job, what));
     case soup_method::multislerp:
-      return multislerp_coefficients(gram, weights_of(job, what), v.normalize_weights, v.eps);
+      return multislerp_coefficients(gram, weights_of(job, what), v.is_on("normalize_weights"), v("eps"));
     case soup_method::karcher:
-      return karcher_coefficients(gram, v.max_iter, v.tol, v.tol);
-    default:
-      return model_stock_coefficients(gram, smallest_product);
+      return karcher_coefficients(gram, static_cast<std::size_t>(std::max(0.0, v("max_iter"))), v("tol"), v("tol"));
+    default: {
+      std::vector<double> c = model_stock_coefficients(gram, smallest_product);
+      for (double& x : c) x *= v.growth;
+      return c;
+    }
   }
 } catch (std::invalid_argument const& refused) {
   throw error("tensor " + in_quotes(job.name) + ": " + refused.what());
@@ -176,7 +179,7 @@ void merge_linear(tensor_job const& job, thread_pool& workers, tensor_sink const
   float total = 0;
   for (double const w : weights) total += static_cast<float>(w);
   if (normalize && total == 0)
-    throw error("tensor " + in_quotes(job.name) + ": the weights sum to zero, so that they cannot be normalized");
+    throw error("tensor " + in_quotes(job.name) + ": the weights sum to zero, and divided by their sum the result would be NaN; choose other weights, or normalize: false");
   struct scratch {
     std::vector<float> x, sum;
   };
@@ -213,7 +216,7 @@ void merge_expo(tensor_job const& job, thread_pool& workers, tensor_sink const& 
     before.load(begin, base);
     after.load(begin, x);
     out = x;
-    add_scaled_difference(static_cast<float>(job.values.alpha), x, base, out);
+    add_scaled_difference(static_cast<float>(job.values("alpha")), x, base, out);
     sink(begin, out);
   });
 }
@@ -223,18 +226,19 @@ void merge_expo(tensor_job const& job, thread_pool& workers, tensor_sink const& 
 void merge_by_coefficients(tensor_job& job, thread_pool& workers, tensor_sink const& sink) {
   merge_values const& v = job.values;
   switch (job.method) {
-    case soup_method::linear:
     case soup_method::greedy:
-      return merge_linear(job, workers, sink, v.weight, v.normalize);
+      return merge_linear(job, workers, sink, std::vector<double>(job.inputs.size(), 1), true);
+    case soup_method::linear:
+      return merge_linear(job, workers, sink, v.all("weight"), v.is_on("normalize"));
     case soup_method::passthrough:
-      return merge_scaled(job, workers, sink, 0, static_cast<float>(v.scale.front()));
+      return merge_scaled(job, workers, sink, 0, static_cast<float>(v("scale")));
     case soup_method::expo:
       return merge_expo(job, workers, sink);
     case soup_method::nuslerp:
-      if (!v.flatten) return merge_lines(job, lines_of(job, v.row_wise), workers, sink);
+      if (!v.is_on("nuslerp_flatten")) return merge_lines(job, lines_of(job, v.is_on("nuslerp_row_wise")), workers, sink);
       break;
     case soup_method::model_stock:
-      if (v.filter_wise && job.shape.size() > 1) return merge_lines(job, lines_of(job, false), workers, sink);
+      if (v.is_on("filter_wise") && job.shape.size() > 1) return merge_lines(job, lines_of(job, false), workers, sink);
       break;
     case soup_method::multislerp:
       // One model is itself, without the round trip through its difference from the base.

@@ -86,15 +86,18 @@ std::pair<soup_size, std::vector<greedy_step>> make_greedy_soup(soup_recipe cons
   soup_models const models(recipe, settings);
   auto const& sources = recipe.slices.front().sources;
   plan(recipe, models);  // disagreements show before the first evaluation
+  for (auto const& source : sources)
+    if (!source.model.adapter.empty())
+      throw error(in_quotes(source.model.text()) + ": a greedy soup evaluates each model from its folder; merge the adapter first (kedge merge)");
   std::vector<double> own;
-  for (auto const& source : sources) own.push_back(score_of(evaluate, source.model, settings));
+  for (auto const& source : sources) own.push_back(score_of(evaluate, source.model.model, settings));
   auto const score_of_mean = [&](std::vector<std::size_t> const& some) {
     pending_directory trial(settings.output_dir, taken);  // gone again at the end of this turn
     cook_into(trial, mean_of(recipe, some), models, settings);
     return score_of(evaluate, trial.path(), settings);
   };
   auto const tell = [&](greedy_trial const& trial) {
-    say(settings, (trial.taken ? "kept    " : "dropped ") + sources[trial.point].model.string() + ": alone " +
+    say(settings, (trial.taken ? "kept    " : "dropped ") + sources[trial.point].model.text() + ": alone " +
                       std::to_string(trial.own_score) + ", the mean with it " + std::to_string(trial.score));
   };
   std::vector<std::size_t> kept;

@@ -50,6 +50,10 @@ json config_of(soup_recipe const& recipe, soup_models const& models, soup_plan c
   char const* const depth = out.contains("n_layer") ? "n_layer" : "num_hidden_layers";
   if (out.contains(depth)) out[depth] = plan.layers;
   if (plan.head_of_its_own) out["tie_word_embeddings"] = false;
+  if (auto const* const alignment = models.alignment()) {
+    bool const nested = !out.contains("vocab_size") && out.contains("text_config") && out.at("text_config").is_object();
+    (nested ? out["text_config"] : out)["vocab_size"] = alignment->rows();
+  }
   if (!out.contains("layer_types") || !recipe.slices.front().sources.front().layers) return out;
   json types = json::array();  // one a layer: they move with their layers
   for (auto const& slice : recipe.slices) {
@@ -74,32 +78,54 @@ json describe(soup_parameters const& parameters) {
   return out;
 }
 
-std::string name_of_model(path const& model) {
+std::string name_of_folder(path const& model) {
   path const settled = std::filesystem::absolute(model).lexically_normal();
   return (settled.has_filename() ? settled : settled.parent_path()).filename().string();
+}
+
+std::string name_of_model(model_reference const& model) {
+  return name_of_folder(model.model) + (model.adapter.empty() ? "" : "+" + name_of_folder(model.adapter));
+}
+
+/// tokenizer_config.json of a tokenizer that has got more tokens, or lost some: what it says of each follows.
+json settings_of(json config, json const& tokenizer) {
+  if (!config.contains("added_tokens_decoder")) return config;
+  json decoder = json::object();
+  for (json token : tokenizer.at("added_tokens")) {
+    std::string const id = token.at("id").dump();
+    token.erase("id");
+    decoder[id] = token;
+  }
+  config["added_tokens_decoder"] = decoder;
+  return config;
+}
+
+/// The tokenizer of a folder or GGUF file; with another tokenizer.json where the result has one, and then without older formats of the first.
+void write_tokenizer(path const& folder, checkpoint const& speaker, json const& changed) {
+  static constexpr std::array settings_files{"special_tokens_map.json", "chat_template.jinja", "chat_template.json"};
+  static constexpr std::array vocabulary_files{"tokenizer.json", "tokenizer_config.json", "tokenizer.model", "added_tokens.json", "vocab.json", "merges.txt"};
+  bool const is_folder = std::filesystem::is_directory(speaker.path());
+  if (is_folder) copy(speaker.path(), folder, settings_files);
+  if (is_folder && changed.is_null()) return copy(speaker.path(), folder, vocabulary_files);
+  json const& tokenizer = changed.is_null() ? speaker.tokenizer : changed;
+  if (!tokenizer.is_null()) write(folder / "tokenizer.json", tokenizer);
+  if (!speaker.tokenizer_config.empty()) write(folder / "tokenizer_config.json", changed.is_null() ? speaker.tokenizer_config : settings_of(speaker.tokenizer_config, changed));
+  if (!is_folder && !speaker.chat_template.empty()) write(folder / "chat_template.jinja", speaker.chat_template);
 }
 
 }  // namespace
 
 void write_companions(path const& folder, soup_recipe const& recipe, soup_models const& models, soup_plan const& plan) {
-  static constexpr std::array tokenizer_files{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model",
-                                              "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json"};
-  static constexpr std::array settings_files{"generation_config.json"};
-  checkpoint const &donor = models.donor(), &speaker = models.tokenizer_donor();
+  checkpoint const& donor = models.donor();
+  vocabulary_alignment const* const alignment = models.alignment();
   write(folder / "config.json", config_of(recipe, models, plan));
   if (std::filesystem::is_directory(donor.path())) {
-    copy(donor.path(), folder, settings_files);
+    copy(donor.path(), folder, std::array{"generation_config.json"});
   } else if (!donor.generation_config.is_null()) {
     write(folder / "generation_config.json", donor.generation_config);
   }
-  if (std::filesystem::is_directory(speaker.path())) {
-    copy(speaker.path(), folder, tokenizer_files);
-  } else {
-    if (!speaker.tokenizer.is_null()) write(folder / "tokenizer.json", speaker.tokenizer);
-    if (!speaker.tokenizer_config.empty()) write(folder / "tokenizer_config.json", speaker.tokenizer_config);
-    if (!speaker.chat_template.empty()) write(folder / "chat_template.jinja", speaker.chat_template);
-  }
-  if (!recipe.chat_template.empty()) write(folder / "chat_template.jinja", recipe.chat_template);
+  write_tokenizer(folder, alignment != nullptr ? models.at(alignment->donor()) : donor, alignment != nullptr ? alignment->changed_tokenizer() : json());
+  if (!models.chat_template().empty()) write(folder / "chat_template.jinja", models.chat_template());
 }
 
 std::map<std::string, std::string> provenance(soup_recipe const& recipe) {

@@ -1,16 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan.hpp"
 
-#include <algorithm>  // all_of, any_of, max, min
+#include <algorithm>  // any_of, equal, max, min
 #include <charconv>   // from_chars
 #include <set>        // set
 
 #include <kedge/llm/base/error.hpp>
 
+#include "methods.hpp"
+#include "values.hpp"
+
 namespace kedge::llm {
 namespace {
 
 constexpr std::string_view head_name = "lm_head.weight", embedding_name = "model.embed_tokens.weight";
+
+/// Tensors with a row a token.
+constexpr std::string_view vocabulary_names[] = {"embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight",
+                                                 "lm_head.weight",      "lm_head.bias", "embed_out.weight"};
+
+/// Buffers that some versions of transformers have saved with the weights, and all compute themselves; mergekit leaves them out.
+constexpr std::string_view buffer_names[] = {"rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached", "attn.masked_bias",
+                                             "attention.masked_bias", "embeddings.position_ids"};
+constexpr std::string_view mask_names[] = {"attn.bias", "attention.bias"};  ///< of shape [1, 1, n, n]
+
+bool ends_with_any(std::string_view name, std::span<std::string_view const> ends) {
+  return std::any_of(ends.begin(), ends.end(), [&](std::string_view const end) { return name == end || (name.ends_with(end) && name[name.size() - end.size() - 1] == '.'); });
+}
+
+bool is_buffer(tensor_entry const& tensor) {
+  bool const square = tensor.shape.size() == 4 && tensor.shape[0] == 1 && tensor.shape[1] == 1 && tensor.shape[2] == tensor.shape[3];
+  return ends_with_any(tensor.name, buffer_names) || (square && ends_with_any(tensor.name, mask_names));
+}
 
 /// "model.layers.7.mlp.up_proj.weight" taken apart at the first part that is a number: "model.layers.", 7, ".mlp.up_proj.weight".
 struct layered_name {
@@ -32,6 +53,7 @@ layered_name take_apart(std::string const& name) {
 
 /// A model's tensor names, those of each layer together without its number.
 struct model_names {
+  std::vector<std::string> buffers;  ///< left out
   std::vector<std::string> outer;
   std::vector<std::vector<std::pair<std::string, std::string>>> layers;
 };
@@ -39,6 +61,10 @@ struct model_names {
 model_names names_of(checkpoint const& model) {
   model_names out;
   for (auto const& tensor : model.tensors()) {
+    if (is_buffer(tensor)) {
+      out.buffers.push_back(tensor.name);
+      continue;
+    }
     layered_name const parts = take_apart(tensor.name);
     if (!parts.layer) {
       out.outer.push_back(tensor.name);
@@ -62,10 +88,10 @@ bool is_tied(checkpoint const& model) {
          (found == model.config.end() || !found->is_boolean() || found->get<bool>());
 }
 
-/// The format that holds a tensor's numbers exactly, as far as float32 can.
+/// The format of a tensor's numbers.
 std::optional<dtype> format_of(tensor_entry const& entry) {
   auto const stored = find_dtype(entry.stored_type);
-  if (!stored || *stored == dtype::f64) return dtype::f32;  // quantised numbers are decoded to float32
+  if (!stored) return dtype::f32;  // quantised numbers are decoded to float32
   return stored;
 }
 
@@ -75,57 +101,21 @@ std::string text(std::vector<std::int64_t> const& shape) {
   return out + "]";
 }
 
-/// Looks parameters up for one tensor: in the source, then the slice, then the recipe.
-class lookup {
- public:
-  lookup(soup_recipe const& recipe, soup_slice const& slice, double t) : recipe_(recipe), slice_(slice), t_(t) {}
-
-  std::optional<double> find(soup_source const* source, std::string_view name, std::string_view tensor) const {
-    std::optional<double> out;
-    if (source != nullptr) out = evaluate(source->parameters, name, tensor, t_);
-    if (!out) out = evaluate(slice_.parameters, name, tensor, t_);
-    if (!out) out = evaluate(recipe_.parameters, name, tensor, t_);
-    return out;
-  }
-
-  double shared(std::string_view name, std::string_view tensor, double otherwise) const {
-    return find(nullptr, name, tensor).value_or(otherwise);
-  }
-
-  double required(soup_source const* source, std::string_view name, std::string_view tensor) const {
-    if (auto const out = find(source, name, tensor)) return *out;
-    throw error(std::string{name_of(recipe_.method)} + " needs the parameter " + in_quotes(name) +
-                (source != nullptr ? " for " + in_quotes(source->model.string()) : "") + ", which is not given for tensor " +
-                in_quotes(tensor));
-  }
-
- private:
-  soup_recipe const& recipe_;
-  soup_slice const& slice_;
-  double t_;
-};
-
-bool reads(soup_method method, std::string_view parameter) {
-  for (auto const& info : soup_parameter_table())
-    if (info.name == parameter) return std::find(info.methods.begin(), info.methods.end(), method) != info.methods.end();
-  return false;
-}
-
-bool takes_base(soup_method method) {
-  return method != soup_method::linear && method != soup_method::karcher && method != soup_method::passthrough &&
-         method != soup_method::greedy;
-}
-
 class planner {
  public:
   planner(soup_recipe const& recipe, soup_models const& models) : recipe_(recipe), models_(models) {}
 
   soup_plan make() {
-    for (auto const& slice : recipe_.slices) check_inputs(slice);
+    for (auto const& slice : recipe_.slices) {
+      check_inputs(slice);
+      auto const [begin, end] = range_of(slice.sources.front());
+      depth_ += end - begin;
+    }
     auto const &first = recipe_.slices.front(), &last = recipe_.slices.back();
     outer_tensors(first, true);
     for (auto const& slice : recipe_.slices) layers(slice);
     outer_tensors(last, false);
+    tell_buffers();
     return std::move(out_);
   }
 
@@ -137,38 +127,30 @@ class planner {
 
   std::optional<std::size_t> base_of(soup_slice const& slice) const {
     auto const& base = slice.base_model ? slice.base_model : recipe_.base_model;
-    if (!base || !takes_base(recipe_.method)) return std::nullopt;
+    if (!base || method_of(recipe_.method).base == base_rule::ignored) return std::nullopt;
     for (std::size_t i = 0; i < slice.sources.size(); ++i)
       if (slice.sources[i].model == *base) return i;
-    throw error("the base " + in_quotes(base->string()) + " is not among the models; a slice has to list it as a source");
+    throw error("the base " + in_quotes(base->text()) + " is not among the models; a slice has to list it as a source");
   }
 
   void check_inputs(soup_slice const& slice) const {
+    method_entry const& method = method_of(recipe_.method);
     std::size_t const count = slice.sources.size();
     bool const base = base_of(slice).has_value();
-    std::string const name{name_of(recipe_.method)};
-    auto const demand = [&](bool holds, std::string const& what) {
-      if (!holds) throw error(name + " takes " + what + "; " + std::to_string(count) + (base ? " models with a base" : " models without a base") + " were given");
-    };
-    switch (recipe_.method) {
-      case soup_method::linear:
-      case soup_method::karcher:
-      case soup_method::greedy:
-        return demand(count >= 1, "at least one model");
-      case soup_method::passthrough:
-        return demand(count == 1, "one model" + std::string(recipe_.slices.size() > 1 ? " a slice" : ""));
-      case soup_method::slerp:
-      case soup_method::expo:
-        return demand(base && count == 2, "a base (base_model) and one other model");
-      case soup_method::nuslerp:
-        return demand(count == (base ? 3 : 2), "two models, and a base if its task vectors are meant");
-      case soup_method::multislerp:
-        return demand(count >= (base ? 2 : 1), "at least one model besides the base");
-      case soup_method::model_stock:
-        return demand(base && count >= 3, "a base (base_model) and at least two other models");
-      default:
-        return demand(base, "a base (base_model) and the models trained from it");
+    std::size_t const others = count - (base ? 1 : 0);
+    if (others >= method.least && others <= method.most && (base || method.base != base_rule::required)) return;
+    throw error(std::string{name_of(recipe_.method)} + " takes " + std::string{method.asks} + "; " + std::to_string(count) +
+                (base ? " models with a base" : " models without a base") + " were given");
+  }
+
+  void tell_buffers() {
+    std::size_t count = 0;
+    std::string example;
+    for (auto const& [model, known] : names_) {
+      count += known.buffers.size();
+      if (!known.buffers.empty()) example = known.buffers.front();
     }
+    if (count > 0) out_.notes.push_back("left out " + std::to_string(count) + " buffers, as " + in_quotes(example) + ", which transformers computes itself");
   }
 
   std::pair<std::size_t, std::size_t> range_of(soup_source const& source) {
@@ -176,7 +158,7 @@ class planner {
     if (!source.layers) return {0, count};
     if (source.layers->second > count)
       throw error("layer_range [" + std::to_string(source.layers->first) + ", " + std::to_string(source.layers->second) + "] of " +
-                  in_quotes(source.model.string()) + ": the model has only " + std::to_string(count) + " layers");
+                  in_quotes(source.model.text()) + ": the model has only " + std::to_string(count) + " layers");
     return *source.layers;
   }
 
@@ -184,24 +166,25 @@ class planner {
     auto const [first, end] = range_of(slice.sources.front());
     for (auto const& source : slice.sources)
       if (auto const [begin, stop] = range_of(source); stop - begin != end - first)
-        throw error(in_quotes(slice.sources.front().model.string()) + " has " + std::to_string(end - first) + " layers and " +
-                    in_quotes(source.model.string()) + " has " + std::to_string(stop - begin) + "; only models of one depth can be merged");
+        throw error(in_quotes(slice.sources.front().model.text()) + " has " + std::to_string(end - first) + " layers and " +
+                    in_quotes(source.model.text()) + " has " + std::to_string(stop - begin) + "; only models of one depth can be merged");
     for (std::size_t k = 0; k < end - first; ++k) {
       double const t = end - first > 1 ? static_cast<double>(k) / static_cast<double>(end - first - 1) : 1;
       std::vector<std::size_t> numbers;
       for (auto const& source : slice.sources) numbers.push_back(range_of(source).first + k);
-      layer(slice, numbers, lookup(recipe_, slice, t));
+      double const place = depth_ > 1 ? static_cast<double>(out_.layers) / static_cast<double>(depth_ - 1) : 1;
+      layer(slice, numbers, {t, place});
       ++out_.layers;
     }
   }
 
-  void layer(soup_slice const& slice, std::vector<std::size_t> const& numbers, lookup const& parameters) {
+  void layer(soup_slice const& slice, std::vector<std::size_t> const& numbers, tensor_place place) {
     auto const& first = names(slice.sources.front()).layers[numbers.front()];
     std::set<std::pair<std::string, std::string>> const known(first.begin(), first.end());
     for (auto const& [before, after] : first) {
       std::vector<std::string> inputs;
       for (std::size_t const number : numbers) inputs.push_back(before + std::to_string(number) + after);
-      add(slice, before + std::to_string(out_.layers) + after, inputs, parameters);
+      add(slice, before + std::to_string(out_.layers) + after, inputs, place);
     }
     for (std::size_t s = 1; s < numbers.size(); ++s)
       for (auto const& [before, after] : names(slice.sources[s]).layers[numbers[s]])
@@ -210,13 +193,12 @@ class planner {
   }
 
   [[noreturn]] void missing(soup_source const& without, soup_source const& with, std::string const& name) const {
-    throw error("tensor " + in_quotes(name) + " is in " + in_quotes(with.model.string()) + " but not in " +
-                in_quotes(without.model.string()) + "; only models of one architecture can be merged");
+    throw error("tensor " + in_quotes(name) + " is in " + in_quotes(with.model.text()) + " but not in " +
+                in_quotes(without.model.text()) + "; only models of one architecture can be merged");
   }
 
   /// What belongs to no layer: the embedding from the first slice's models, the last norm and the head from the last's.
   void outer_tensors(soup_slice const& slice, bool first) {
-    lookup const parameters(recipe_, slice, 0);
     std::vector<std::string> order;
     std::set<std::string> seen;
     for (auto const& source : slice.sources)
@@ -234,73 +216,83 @@ class planner {
         }
         inputs.push_back(tied ? std::string{embedding_name} : name);
       }
-      add(slice, name, inputs, parameters);
+      add(slice, name, inputs, {0, first ? 0.0 : 1.0});
     }
   }
 
-  void add(soup_slice const& slice, std::string const& name, std::vector<std::string> const& inputs, lookup const& parameters) {
+  void add(soup_slice const& slice, std::string const& name, std::vector<std::string> const& inputs, tensor_place place) {
     planned_tensor tensor;
     tensor.base = base_of(slice);
+    vocabulary_alignment const* const alignment = ends_with_any(name, vocabulary_names) ? models_.alignment() : nullptr;
     std::optional<dtype> type;
     for (std::size_t s = 0; s < inputs.size(); ++s) {
-      checkpoint const& model = models_.at(slice.sources[s].model);
-      if (!model.contains(inputs[s])) missing(slice.sources[s], slice.sources[s == 0 ? inputs.size() - 1 : 0], inputs[s]);
-      tensor_entry const& entry = model.entry(inputs[s]);
+      opened_model const& model = models_.opened(slice.sources[s].model);
+      if (!model.weights.contains(inputs[s])) missing(slice.sources[s], slice.sources[s == 0 ? inputs.size() - 1 : 0], inputs[s]);
+      tensor_entry const& entry = model.weights.entry(inputs[s]);
       tensor.inputs.emplace_back(&model, inputs[s]);
       if (s == 0) tensor.output.shape = entry.shape;
-      if (entry.shape != tensor.output.shape)
-        throw error("tensor " + in_quotes(name) + " is " + text(tensor.output.shape) + " in " +
-                    in_quotes(slice.sources.front().model.string()) + " but " + text(entry.shape) + " in " +
-                    in_quotes(model.path().string()) + "; only models of one architecture and vocabulary can be merged");
+      check_shape(slice, s, name, entry, tensor.output.shape, alignment != nullptr);
       auto const format = format_of(entry);
-      type = s == 0 || type == format ? format : std::optional{dtype::f32};
+      type = s == 0 || type == format ? format : std::optional{type == dtype::f64 || format == dtype::f64 ? dtype::f64 : dtype::f32};
       tensor.bytes_in += entry.elements() * size_of(find_dtype(entry.stored_type).value_or(dtype::f32));
     }
     tensor.copied = !is_floating(*type);
     tensor.computed = tensor.copied ? *type : recipe_.input_dtype.value_or(*type);
     tensor.output.name = name;
     tensor.output.type = tensor.copied ? *type : recipe_.output_dtype.value_or(tensor.computed);
-    if (!tensor.copied) tensor.values = values(slice, name, inputs, tensor.base, parameters);
+    if (!tensor.copied) tensor.values = look_up(recipe_, slice, place, name, inputs, tensor.base);
+    if (alignment != nullptr) align(slice, *alignment, tensor);
     out_.tensors.push_back(std::move(tensor));
   }
 
-  merge_values values(soup_slice const& slice, std::string const& name, std::vector<std::string> const& inputs,
-                      std::optional<std::size_t> base, lookup const& find) const {
-    soup_method const m = recipe_.method;
-    merge_values v;
-    v.normalize = find.shared("normalize", name, m == soup_method::linear || m == soup_method::ties || m == soup_method::della) != 0;
-    v.rescale = find.shared("rescale", name, m == soup_method::dare_linear || m == soup_method::dare_ties || m == soup_method::della ||
-                                                 m == soup_method::della_linear) != 0;
-    v.lambda = find.shared("lambda", name, v.lambda);
-    v.eps = find.shared("eps", name, v.eps);
-    v.tol = find.shared("tol", name, v.tol);
-    v.max_iter = static_cast<std::size_t>(std::max(0.0, find.shared("max_iter", name, 10)));
-    v.row_wise = find.shared("nuslerp_row_wise", name, 0) != 0;
-    v.flatten = find.shared("nuslerp_flatten", name, 1) != 0;
-    v.normalize_weights = find.shared("normalize_weights", name, 1) != 0;
-    v.filter_wise = find.shared("filter_wise", name, 0) != 0;
-    if (m == soup_method::slerp) v.t = find.required(nullptr, "t", name);
-    if (m == soup_method::expo) v.alpha = find.required(nullptr, "alpha", name);
-    for (std::size_t s = 0; s < inputs.size(); ++s) {
-      soup_source const& source = slice.sources[s];
-      bool const weighted = reads(m, "weight") && s != base;
-      v.weight.push_back(weighted ? find.required(&source, "weight", inputs[s]) : 1);
-      v.density.push_back(find.find(&source, "density", inputs[s]).value_or(1));
-      v.gamma.push_back(find.find(&source, "gamma", inputs[s]).value_or(0.01));
-      v.epsilon.push_back(find.find(&source, "epsilon", inputs[s]).value_or(0.15));
-      v.scale.push_back(find.find(&source, "scale", inputs[s]).value_or(1));
+  void check_shape(soup_slice const& slice, std::size_t s, std::string const& name, tensor_entry const& entry, std::vector<std::int64_t> const& wanted,
+                   bool aligned) const {
+    bool const rows_alone = !wanted.empty() && entry.shape.size() == wanted.size() && std::equal(entry.shape.begin() + 1, entry.shape.end(), wanted.begin() + 1);
+    if (entry.shape == wanted || (aligned && rows_alone)) return;
+    bool const vocabulary = rows_alone && ends_with_any(name, vocabulary_names);
+    throw error("tensor " + in_quotes(name) + " is " + text(wanted) + " in " + in_quotes(slice.sources.front().model.text()) + " but " + text(entry.shape) +
+                " in " + in_quotes(slice.sources[s].model.text()) +
+                (vocabulary ? "; their vocabularies differ: --tokenizer_source (tokenizer_source in a recipe) base or union brings them together"
+                            : "; only models of one architecture can be merged"));
+  }
+
+  /// Rows in the common vocabulary's order; nothing to do where every model has it already.
+  void align(soup_slice const& slice, vocabulary_alignment const& alignment, planned_tensor& tensor) const {
+    std::vector<vocabulary_alignment::source> sources;
+    for (std::size_t s = 0; s < tensor.inputs.size(); ++s) {
+      auto const& [model, name] = tensor.inputs[s];
+      sources.push_back({slice.sources[s].model, static_cast<std::size_t>(model->weights.entry(name).shape.front())});
     }
-    if (m == soup_method::greedy) v.normalize = true;
-    return v;
+    auto const& base = slice.base_model ? slice.base_model : recipe_.base_model;
+    if (alignment.is_identity(sources)) return;
+    tensor.orders = alignment.orders(sources, base);
+    tensor.output.shape.front() = static_cast<std::int64_t>(alignment.rows());
   }
 
   soup_recipe const& recipe_;
   soup_models const& models_;
-  std::map<std::filesystem::path, model_names> names_;
+  std::map<model_reference, model_names> names_;
+  std::size_t depth_ = 0;  ///< layers of the result
   soup_plan out_;
 };
 
 }  // namespace
+
+std::size_t planned_tensor::width() const {
+  std::size_t out = 1;
+  for (std::size_t axis = 1; axis < output.shape.size(); ++axis) out *= static_cast<std::size_t>(output.shape[axis]);
+  return out;
+}
+
+std::vector<tensor_input> planned_tensor::open_inputs(std::optional<dtype> rounding) const {
+  std::vector<tensor_input> plain;
+  for (auto const& [model, name] : inputs) plain.emplace_back(model->weights, name, rounding, model->added_to(name));
+  if (orders.empty()) return plain;
+  auto const sources = std::make_shared<std::vector<tensor_input>>(std::move(plain));
+  std::vector<tensor_input> out;
+  for (auto const& order : orders) out.emplace_back(sources, order, width(), static_cast<std::size_t>(output.shape.front()));
+  return out;
+}
 
 soup_plan plan(soup_recipe const& recipe, soup_models const& models) { return planner(recipe, models).make(); }
 

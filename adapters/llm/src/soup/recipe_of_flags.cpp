@@ -1,31 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>  // any_of, find
+#include <algorithm>  // any_of
 #include <array>      // array
-#include <charconv>   // from_chars
 #include <cmath>      // abs, floor, isfinite
 
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/soup/recipe.hpp>
 
+#include "../base/yaml_value.hpp"
+
 namespace kedge::llm {
 namespace {
 
 std::optional<double> number_of(std::string_view text) {
-  if (text.starts_with('+')) text.remove_prefix(1);
-  double out = 0;
-  auto const [end, problem] = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (problem != std::errc{} || end != text.data() + text.size() || !std::isfinite(out)) return std::nullopt;
-  return out;
-}
-
-bool reads(soup_method method, parameter_info const& info) {
-  return std::find(info.methods.begin(), info.methods.end(), method) != info.methods.end();
-}
-
-parameter_info const& info_of(std::string_view name) {
-  for (auto const& info : soup_parameter_table())
-    if (info.name == name) return info;
-  throw error("there is no parameter " + in_quotes(name));
+  auto const out = number_in(text);
+  return out && std::isfinite(*out) ? out : std::nullopt;
 }
 
 double value_of(std::string_view text, parameter_info const& info) {
@@ -54,16 +42,16 @@ parameter_rule rule_of(std::string_view text, parameter_info const& info) {
 /// Gives the models their weights; `sum` is that of the given ones.
 void add_models(soup_recipe& recipe, std::vector<std::string> const& models, std::optional<double>& sum) {
   soup_slice& slice = recipe.slices.emplace_back();
-  bool const takes_weights = recipe.method == soup_method::slerp || reads(recipe.method, info_of("weight"));
+  bool const takes_weights = recipe.method == soup_method::slerp || find_parameter("weight", recipe.method)->is_read_by(recipe.method);
   for (auto const& text : models) {
-    auto const [model, weight] = parse_weighted_model(text);
+    auto const [named, weight] = parse_weighted_model(text);
     if (weight && !takes_weights)
       throw error(std::string{name_of(recipe.method)} + " takes no weights, but " + in_quotes(text) + " has one; leave it out");
     if (slice.sources.size() > 0 && weight.has_value() != sum.has_value())
-      throw error("some models have a weight and " + in_quotes(weight ? slice.sources.front().model.string() : text) +
+      throw error("some models have a weight and " + in_quotes(weight ? slice.sources.front().model.text() : text) +
                   " has none; give one to each, or to none");
     if (weight) sum = sum.value_or(0) + *weight;
-    soup_source& source = slice.sources.emplace_back(soup_source{model, std::nullopt, {}});
+    soup_source& source = slice.sources.emplace_back(soup_source{find_model(named.string()), std::nullopt, {}});
     if (takes_weights) source.parameters["weight"] = {{"", {weight.value_or(1)}}};
   }
 }
@@ -92,20 +80,21 @@ void settle_slerp(soup_recipe& recipe) {
 
 }  // namespace
 
-soup_recipe make_recipe(soup_method method, std::vector<std::string> const& models, std::filesystem::path const& base_model,
+soup_recipe make_recipe(soup_method method, std::vector<std::string> const& models, std::string const& base_model,
                         std::string_view number_format, std::map<std::string, std::string> const& parameters, bool allow_unnormalized) {
   soup_recipe out;
   out.method = method;
-  if (!base_model.empty()) out.base_model = base_model;
+  if (!base_model.empty()) out.base_model = find_model(base_model);
   if (!number_format.empty()) {
     auto const type = find_dtype(number_format);
-    if (type != dtype::f32 && type != dtype::bf16 && type != dtype::f16)
-      throw error("--dtype " + std::string{number_format} + " is not supported; take float32, bfloat16 or float16");
+    if (!type || !is_floating(*type)) throw error("--dtype " + std::string{number_format} + " is not supported; take float32, bfloat16, float16 or float64");
     out.output_dtype = type;
   }
   for (auto const& [name, text] : parameters) {
-    parameter_info const& info = info_of(name);
-    if (!reads(method, info)) throw error("--" + name + " has no effect on " + std::string{name_of(method)} + "; leave it out");
+    parameter_info const* const found = find_parameter(name, method);
+    if (found == nullptr) throw error("there is no parameter " + in_quotes(name));
+    parameter_info const& info = *found;
+    if (!info.is_read_by(method)) throw error("--" + name + " has no effect on " + std::string{name_of(method)} + "; leave it out");
     out.parameters[name] = {rule_of(text, info)};
   }
   std::optional<double> sum;

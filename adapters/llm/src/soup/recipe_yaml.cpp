@@ -1,153 +1,220 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>  // any_of, find
+#include <algorithm>  // any_of, find, max
 #include <cmath>      // isfinite, floor
-#include <set>        // set
-
-#include <yaml-cpp/yaml.h>
 
 #include <kedge/llm/base/error.hpp>
-#include <kedge/llm/base/mapped_file.hpp>
+#include <kedge/llm/base/nearest.hpp>
 #include <kedge/llm/soup/recipe.hpp>
+
+#include "../base/yaml_value.hpp"
+#include "recipe_parameters.hpp"
 
 namespace kedge::llm {
 namespace {
 
 using std::filesystem::path;
 
-/// Turns the nodes of one file into a recipe; every complaint carries the file and the node's line.
+/// Turns the values of one file into a recipe; every complaint carries the file and the value's line.
 class reader {
  public:
-  explicit reader(path file) : file_(std::move(file)) {}
+  reader(path const& file, std::vector<std::string>& notes) : file_(file), notes_(notes) {}
 
-  soup_recipe recipe(YAML::Node const& root) {
-    if (!root.IsMap()) fail(root, "a recipe is a mapping with merge_method and models or slices");
-    check_keys(root, "a recipe",
-               {"merge_method", "models", "slices", "base_model", "parameters", "dtype", "out_dtype", "tokenizer_source",
-                "tokenizer", "chat_template"},
-               {{"modules", "models of several parts are not supported; write models or slices at the top"}});
+  soup_recipe recipe(yaml_value const& root) {
+    if (root.kind != yaml_kind::mapping) fail(root, "a recipe is a mapping with merge_method and models or slices");
+    tell_unknown(root, "a recipe",
+                 {"merge_method", "models", "slices", "modules", "base_model", "parameters", "dtype", "out_dtype", "tokenizer_source", "tokenizer", "chat_template"});
     soup_recipe out;
     method_ = out.method = method(root);
     out.round_to_input_dtype = true;
-    out.parameters = parameters(root["parameters"], out.notes);
-    if (root["base_model"]) out.base_model = model(root["base_model"], "base_model");
-    if (root["dtype"]) out.input_dtype = number_format(root["dtype"], "dtype");
-    if (root["out_dtype"]) out.output_dtype = number_format(root["out_dtype"], "out_dtype");
+    out.parameters = parameters(root["parameters"]);
+    if (!root["base_model"].is_null()) out.base_model = model(root["base_model"], "base_model");
+    out.input_dtype = number_format(root["dtype"], "dtype");
+    out.output_dtype = number_format(root["out_dtype"], "out_dtype");
     tokenizer(root, out);
-    chat_template(root, out);
-    bool const has_models = present(root["models"]), has_slices = present(root["slices"]);
-    if (has_models == has_slices) fail(root, "a recipe has either models or slices");
+    if (present(root["chat_template"])) out.chat_template = chat_template(root["chat_template"]);
+    yaml_value const& body = module(root, out);
+    bool const has_models = present(body["models"]), has_slices = present(body["slices"]);
+    if (has_models == has_slices) fail(body, "a recipe has either models or slices");
     if (has_models)
-      out.slices.push_back(models(root["models"], out));
+      out.slices.push_back(models(body["models"], out));
     else
-      for (auto const& node : list(root["slices"], "slices")) out.slices.push_back(slice(node, out));
+      for (auto const& item : list(body["slices"], "slices").items) out.slices.push_back(slice(item, out));
     return out;
   }
 
  private:
-  using refusals = std::vector<std::pair<std::string, std::string>>;
+  [[noreturn]] void fail(yaml_value const& at, std::string const& why) const { throw error(place_of(file_, at) + ": " + why); }
 
-  [[noreturn]] void fail(YAML::Node const& node, std::string const& why) const {
-    int const line = node.Mark().line;
-    throw error(in_quotes(file_.string()) + (line >= 0 ? ", line " + std::to_string(line + 1) : "") + ": " + why);
+  void tell(yaml_value const& at, std::string const& what) { notes_.push_back(place_of(file_, at) + ": " + what); }
+
+  static bool present(yaml_value const& value) {
+    return !value.is_null() && (value.kind != yaml_kind::list || !value.items.empty()) && (value.kind != yaml_kind::text || !value.text.empty());
   }
 
-  static bool present(YAML::Node const& node) { return node && !node.IsNull() && (!node.IsSequence() || node.size() > 0); }
-
-  void check_keys(YAML::Node const& map, std::string const& what, std::vector<std::string> const& known,
-                  refusals const& refused = {}) const {
-    std::set<std::string> seen;
-    for (auto const& item : map) {
-      std::string const key = text(item.first, "a key of " + what);
-      if (!seen.insert(key).second) fail(item.first, in_quotes(key) + " appears twice");
-      for (auto const& [name, why] : refused)
-        if (key == name) fail(item.first, in_quotes(key) + ": " + why);
+  /// Keys that mean nothing are passed over, as mergekit does, but not in silence.
+  void tell_unknown(yaml_value const& map, std::string const& what, std::vector<std::string> const& known, std::vector<std::string> const& idle = {}) {
+    for (auto const& [key, value] : map.pairs) {
       if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-      std::string names;
-      for (auto const& name : known) names += (names.empty() ? "" : ", ") + name;
-      fail(item.first, in_quotes(key) + " is not supported; " + what + " may have " + names);
+      bool const is_idle = std::find(idle.begin(), idle.end(), key) != idle.end(), is_parameter = find_parameter(key, method_) != nullptr;
+      std::string const close = nearest(key, known);
+      std::size_t const near = std::max<std::size_t>(1, key.size() / 3);
+      std::string hint = is_idle || edit_distance(key, close) > near ? "" : "; the nearest is " + in_quotes(close);
+      if (!is_idle && is_parameter) hint = "; it is a parameter, and belongs under parameters";
+      tell(value, in_quotes(key) + (is_idle ? " has no effect in " : " is no key of ") + what + " and is passed over" + hint);
     }
   }
 
-  std::string text(YAML::Node const& node, std::string const& what) const {
-    if (!node.IsDefined() || !node.IsScalar()) fail(node, what + " should be a text or number");
-    return node.Scalar();
+  yaml_value const& list(yaml_value const& value, std::string const& what) const {
+    if (value.kind != yaml_kind::list) fail(value, what + " should be a list");
+    return value;
   }
 
-  YAML::Node list(YAML::Node const& node, std::string const& what) const {
-    if (!node.IsSequence()) fail(node, what + " should be a list");
-    return node;
+  std::string text(yaml_value const& value, std::string const& what) const {
+    if (!value.is_scalar()) fail(value, what + " should be a text");
+    return value.text;
   }
 
-  soup_method method(YAML::Node const& root) const {
-    if (!root["merge_method"]) fail(root, "merge_method is missing");
+  soup_method method(yaml_value const& root) const {
+    yaml_value const& value = root["merge_method"];
+    if (!present(value)) fail(root, "merge_method is missing");
     try {
-      auto const out = soup_method_from_name(text(root["merge_method"], "merge_method"));
+      auto const out = soup_method_from_name(text(value, "merge_method"));
       if (out != soup_method::greedy) return out;
     } catch (error const& why) {
-      fail(root["merge_method"], why.what());
+      fail(value, why.what());
     }
-    fail(root["merge_method"], "a greedy soup needs an evaluation; use --method greedy --evaluate CMD");
+    fail(value, "a greedy soup needs an evaluation; use --method greedy --evaluate CMD");
   }
 
-  dtype number_format(YAML::Node const& node, std::string const& what) const {
-    std::string name = text(node, what);
+  /// The recipe itself, or the one module of models that have one.
+  yaml_value const& module(yaml_value const& root, soup_recipe& out) {
+    yaml_value const& modules = root["modules"];
+    if (!present(modules)) return root;
+    bool const alone = modules.kind == yaml_kind::mapping && modules.pairs.size() == 1 && modules.pairs.front().first == "default";
+    if (!alone) fail(modules, "modules of several parts are not supported; write models or slices at the top, or modules: {default: …}");
+    if (present(root["models"]) || present(root["slices"])) fail(modules, "a recipe has models, slices or modules, one of them");
+    yaml_value const& body = modules.pairs.front().second;
+    if (body.kind != yaml_kind::mapping) fail(body, "a module is a mapping with models or slices");
+    tell_unknown(body, "a module", {"models", "slices", "parameters"});
+    for (auto& [name, rules] : parameters(body["parameters"])) {  // before the recipe's
+      auto& all = out.parameters[name];
+      all.insert(all.begin(), rules.begin(), rules.end());
+    }
+    return body;
+  }
+
+  std::optional<dtype> number_format(yaml_value const& value, std::string const& what) const {
+    if (!present(value)) return std::nullopt;
+    std::string name = text(value, what);
     if (name.starts_with("torch.")) name = name.substr(6);
     auto const type = find_dtype(name);
-    if (type != dtype::f32 && type != dtype::f16 && type != dtype::bf16)
-      fail(node, what + " " + in_quotes(name) + " is not supported; take float32, bfloat16 or float16");
-    return *type;
+    if (!type || !is_floating(*type) || name != torch_name_of(*type)) fail(value, what + " " + in_quotes(name) + " is not supported; take float32, bfloat16, float16 or float64");
+    return type;
   }
 
-  /// "DIR", or {model: {path: DIR}} as mergekit writes it itself.
-  path model(YAML::Node const& node, std::string const& what) const {
-    if (node.IsMap()) {
-      check_keys(node, "a model", {"model", "path"},
-                 {{"lora", "adapters are not merged in; merge the adapter into its model first"},
-                  {"revision", "models are not fetched; pass a folder"},
-                  {"override_architecture", "the architecture is read from config.json"}});
-      return model(node["model"] ? node["model"] : node["path"], what);
+  /// "DIR", "DIR+ADAPTER", or {model: {path: DIR}, lora: {path: ADAPTER}} as mergekit writes it itself.
+  model_reference model(yaml_value const& value, std::string const& what) {
+    try {
+      if (value.kind != yaml_kind::mapping) return find_model(text(value, what));
+      tell_unknown(value, "a model", {"model", "path", "lora"}, {"revision", "override_architecture"});
+      yaml_value const& inner = value["model"].is_null() ? value["path"] : value["model"];
+      if (inner.is_null()) fail(value, "a model is a folder, or a mapping with model");
+      model_reference out = model(inner, what);
+      if (!value["lora"].is_null()) out = find_model(out.model.string() + "+" + path_in(value["lora"]));
+      return out;
+    } catch (error const& why) {
+      std::string const line = why.what(), place = place_of(file_, value);
+      if (line.starts_with(in_quotes(file_.string()))) throw;
+      throw error(place + ": " + line);
     }
-    path const out = text(node, what);
-    std::error_code ignored;
-    if (std::filesystem::exists(out, ignored)) return out;
-    if (out.string().find('+') != std::string::npos)
-      fail(node, in_quotes(out.string()) + ": adapters after '+' are not merged in; merge the adapter into its model first");
-    fail(node, "no model at " + in_quotes(out.string()) + ": models are not fetched; pass a Hugging Face folder or a .gguf file");
   }
 
-  void tokenizer(YAML::Node const& root, soup_recipe& out) const {
-    YAML::Node source = root["tokenizer_source"];
-    if (YAML::Node const node = root["tokenizer"]; present(node)) {
-      if (present(source)) fail(node, "a recipe has either tokenizer or tokenizer_source");
-      if (!node.IsMap()) fail(node, "tokenizer should be a mapping");
-      check_keys(node, "tokenizer", {"source"},
-                 {{"tokens", "tokens are not rearranged; kedge merges models of one vocabulary"},
-                  {"pad_to_multiple_of", "embeddings are not padded; kedge merges models of one vocabulary"}});
-      source = node["source"];
+  std::string path_in(yaml_value const& value) {
+    if (value.kind != yaml_kind::mapping) return text(value, "lora");
+    tell_unknown(value, "lora", {"path"}, {"revision"});
+    return text(value["path"], "the path of lora");
+  }
+
+  void tokenizer(yaml_value const& root, soup_recipe& out) {
+    yaml_value const &short_form = root["tokenizer_source"], &value = root["tokenizer"];
+    if (!value.is_null()) {
+      if (present(short_form)) fail(value, "a recipe has either tokenizer or tokenizer_source");
+      if (value.kind != yaml_kind::mapping) fail(value, "tokenizer should be a mapping");
+      tell_unknown(value, "tokenizer", {"source", "tokens", "pad_to_multiple_of"});
+      out.vocabulary.source = vocabulary_source::every_model;
+      if (present(value["source"])) vocabulary(value["source"], out);
+      tokens(value["tokens"], out);
+      if (yaml_value const& pad = value["pad_to_multiple_of"]; !pad.is_null()) {
+        double const rows = read_number(pad, "pad_to_multiple_of", parameter_info::kind::integer, file_);
+        if (rows < 0 || rows > 1e9) fail(pad, "pad_to_multiple_of should be a whole number from 0");
+        out.vocabulary.pad_to_multiple_of = static_cast<std::size_t>(rows);
+      }
+    } else if (present(short_form)) {
+      vocabulary(short_form, out);
     }
-    if (!present(source)) return;
-    // Models have to have one vocabulary, so that the union of all is the base's, and any model's.
-    if (source.IsScalar() && (source.Scalar() == "union" || source.Scalar() == "base")) {
-      if (source.Scalar() == "base" && !out.base_model) fail(source, "the tokenizer of the base is asked for, but there is no base_model");
-      return;
+  }
+
+  void vocabulary(yaml_value const& value, soup_recipe& out) {
+    if (value.is_scalar())
+      if (auto const source = from_name<vocabulary_source>(value.text); source && *source != vocabulary_source::models) {
+        out.vocabulary.source = *source;
+        return;
+      }
+    out.vocabulary.source = vocabulary_source::models;
+    out.vocabulary.model = model(value, "tokenizer_source");
+  }
+
+  void tokens(yaml_value const& value, soup_recipe& out) {
+    if (value.is_null()) return;
+    if (value.kind != yaml_kind::mapping) fail(value, "tokens should be a mapping from tokens to where their rows come from");
+    for (auto const& [token, choice] : value.pairs) {
+      token_source from;
+      if (choice.kind != yaml_kind::mapping) fail(choice, "token " + in_quotes(token) + " should be a mapping with source");
+      tell_unknown(choice, "a token", {"source", "force"});
+      if (!choice["force"].is_null()) from.force = read_number(choice["force"], "force", parameter_info::kind::boolean, file_) != 0;
+      if (!choice["source"].is_null()) token_from(choice["source"], from);
+      out.vocabulary.tokens.emplace_back(token, from);
     }
-    out.tokenizer_source = model(source, "tokenizer_source");
   }
 
-  void chat_template(YAML::Node const& root, soup_recipe& out) const {
-    if (!present(root["chat_template"])) return;
-    out.chat_template = text(root["chat_template"], "chat_template");
-    if (out.chat_template.find('{') == std::string::npos)
-      fail(root["chat_template"], "chat_template " + in_quotes(out.chat_template) +
-                                      " is a name; write the template itself, or leave it out to keep the models'");
+  void token_from(yaml_value const& value, token_source& from) {
+    yaml_value const& kind = value["kind"];
+    from.from = token_source::kind::of_model;
+    if (kind.is_null()) {
+      from.model = model(value, "the source of a token");
+    } else if (kind.text == "zero") {
+      tell_unknown(value, "a token's source", {"kind"});
+      from.from = token_source::kind::zero;
+    } else if (kind.text == "model_token") {
+      tell_unknown(value, "a token's source", {"kind", "model", "token", "token_id"});
+      if (value["token"].is_null() == value["token_id"].is_null()) fail(value, "a source of kind model_token has either token or token_id");
+      if (value["model"].is_null()) fail(value, "a source of kind model_token has a model");
+      from.model = model(value["model"], "model");
+      from.from = value["token"].is_null() ? token_source::kind::of_id : token_source::kind::of_token;
+      if (value["token"].is_null()) {
+        from.id = static_cast<std::int64_t>(read_number(value["token_id"], "token_id", parameter_info::kind::integer, file_));
+      } else {
+        from.token = text(value["token"], "token");
+      }
+    } else {
+      fail(kind, "there is no source of kind " + in_quotes(kind.text) + "; there are model_token and zero");
+    }
   }
 
-  soup_slice models(YAML::Node const& node, soup_recipe& out) const {
+  std::string chat_template(yaml_value const& value) const {
+    try {
+      return chat_template_choice(text(value, "chat_template"));
+    } catch (error const& why) {
+      fail(value, why.what());
+    }
+  }
+
+  soup_slice models(yaml_value const& value, soup_recipe& out) {
     soup_slice slice;
-    for (auto const& item : list(node, "models")) {
-      if (!item.IsMap()) fail(item, "an entry of models is a mapping with model and parameters");
-      check_keys(item, "an entry of models", {"model", "parameters"}, {{"layer_range", "layer ranges belong into slices"}});
-      add_source(slice, item, out);
+    for (auto const& item : list(value, "models").items) {
+      if (item.kind != yaml_kind::mapping) fail(item, "an entry of models is a mapping with model and parameters");
+      tell_unknown(item, "an entry of models", {"model", "parameters"}, {"layer_range"});
+      add_source(slice, item);
     }
     // mergekit takes the base in where it is not listed, as one more model.
     bool const listed = std::any_of(slice.sources.begin(), slice.sources.end(), [&](auto const& s) { return s.model == out.base_model; });
@@ -155,119 +222,80 @@ class reader {
     return slice;
   }
 
-  soup_slice slice(YAML::Node const& node, soup_recipe& out) const {
-    if (!node.IsMap()) fail(node, "a slice is a mapping with sources");
-    check_keys(node, "a slice", {"sources", "base_model", "parameters"},
-               {{"residual_weight", "it is not supported"}});
+  soup_slice slice(yaml_value const& value, soup_recipe&) {
+    if (value.kind != yaml_kind::mapping) fail(value, "a slice is a mapping with sources");
+    tell_unknown(value, "a slice", {"sources", "base_model", "parameters"}, {"residual_weight"});
     soup_slice slice;
-    slice.parameters = parameters(node["parameters"], out.notes);
-    if (node["base_model"]) slice.base_model = model(node["base_model"], "base_model");
-    if (!present(node["sources"])) fail(node, "a slice needs sources");
-    for (auto const& item : list(node["sources"], "sources")) {
-      if (!item.IsMap()) fail(item, "a source is a mapping with model and layer_range");
-      check_keys(item, "a source", {"model", "layer_range", "parameters"});
-      add_source(slice, item, out);
+    slice.parameters = parameters(value["parameters"]);
+    if (!value["base_model"].is_null()) slice.base_model = model(value["base_model"], "base_model");
+    if (!present(value["sources"])) fail(value, "a slice needs sources");
+    for (auto const& item : list(value["sources"], "sources").items) {
+      if (item.kind != yaml_kind::mapping) fail(item, "a source is a mapping with model and layer_range");
+      tell_unknown(item, "a source", {"model", "layer_range", "parameters"});
+      add_source(slice, item);
       slice.sources.back().layers = range(item);
     }
     auto const count = [](soup_source const& s) { return s.layers->second - s.layers->first; };
     for (auto const& source : slice.sources)
-      if (count(source) != count(slice.sources.front())) fail(node, "the sources of a slice have to have equally many layers");
+      if (count(source) != count(slice.sources.front())) fail(value, "the sources of a slice have to have equally many layers");
     return slice;
   }
 
-  void add_source(soup_slice& slice, YAML::Node const& item, soup_recipe& out) const {
-    if (!item["model"]) fail(item, "model is missing");
-    soup_source source{model(item["model"], "model"), std::nullopt, parameters(item["parameters"], out.notes)};
+  void add_source(soup_slice& slice, yaml_value const& item) {
+    if (item["model"].is_null()) fail(item, "model is missing");
+    soup_source source{model(item["model"], "model"), std::nullopt, parameters(item["parameters"])};
     for (auto const& other : slice.sources)
-      if (other.model == source.model) fail(item, "the model " + in_quotes(source.model.string()) + " is listed twice");
+      if (other.model == source.model) fail(item, "the model " + in_quotes(source.model.text()) + " is listed twice");
     slice.sources.push_back(std::move(source));
   }
 
-  std::pair<std::size_t, std::size_t> range(YAML::Node const& item) const {
-    YAML::Node const node = item["layer_range"];
-    if (!node || !node.IsSequence() || node.size() != 2) fail(item, "layer_range should be [first, end]");
-    auto const bound = [&](YAML::Node const& n) {
-      long long value = -1;
-      if (!YAML::convert<long long>::decode(n, value) || value < 0 || value > 1'000'000) fail(n, "a layer is a whole number from 0");
-      return static_cast<std::size_t>(value);
+  std::pair<std::size_t, std::size_t> range(yaml_value const& item) const {
+    yaml_value const& value = item["layer_range"];
+    if (value.kind != yaml_kind::list || value.items.size() != 2) fail(item, "layer_range should be [first, end]");
+    auto const bound = [&](yaml_value const& one) {
+      double const layer = read_number(one, "a layer", parameter_info::kind::integer, file_);
+      if (layer < 0 || layer > 1e6) fail(one, "a layer is a whole number from 0");
+      return static_cast<std::size_t>(layer);
     };
-    std::pair const out{bound(node[0]), bound(node[1])};
-    if (out.first >= out.second) fail(node, "layer_range [" + std::to_string(out.first) + ", " + std::to_string(out.second) + "] is empty");
+    std::pair const out{bound(value.items[0]), bound(value.items[1])};
+    if (out.first >= out.second) fail(value, "layer_range [" + std::to_string(out.first) + ", " + std::to_string(out.second) + "] is empty");
     return out;
   }
 
-  soup_parameters parameters(YAML::Node const& node, std::vector<std::string>& notes) const {
+  soup_parameters parameters(yaml_value const& value) {
     soup_parameters out;
-    if (!present(node)) return out;
-    if (!node.IsMap()) fail(node, "parameters should be a mapping");
-    std::set<std::string> seen;
-    for (auto const& item : node) {
-      std::string const name = text(item.first, "the name of a parameter");
-      if (!seen.insert(name).second) fail(item.first, in_quotes(name) + " appears twice");
-      parameter_info const* info = nullptr;
-      for (auto const& known : soup_parameter_table())
-        if (known.name == name) info = &known;
-      if (info == nullptr) fail(item.first, "there is no parameter " + in_quotes(name));
-      bool const read = std::find(info->methods.begin(), info->methods.end(), method_) != info->methods.end();
-      if (!read || name == "int8_mask") notes.push_back(in_quotes(name) + " has no effect on " + std::string{name_of(method_)});
-      out[name] = rules(item.second, *info);
+    if (value.is_null()) return out;
+    if (value.kind != yaml_kind::mapping) fail(value, "parameters should be a mapping");
+    std::vector<std::string> known;
+    for (auto const& info : soup_parameter_table())
+      if (info.is_read_by(method_)) known.emplace_back(info.name);
+    for (auto const& [name, setting] : value.pairs) {
+      parameter_info const* const info = find_parameter(name, method_);
+      if (info == nullptr || !info->is_read_by(method_) || name == "int8_mask") tell_idle(setting, name, known);
+      if (info == nullptr || setting.is_null()) continue;
+      if (info->is_read_by(method_)) out[name] = read_rules(setting, *info, file_, [&](yaml_value const& rule) { tell_unknown(rule, "a filter", {"filter", "value"}); });
     }
     return out;
   }
 
-  std::vector<parameter_rule> rules(YAML::Node const& node, parameter_info const& info) const {
-    bool const conditional = node.IsMap() || (node.IsSequence() && node.size() > 0 && node[0].IsMap());
-    if (!conditional) return {{"", values(node, info)}};
-    std::vector<parameter_rule> out;
-    auto const add = [&](YAML::Node const& rule) {
-      if (!rule.IsMap()) fail(rule, std::string{info.name} + " mixes numbers and filters");
-      check_keys(rule, "a filter", {"filter", "value"});
-      if (!rule["value"]) fail(rule, "a filter without value");
-      out.push_back({present(rule["filter"]) ? text(rule["filter"], "filter") : "", values(rule["value"], info)});
-    };
-    if (node.IsMap())
-      add(node);
-    else
-      for (auto const& rule : node) add(rule);
-    return out;
+  void tell_idle(yaml_value const& at, std::string const& name, std::vector<std::string> const& known) {
+    std::string const close = nearest(name, known);
+    bool const is_near = find_parameter(name, method_) == nullptr && edit_distance(name, close) <= std::max<std::size_t>(1, name.size() / 3);
+    tell(at, in_quotes(name) + " has no effect on " + std::string{name_of(method_)} + (is_near ? "; the nearest parameter is " + in_quotes(close) : ""));
   }
 
-  std::vector<double> values(YAML::Node const& node, parameter_info const& info) const {
-    if (!node.IsSequence()) return {value(node, info)};
-    std::vector<double> out;
-    for (auto const& item : node) out.push_back(value(item, info));
-    return out;
-  }
-
-  double value(YAML::Node const& node, parameter_info const& info) const {
-    std::string const name{info.name};
-    double number = 0;
-    bool truth = false;
-    bool const is_number = node.IsScalar() && YAML::convert<double>::decode(node, number);
-    if (info.type == parameter_info::kind::boolean) {
-      if (is_number && (number == 0 || number == 1)) return number;
-      if (!node.IsScalar() || !YAML::convert<bool>::decode(node, truth)) fail(node, name + " should be true or false");
-      return truth ? 1 : 0;
-    }
-    if (!is_number || !std::isfinite(number)) fail(node, name + " should be a finite number");
-    if (info.type == parameter_info::kind::integer && number != std::floor(number)) fail(node, name + " should be a whole number");
-    return number;
-  }
-
-  path file_;
+  path const& file_;
+  std::vector<std::string>& notes_;
   soup_method method_ = soup_method::linear;
 };
 
 }  // namespace
 
 soup_recipe read_recipe(path const& yaml) {
-  mapped_file const file(yaml);
-  try {
-    return reader(yaml).recipe(YAML::Load(std::string{file.text()}));
-  } catch (YAML::Exception const& why) {
-    std::string const line = why.mark.is_null() ? "" : ", line " + std::to_string(why.mark.line + 1);
-    throw error(in_quotes(yaml.string()) + line + ": not valid YAML: " + why.msg);
-  }
+  yaml_document document = read_yaml(yaml);
+  soup_recipe out = reader(yaml, document.notes).recipe(document.root);
+  out.notes = std::move(document.notes);
+  return out;
 }
 
 }  // namespace kedge::llm

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/soup/soup.hpp>
 
-#include <algorithm>           // find, max, min
+#include <algorithm>           // any_of, find, max, min
 #include <chrono>              // steady_clock
 #include <condition_variable>  // condition_variable
 #include <cmath>               // lround
@@ -146,8 +146,7 @@ class cook {
     job.base = tensor.base;
     job.values = tensor.values;
     job.seed = settings_.seed * 0x9e37'79b9'7f4a'7c15U + hash_of(tensor.output.name);
-    if (!tensor.copied)
-      for (auto const& [model, name] : tensor.inputs) job.inputs.emplace_back(*model, name, recipe_.input_dtype);
+    if (!tensor.copied) job.inputs = tensor.open_inputs(recipe_.input_dtype);
     return job;
   }
 
@@ -158,7 +157,7 @@ class cook {
   void merge(std::size_t index, planned_tensor const& tensor, tensor_job& job) {
     check_stop();
     dtype const type = tensor.output.type;
-    bool const twice = recipe_.round_to_input_dtype && tensor.computed != dtype::f32 && tensor.computed != type;
+    bool const twice = recipe_.round_to_input_dtype && tensor.computed != dtype::f32 && tensor.computed != dtype::f64 && tensor.computed != type;
     merge_tensor(job, workers_, [&](std::size_t begin, std::span<float> values) {
       check_stop();
       std::vector<std::byte> bytes(values.size() * size_of(type));
@@ -183,7 +182,7 @@ class cook {
 
   /// False if rounding has made an infinity.
   static bool fits(dtype type, std::span<std::byte const> bytes) {
-    if (type == dtype::f32) return true;
+    if (type == dtype::f32 || type == dtype::f64) return true;
     std::uint16_t const exponent = type == dtype::bf16 ? 0x7f80U : 0x7c00U;
     std::uint16_t bad = 0;
     for (std::size_t i = 0; i < bytes.size() / 2; ++i) {
@@ -196,13 +195,14 @@ class cook {
 
   void copy(std::size_t index, planned_tensor const& tensor) {
     std::span<std::byte const> first;
-    for (auto const& [model, name] : tensor.inputs) {
+    for (auto const& [opened, name] : tensor.inputs) {
+      checkpoint const* const model = &opened->weights;
       auto const bytes = model->view(name, tensor.output.type);
       if (!bytes) throw error(in_quotes(model->path().string()) + ": tensor " + in_quotes(name) + " cannot be copied: it is not aligned");
       if (first.data() == nullptr) first = *bytes;
       if (std::memcmp(first.data(), bytes->data(), first.size()) != 0)
         throw error("tensor " + in_quotes(name) + " holds " + std::string{torch_name_of(tensor.output.type)} + " that differ between " +
-                    in_quotes(tensor.inputs.front().first->path().string()) + " and " + in_quotes(model->path().string()) +
+                    in_quotes(tensor.inputs.front().first->weights.path().string()) + " and " + in_quotes(model->path().string()) +
                     "; only floating numbers are merged");
     }
     writer_.write(index, 0, first);
@@ -215,14 +215,16 @@ class cook {
   model_writer& writer_;
 };
 
-void print_notes(soup_recipe const& recipe, soup_settings const& settings) {
+/// What the recipe, the models and the plan have to tell, each once.
+void print_notes(soup_recipe const& recipe, soup_models const& models, soup_plan const& plan, soup_settings const& settings) {
   if (settings.quiet) return;
-  std::vector<std::string> seen;
-  for (auto const& note : recipe.notes) {
-    if (std::find(seen.begin(), seen.end(), note) != seen.end()) continue;
-    settings.tells.say("note: " + note);
-    seen.push_back(note);
-  }
+  std::vector<std::string> all = recipe.notes;
+  all.insert(all.end(), models.notes().begin(), models.notes().end());
+  all.insert(all.end(), plan.notes.begin(), plan.notes.end());
+  if (std::any_of(plan.tensors.begin(), plan.tensors.end(), [](auto const& tensor) { return tensor.output.type == dtype::f64 || tensor.computed == dtype::f64; }))
+    all.emplace_back("float64: numbers are read and mixed as float32, norms and angles in float64, and the result is written in its format");
+  for (std::size_t i = 0; i < all.size(); ++i)
+    if (std::find(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(i), all[i]) == all.begin() + static_cast<std::ptrdiff_t>(i)) settings.tells.say("note: " + all[i]);
 }
 
 }  // namespace
@@ -242,16 +244,17 @@ soup_size cook_into(pending_directory& folder, soup_recipe const& recipe, soup_m
 }
 
 soup_size plan_soup(soup_recipe const& recipe, soup_settings const& settings) {
-  print_notes(recipe, settings);
   soup_models const models(recipe, settings);
-  return plan(recipe, models).size(settings.max_shard_bytes);
+  soup_plan const all = plan(recipe, models);
+  print_notes(recipe, models, all, settings);
+  return all.size(settings.max_shard_bytes);
 }
 
 soup_size make_soup(soup_recipe const& recipe, soup_settings const& settings) {
-  print_notes(recipe, settings);
   if_taken const taken = settings.overwrite_output_dir ? if_taken::replace : if_taken::refuse;
   check_output_folder(settings.output_dir, taken);
   soup_models const models(recipe, settings);
+  print_notes(recipe, models, plan(recipe, models), settings);
   pending_directory folder(settings.output_dir, taken);
   soup_size const size = cook_into(folder, recipe, models, settings);
   folder.commit();

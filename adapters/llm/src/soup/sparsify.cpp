@@ -107,9 +107,17 @@ double uniform(std::uint64_t seed, std::uint64_t index) noexcept {
   return static_cast<double>((x ^ (x >> 31U)) >> 11U) * 0x1p-53;
 }
 
+float magnitude_at(std::size_t r, std::size_t n, thread_pool& workers, entry_reader const& read) {
+  return std::bit_cast<float>(cut_at(r, n, workers, read).key);
+}
+
 entry_mask keep_largest(std::size_t n, double density, thread_pool& workers, entry_reader const& read) {
   if (density <= 0 || n == 0) return entry_mask(n);
-  auto const kept = std::max<std::size_t>(1, static_cast<std::size_t>(density * static_cast<double>(n)));
+  return keep_top(n, std::max<std::size_t>(1, static_cast<std::size_t>(density * static_cast<double>(n))), workers, read);
+}
+
+entry_mask keep_top(std::size_t n, std::size_t kept, thread_pool& workers, entry_reader const& read) {
+  if (kept == 0) return entry_mask(n);
   if (kept >= n) return entry_mask(n, 1);
   rank_cut const cut = cut_at(n - kept, n, workers, read);
   // Of the ties with the threshold all but `cut.equals` are kept; in falling order those that come first.

@@ -21,6 +21,12 @@ using entry_reader = std::function<void(std::size_t begin, std::span<float> out)
 // depends on the number of workers, and the random ones depend on nothing but the seed and the index.
 // cost    keep_largest, keep_middle: four passes over the entries per threshold, 0.5 MB a worker; no sorting
 
+/// The `kept` largest.
+entry_mask keep_top(std::size_t n, std::size_t kept, thread_pool& workers, entry_reader const& read);
+
+/// The magnitude of rank r = 0 … n − 1 in rising order.
+float magnitude_at(std::size_t r, std::size_t n, thread_pool& workers, entry_reader const& read);
+
 /// The ⌊density·n⌋ largest, at least one.
 entry_mask keep_largest(std::size_t n, double density, thread_pool& workers, entry_reader const& read);
 

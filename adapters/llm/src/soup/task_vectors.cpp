@@ -7,7 +7,7 @@
 
 #include "numbers.hpp"
 #include "sparsify.hpp"
-#include "tensor_job.hpp"
+#include "methods.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -20,13 +20,6 @@ struct task_vector {
   float weight = 1;
 };
 
-void load_difference(tensor_job const& job, std::size_t input, std::size_t begin, std::span<float> out) {
-  std::vector<float> base(out.size());
-  job.inputs[*job.base].load(begin, base);
-  job.inputs[input].load(begin, out);
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] -= base[i];
-}
-
 bool votes(soup_method method) {
   return method == soup_method::ties || method == soup_method::dare_ties || method == soup_method::della ||
          method == soup_method::breadcrumbs_ties;
@@ -34,7 +27,7 @@ bool votes(soup_method method) {
 
 /// della ranks along the second axis; a tensor with fewer axes is one line.
 entry_mask della_mask(tensor_job const& job, std::size_t input, std::uint64_t seed, thread_pool& workers, entry_reader const& read) {
-  double const density = job.values.density[input], epsilon = job.values.epsilon[input];
+  double const density = job.values("density", input), epsilon = job.values("epsilon", input);
   if (density + epsilon >= 1 || density - epsilon <= 0)
     throw error("tensor " + in_quotes(job.name) + ": density ± epsilon has to lie between 0 and 1, but is " + std::to_string(density) +
                 " ± " + std::to_string(epsilon));
@@ -45,7 +38,7 @@ entry_mask della_mask(tensor_job const& job, std::size_t input, std::uint64_t se
 }
 
 entry_mask mask_of(tensor_job const& job, std::size_t input, thread_pool& workers) {
-  double const density = job.values.density[input];
+  double const density = job.values("density", input);
   if (job.method == soup_method::task_arithmetic || density >= 1) return {};
   if (density <= 0) return entry_mask(job.elements);
   entry_reader const read = [&](std::size_t begin, std::span<float> out) { load_difference(job, input, begin, out); };
@@ -60,7 +53,7 @@ entry_mask mask_of(tensor_job const& job, std::size_t input, thread_pool& worker
     case soup_method::della_linear:
       return della_mask(job, input, seed, workers, read);
     default:
-      return keep_middle(job.elements, density, job.values.gamma[input], workers, read);
+      return keep_middle(job.elements, density, job.values("gamma", input), workers, read);
   }
 }
 
@@ -72,7 +65,7 @@ void apply(entry_mask const& mask, std::size_t begin, std::span<float> entries) 
 /// Σ|δ| before over after dropping; 1 where either is next to nothing.
 float scale_of(tensor_job const& job, std::size_t input, entry_mask const& mask, thread_pool& workers) {
   constexpr double smallest = 1e-7;
-  if (mask.empty() || !job.values.rescale) return 1;
+  if (mask.empty() || !job.values.is_on("rescale")) return 1;
   std::vector<double> before(pieces_of(job.elements)), after(before.size());
   for_pieces(workers, job.elements, [&](std::size_t piece, std::size_t begin, std::size_t count, std::size_t) {
     std::vector<float> entries(count);
@@ -88,7 +81,7 @@ float scale_of(tensor_job const& job, std::size_t input, entry_mask const& mask,
 /// Sum and divisor of an element's weighted entries: all of them, or those of the sign of their sum.
 class mixer {
  public:
-  mixer(tensor_job const& job, std::vector<task_vector> const& tasks) : vote_(votes(job.method)), normalize_(job.values.normalize) {
+  mixer(tensor_job const& job, std::vector<task_vector> const& tasks) : vote_(votes(job.method)), normalize_(job.values.is_on("normalize")) {
     for (auto const& task : tasks) weights_.push_back(task.weight);
     total_ = std::accumulate(weights_.begin(), weights_.end(), 0.0F);
     if (std::abs(total_) < 1e-8F) total_ = 1;
@@ -126,10 +119,10 @@ void merge_task_vectors(tensor_job& job, thread_pool& workers, tensor_sink const
   for (std::size_t const input : job.others()) {
     task_vector& task = tasks.emplace_back(task_vector{input, mask_of(job, input, workers), 1, 0});
     task.scale = scale_of(job, input, task.mask, workers);
-    task.weight = static_cast<float>(job.values.weight[input]);
+    task.weight = static_cast<float>(job.values("weight", input));
   }
   mixer const mix(job, tasks);
-  auto const lambda = static_cast<float>(job.values.lambda);
+  auto const lambda = static_cast<float>(job.values("lambda") * job.values.growth);
   for_pieces(workers, job.elements, [&](std::size_t, std::size_t begin, std::size_t count, std::size_t) {
     std::vector<float> base(count);
     job.inputs[*job.base].load(begin, base);

@@ -22,6 +22,7 @@ struct soup_settings {
   bool overwrite_output_dir = false;
   std::size_t max_shard_bytes = 50'000'000'000;
   bool allow_tokenizer_mismatch = false;  ///< merge models whose vocabularies differ in content but not in size
+  bool allow_crimes = false;              ///< merge models of different architectures, as far as their tensors have one name and shape
   unsigned threads = 0;                   ///< 0: as many as there are processors
   std::uint64_t seed = 0;                 ///< of dare and della
   bool quiet = false;                     ///< no progress, no notes
@@ -57,7 +58,7 @@ soup_size make_soup(soup_recipe const& recipe, soup_settings const& settings);
 
 /// A model of a greedy soup, with the score that decided on it.
 struct greedy_step {
-  std::filesystem::path model;
+  model_reference model;
   double own_score = 0;
   double score = 0;  ///< of the mean with it
   bool kept = false;

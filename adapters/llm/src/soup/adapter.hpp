@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>   // map
+#include <span>  // span
+
+#include <kedge/llm/formats/checkpoint.hpp>
+#include <kedge/llm/formats/safetensors.hpp>
+
+namespace kedge::llm {
+
+/// What an adapter adds to one weight, s B A, as it lies in the file. A: [r, in], B: [out, r]
+struct low_rank_entry {
+  safetensors_entry a, b;
+  double scale = 1;
+};
+
+/// The same in memory.
+class low_rank_update {
+ public:
+  explicit low_rank_update(low_rank_entry const& from);
+
+  /// Adds elements begin … begin + out.size() − 1 of s B A, row-major, to `out`.
+  void add(std::size_t begin, std::span<float> out) const;
+
+ private:
+  std::size_t rank_ = 0, in_ = 0;
+  std::vector<float> a_, b_;  ///< B holds the scale
+};
+
+/// A LoRA adapter's files as PEFT writes them. Only its header is read; weights are looked at one by one.
+class lora_adapter {
+ public:
+  /// throws  kedge::llm::error naming the folder and what is missing, not supported (all but plain and rank-stabilised LoRA of linear maps) or of
+  ///         another shape than the base
+  lora_adapter(std::filesystem::path const& folder, checkpoint const& base);
+
+  /// What is added to the weight of this name; null where nothing is.
+  [[nodiscard]] low_rank_entry const* of(std::string_view weight) const;
+
+ private:
+  safetensors_file file_;
+  std::map<std::string, low_rank_entry, std::less<>> changes_;
+};
+
+/// True where a folder holds an adapter and no model.
+[[nodiscard]] bool is_adapter_folder(std::filesystem::path const& folder);
+
+}  // namespace kedge::llm
