@@ -47,7 +47,7 @@ void print_row(char const* name, double effective_beta, evaluation const& e) {
     std::printf("%10.2f", e.accuracy);
   else
     std::printf("%10s", "-");  // every margin is exactly 0
-  std::printf("%10.3f%10.2f\n", e.margin, e.kl);
+  std::printf("%10.3f%10.2f\n", e.margin, e.fall);
 }
 
 struct row {
@@ -79,8 +79,8 @@ int demo(std::vector<std::string> const& args) {
   if (rows.back().result.interrupted) return 130;
 
   auto const& start = rows.front().result.evaluations.front();
-  std::printf("\n%zu held-out pairs; rewards are beta times the log-ratio to the start; KL(start || model) in nats a completion\n\n", start.pairs);
-  std::printf("%-22s%10s%12s%10s%10s%10s\n", "", "beta_eq", "loss", "accuracy", "margin", "KL");
+  std::printf("\n%zu held-out pairs; rewards are beta times the log-ratio to the start; fall: by so many nats completions are less likely\n\n", start.pairs);
+  std::printf("%-22s%10s%12s%10s%10s%10s\n", "", "beta_eq", "loss", "accuracy", "margin", "fall");
   print_row("start", 0, start);
   for (row const& r : rows)
     for (std::size_t i = 1; i < r.result.evaluations.size(); ++i) {

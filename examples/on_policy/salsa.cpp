@@ -103,7 +103,10 @@ job job_of(world const& w, variant const& v, std::uint64_t seed) {
   s.num_train_epochs = tiny ? 2 : 1;
   std::size_t const updates = w.given.quick ? 8 : tiny ? 20 : 10;
   s.total_episodes = updates * s.episodes_per_update();
-  s.eval_steps = w.given.quick ? 0 : tiny ? 10 : 5;
+  if (!w.given.quick) {
+    s.eval_strategy = kedge::llm::interval::steps;
+    s.eval_steps = tiny ? 10 : 5;
+  }
   s.learning_rate = !tiny ? 3e-5 : w.given.quick ? 5e-4 : 3e-4;
   s.lr_scheduler_type = kedge::llm::lr_scheduler::constant;
   s.kl_coef = v.kl_coef;
@@ -112,7 +115,7 @@ job job_of(world const& w, variant const& v, std::uint64_t seed) {
   if (!tiny) s.save_dtype = saved_type::bfloat16;
   json const described = {{"kind", v.kind}, {"weight", v.weight}, {"models", v.models}, {"kl_coef", v.kl_coef}, {"kl_baseline", v.kl_baseline}, {"updates", updates},
                           {"completions", s.episodes_per_update()}, {"num_mini_batches", s.num_mini_batches}, {"epochs", s.num_train_epochs},
-                          {"learning_rate", s.learning_rate}, {"judge", s.sampling.judge}, {"eval_samples", s.sampling.eval_samples}, {"eval_steps", s.eval_steps},
+                          {"learning_rate", s.learning_rate}, {"judge", s.sampling.judge}, {"eval_samples", s.sampling.eval_samples}, {"eval_steps", s.eval_steps.value},
                           {"max_new_tokens", s.sampling.max_new_tokens}, {"seed", seed}};
   return {s.output_dir, described, [s] {
             auto const result = kedge::llm::train_ppo(s);

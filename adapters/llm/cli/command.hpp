@@ -40,8 +40,9 @@ int run_extract(arguments const& args);
 /// Runs a subcommand and turns what it throws into one line on stderr and an exit code.
 int run(command const& c, arguments const& args);
 
-/// What a training command gets from where it was started: the screen, and its place among the processes of torchrun.
-void join(llm::run_settings& settings);
+/// What a training command gets from where it was started: the screen, and its place among the processes of torchrun. Tells what was given
+/// without effect.
+void join(llm::run_settings& settings, command_line const& line);
 
 /// --json: the summary as one JSON object.
 void add_json(command_line& line, bool& json);

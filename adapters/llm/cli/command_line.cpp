@@ -34,9 +34,12 @@ std::string value_text(nlohmann::ordered_json const& value) {
   return text;
 }
 
-bool is_truth(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text == "true" || text == "false";
+bool is_truth(std::string_view text) { return llm::setting_type<bool>::read(text, {}).has_value(); }
+
+// Can it be said to be off? --no_NAME then does.
+bool can_be_off(setting const& one) {
+  std::vector<std::string> const choices = one.choices();
+  return one.is_switch() || std::find(choices.begin(), choices.end(), "false") != choices.end();
 }
 
 std::string all_flags(setting const& one) {
@@ -65,9 +68,37 @@ std::vector<std::pair<std::string, std::vector<setting const*>>> by_group(llm::s
   return groups;
 }
 
-// The arguments with each flag and its value in one: a switch takes "true" or "false" after it and no other word, and what takes one
-// value takes what follows, be it a negative number, unless that is a flag.
-arguments joined(llm::settings_list const& settings, arguments const& args) {
+}  // namespace
+
+command_line::command_line(std::string program, std::string about)
+    : program_(std::move(program)), about_(std::move(about)), command_(program_.substr(program_.rfind(' ') + 1)) {
+  settings.group("");
+  settings.add("config", config_, "file with the same keys as the flags: TOML, YAML or JSON; flags win").resumes(llm::on_resume::free);
+}
+
+void command_line::parse(arguments const& args) {
+  for (std::string const& arg : args) {
+    if (arg == "--help" || arg == "-h") {
+      print_help();
+      throw help_printed{};
+    }
+    if (arg == "--help=markdown" || (takes_trl_ && arg == "--help=trl")) {
+      if (arg == "--help=trl")
+        print_trl_tables();
+      else
+        print_table();
+      throw help_printed{};
+    }
+  }
+  read_flags(args);
+  read_config();
+  settings.check_given();
+  settings.check_ranges();
+}
+
+// The arguments with each flag and its value in one: a switch takes a truth value after it and no other word, and what takes one value
+// takes what follows, be it a negative number, unless that is a flag. Flags of TRL's are kept apart.
+arguments command_line::joined(arguments const& args) {
   arguments all;
   for (std::size_t i = 0; i < args.size(); ++i) {
     if (!is_flag(args[i])) {
@@ -76,9 +107,13 @@ arguments joined(llm::settings_list const& settings, arguments const& args) {
     }
     std::string const name = flag_name(args[i]);
     setting const* one = settings.find(name);
-    bool const negated = one == nullptr && name.compare(0, 3, "no_") == 0 && (one = settings.find(name.substr(3))) != nullptr && one->is_switch();
+    bool const negated = one == nullptr && name.starts_with("no_") && (one = settings.find(name.substr(3))) != nullptr && can_be_off(*one);
     if (negated) {
       all.push_back("--" + one->name() + "=false");
+      continue;
+    }
+    if (settings.find(name) == nullptr && (trl(name) != nullptr || (name.starts_with("no_") && trl(name.substr(3)) != nullptr))) {
+      i = take_trl(args, i);
       continue;
     }
     one = &settings.known(name, "--");
@@ -88,7 +123,7 @@ arguments joined(llm::settings_list const& settings, arguments const& args) {
       all.push_back("--" + one->name() + args[i].substr(equals));
     else if (one->takes_many())
       all.push_back("--" + one->name());
-    else if (one->is_switch() && !(next_is_value && is_truth(args[i + 1])))
+    else if (one->is_switch() && !(next_is_value && (is_truth(args[i + 1]) || llm::means_none(args[i + 1]))))
       all.push_back("--" + one->name() + "=true");
     else if (next_is_value)
       all.push_back("--" + one->name() + "=" + args[++i]);
@@ -100,28 +135,44 @@ arguments joined(llm::settings_list const& settings, arguments const& args) {
   return all;
 }
 
-}  // namespace
+trl_flag const* command_line::trl(std::string const& name) const { return takes_trl_ ? find_trl_flag(name, command_) : nullptr; }
 
-command_line::command_line(std::string program, std::string about) : program_(std::move(program)), about_(std::move(about)) {
-  settings.group("");
-  settings.add("config", config_, "file with the same keys as the flags: TOML, YAML or JSON; flags win").resumes(llm::on_resume::free);
+// Keeps the flag of TRL's at place i with its values. returns the place of the last of them
+std::size_t command_line::take_trl(arguments const& args, std::size_t i) {
+  std::string const name = flag_name(args[i]);
+  std::size_t const equals = args[i].find('=');
+  trl_flag const* flag = trl(name);
+  if (flag == nullptr) {
+    trl_flags_.push_back({trl(name.substr(3)), "false", ""});
+    return i;
+  }
+  std::string value = equals == std::string::npos ? "" : args[i].substr(equals + 1);
+  auto const next_is_value = [&] { return equals == std::string::npos && i + 1 < args.size() && !is_flag(args[i + 1]); };
+  if (flag->form == trl_form::truth) {
+    if (next_is_value() && (is_truth(args[i + 1]) || llm::means_none(args[i + 1]))) value = args[++i];
+    if (value.empty()) value = "true";
+  } else {
+    bool const given = equals != std::string::npos || next_is_value();
+    if (!given && flag->form == trl_form::one) throw usage_error("--" + name + ": a value is missing");
+    if (!given) value = "true";
+    if (next_is_value()) value = args[++i];
+    while (flag->form == trl_form::many && next_is_value()) value += " " + args[++i];
+  }
+  trl_flags_.push_back({flag, value, ""});
+  return i;
 }
 
-void command_line::parse(arguments const& args) {
-  for (std::string const& arg : args) {
-    if (arg == "--help" || arg == "-h") {
-      print_help();
-      throw help_printed{};
-    }
-    if (arg == "--help=markdown") {
-      print_table();
-      throw help_printed{};
-    }
+// Where a value is refused that TRL has, the reason is told as well.
+void command_line::read(setting& one, std::vector<std::string> const& values, std::string const& where) const {
+  try {
+    one.read(values);
+  } catch (usage_error const& e) {
+    std::string text = where + e.what();
+    trl_flag const* const flag = trl(one.name());
+    trl_case const* const found = flag == nullptr || values.empty() ? nullptr : case_of(*flag, values.front());
+    if (found != nullptr && found->fate == trl_fate::refused) text += "; " + std::string(found->text);
+    throw usage_error(text);
   }
-  read_flags(args);
-  read_config();
-  settings.check_given();
-  settings.check_ranges();
 }
 
 void command_line::read_flags(arguments const& args) {
@@ -134,7 +185,7 @@ void command_line::read_flags(arguments const& args) {
     option->expected(one->takes_many() ? 0 : 1, one->takes_many() ? CLI::detail::expected_max_vector_size : 1)->allow_extra_args(one->takes_many());
     options.emplace_back(one.get(), option);
   }
-  arguments reversed = joined(settings, args);  // what CLI11 asks for
+  arguments reversed = joined(args);  // what CLI11 asks for
   std::reverse(reversed.begin(), reversed.end());
   try {
     app.parse(reversed);
@@ -143,23 +194,71 @@ void command_line::read_flags(arguments const& args) {
     throw usage_error(text.substr(0, text.find('\n')));
   }
   for (auto const& [one, option] : options)
-    if (option->count() > 0) one->read(option->results());
+    if (option->count() > 0) read(*one, option->results(), "");
+  apply(trl_flags_, {});
+}
+
+void command_line::apply(std::vector<trl_given> const& all, std::vector<setting const*> const& by_flag) {
+  for (trl_given const& given : all) {
+    std::string const name(given.flag->name);
+    trl_case const* const found = case_of(*given.flag, given.value);
+    bool const bare = given.flag->form == trl_form::truth && is_truth(given.value) && *llm::setting_type<bool>::read(given.value, {});
+    if (found == nullptr) throw usage_error(given.where + "--" + name + " " + given.value + ": " + (given.flag->form == trl_form::truth ? "it takes true or false" : "it isn't known"));
+    if (found->fate == trl_fate::refused) throw usage_error(given.where + "--" + name + (bare ? "" : " " + given.value) + ": " + std::string(found->text));
+    if (found->fate == trl_fate::mapped) map(given, found->text, by_flag);
+    if (found->fate == trl_fate::mapped || found->text.empty()) continue;
+    std::string const why(found->text);
+    auto const same = std::find_if(remarks_.begin(), remarks_.end(), [&](auto const& one) { return one.first == why; });
+    (same == remarks_.end() ? remarks_.emplace_back(why, std::vector<std::string>{}) : *same).second.push_back("--" + name);
+  }
+}
+
+// Sets the setting that a flag of TRL's means: NAME=VALUE.
+void command_line::map(trl_given const& given, std::string_view target, std::vector<setting const*> const& by_flag) {
+  std::string const name(target.substr(0, target.find('=')));
+  std::string value(target.substr(target.find('=') + 1));
+  if (value == "{}") value = given.value;
+  std::string const flag = given.where + "--" + std::string(given.flag->name);
+  setting* const one = settings.find(name);
+  if (one == nullptr) throw usage_error(flag + " is --" + name + " here, which " + program_ + " doesn't have");
+  if (std::find(by_flag.begin(), by_flag.end(), one) != by_flag.end()) return;
+  bool const twice = one->given();
+  auto const before = one->value();
+  read(*one, {value}, flag + ": ");
+  if (twice && one->value() != before) throw usage_error(flag + " is --" + name + " " + value + " here, and --" + name + " " + value_text(before) + " is given; leave one of the two out");
 }
 
 void command_line::read_config() {
   if (config_.empty()) return;
+  std::string const where = "--config " + config_.string() + ": ";
   std::vector<setting const*> by_flag;
   for (auto const& one : settings)
     if (one->given()) by_flag.push_back(one.get());
+  std::vector<trl_given> of_trl;
   for (config_entry const& entry : read_config_file(config_)) {
-    setting& one = settings.known(entry.key, "--config " + config_.string() + ": ");
-    if (std::find(by_flag.begin(), by_flag.end(), &one) != by_flag.end()) continue;
-    try {
-      one.read(entry.values);
-    } catch (usage_error const& e) {
-      throw usage_error("--config " + config_.string() + ": " + e.what());
+    setting* const found = settings.find(entry.key);
+    trl_flag const* const flag = found == nullptr ? trl(entry.key) : nullptr;
+    if (flag != nullptr) {
+      std::string value;
+      for (std::string const& one : entry.values) value += (value.empty() ? "" : " ") + one;
+      of_trl.push_back({flag, value, where});
+      continue;
     }
+    if (entry.nested && (found == nullptr || !found->takes_json())) refuse_nested(config_, entry.key);
+    setting& one = settings.known(entry.key, where);
+    if (std::find(by_flag.begin(), by_flag.end(), &one) == by_flag.end()) read(one, entry.values, where);
   }
+  apply(of_trl, by_flag);
+}
+
+std::string command_line::remark() const {
+  std::string text;
+  for (auto const& [why, flags] : remarks_) {
+    text += text.empty() ? "without effect here: " : "; ";
+    for (std::size_t i = 0; i < flags.size(); ++i) text += (i == 0 ? "" : ", ") + flags[i];
+    text += " (" + why + ")";
+  }
+  return text;
 }
 
 void command_line::print_help() const {
@@ -171,6 +270,7 @@ void command_line::print_help() const {
       std::printf("  %s\n      %s\n      (%s; %s)\n", names_of(*one, "--", "").c_str(), one->help().c_str(), one->form().c_str(), given.c_str());
     }
   }
+  if (takes_trl_) std::printf("\nTRL's other flags are taken, or refused with the reason: %s --help=trl\n", program_.c_str());
 }
 
 void command_line::print_table() const {

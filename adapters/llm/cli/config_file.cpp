@@ -15,10 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 using llm::usage_error;
 
-[[noreturn]] void refuse_nested(fs::path const& file, std::string const& key) {
-  throw usage_error(file.string() + ": " + key + " holds other keys; sections are not known, write all keys at the top");
-}
-
 std::vector<config_entry> read_toml(fs::path const& file, std::istream& text) {
   std::vector<config_entry> entries;
   for (CLI::ConfigItem const& item : CLI::ConfigTOML().from_config(text)) {
@@ -28,25 +24,44 @@ std::vector<config_entry> read_toml(fs::path const& file, std::istream& text) {
   return entries;
 }
 
-std::string scalar(fs::path const& file, std::string const& key, nlohmann::ordered_json const& value) {
-  if (value.is_structured() || value.is_null()) refuse_nested(file, key);
-  return value.is_string() ? value.get<std::string>() : value.dump();
+// The entry of a key whose value is JSON; none for null.
+void add(std::vector<config_entry>& entries, std::string const& key, nlohmann::ordered_json const& value) {
+  if (value.is_null()) return;
+  config_entry& entry = entries.emplace_back(config_entry{key, {}});
+  for (auto const& one : value.is_array() ? value : nlohmann::ordered_json::array({value})) {
+    entry.nested = entry.nested || one.is_structured() || one.is_null();
+    entry.values.push_back(one.is_string() ? one.get<std::string>() : one.dump());
+  }
 }
 
 std::vector<config_entry> read_json(fs::path const& file, std::istream& text) {
   nlohmann::ordered_json const root = nlohmann::ordered_json::parse(text);
   if (!root.is_object()) throw usage_error(file.string() + ": not a JSON object of settings");
   std::vector<config_entry> entries;
-  for (auto const& [key, value] : root.items()) {
-    if (value.is_null()) continue;
-    config_entry& entry = entries.emplace_back(config_entry{key, {}});
-    for (auto const& one : value.is_array() ? value : nlohmann::ordered_json::array({value})) entry.values.push_back(scalar(file, key, one));
-  }
+  for (auto const& [key, value] : root.items()) add(entries, key, value);
   return entries;
 }
 
-std::string scalar(fs::path const& file, std::string const& key, YAML::Node const& value) {
-  if (!value.IsScalar()) refuse_nested(file, key);
+// A value inside another: its text is read as JSON where it is a number or a truth value.
+nlohmann::ordered_json as_json(YAML::Node const& value) {
+  if (value.IsNull()) return nullptr;
+  nlohmann::ordered_json all;
+  if (value.IsSequence()) {
+    all = nlohmann::ordered_json::array();
+    for (YAML::Node const& one : value) all.push_back(as_json(one));
+    return all;
+  }
+  if (value.IsMap()) {
+    all = nlohmann::ordered_json::object();
+    for (auto const& item : value) all[item.first.as<std::string>()] = as_json(item.second);
+    return all;
+  }
+  bool yes = false;
+  double number = 0;
+  if (value.Tag() == "!") return value.Scalar();  // in quotes
+  if (YAML::convert<bool>::decode(value, yes)) return yes;
+  if (auto const json = nlohmann::ordered_json::parse(value.Scalar(), nullptr, false); json.is_number()) return json;
+  if (YAML::convert<double>::decode(value, number)) return number;
   return value.Scalar();
 }
 
@@ -56,13 +71,21 @@ std::vector<config_entry> read_yaml(fs::path const& file, std::istream& text) {
   std::vector<config_entry> entries;
   for (auto const& item : root) {
     std::string const key = item.first.as<std::string>();
-    if (item.second.IsNull()) continue;
-    config_entry& entry = entries.emplace_back(config_entry{key, {}});
-    if (!item.second.IsSequence()) {
-      entry.values.push_back(scalar(file, key, item.second));
+    bool const nested = item.second.IsMap() || (item.second.IsSequence() && item.second.size() > 0 && !item.second[0].IsScalar());
+    if (nested) {
+      add(entries, key, as_json(item.second));
       continue;
     }
-    for (YAML::Node const& one : item.second) entry.values.push_back(scalar(file, key, one));
+    if (item.second.IsNull()) continue;
+    config_entry& entry = entries.emplace_back(config_entry{key, {}});  // texts as they stand: a setting reads 5.0e-7 itself
+    if (!item.second.IsSequence()) {
+      entry.values.push_back(item.second.Scalar());
+      continue;
+    }
+    for (YAML::Node const& one : item.second) {
+      entry.nested = entry.nested || !one.IsScalar();
+      entry.values.push_back(one.IsScalar() ? one.Scalar() : as_json(one).dump());
+    }
   }
   return entries;
 }
@@ -70,6 +93,10 @@ std::vector<config_entry> read_yaml(fs::path const& file, std::istream& text) {
 std::string first_line(std::string text) { return text.substr(0, text.find('\n')); }
 
 }  // namespace
+
+void refuse_nested(fs::path const& file, std::string const& key) {
+  throw usage_error(file.string() + ": " + key + " holds other keys; sections are not known, write all keys at the top");
+}
 
 std::vector<config_entry> read_config_file(fs::path const& file) {
   std::ifstream text(file);

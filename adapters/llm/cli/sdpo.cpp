@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "command.hpp"
+#include "trl_dataset.hpp"
 
 namespace kedge::cli {
 
 int run_sdpo(arguments const& args) {
   llm::training_settings settings;
   llm::round_settings rounds{.method = llm::round_method::sdpo};
+  dataset_choice named;
   bool json = false;
   command_line line("kedge sdpo", "Stepwise DPO: one round a chunk of the data; the reference of each round is the model just trained.");
   declare(line.settings, settings);
   declare_chunks(line.settings, rounds);
+  declare(line.settings, named);
   add_json(line, json);
+  line.take_trl_flags();
   line.parse(args);
-  join(settings);
+  join(settings, line);
+  choose_files(line, named, settings, settings.dataset, settings.eval_dataset);
   return train(settings, rounds, json);
 }
 

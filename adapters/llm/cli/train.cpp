@@ -12,9 +12,7 @@ namespace {
 
 nlohmann::ordered_json summary(llm::training_settings const& settings, llm::training_result const& r) {
   nlohmann::ordered_json evaluations = nlohmann::ordered_json::array();
-  for (auto const& e : r.evaluations)
-    evaluations.push_back({{"round", e.round}, {"eval_loss", e.loss}, {"eval_rewards/accuracies", e.accuracy}, {"eval_rewards/margins", e.margin},
-                           {"eval_kl", e.kl}, {"pairs", e.pairs}});
+  for (auto const& e : r.evaluations) evaluations.push_back(llm::as_json(e));
   nlohmann::ordered_json noise;
   if (r.noise) noise = {{"pairs", r.noise->pairs}, {"median", r.noise->median}, {"maximum", r.noise->maximum}, {"margin", r.noise->margin}};
   return {{"output_dir", settings.output_dir.string()},
@@ -39,9 +37,13 @@ nlohmann::ordered_json summary(llm::training_settings const& settings, llm::trai
 
 }  // namespace
 
-void join(llm::run_settings& settings) {
+void join(llm::run_settings& settings, command_line const& line) {
   settings.where = llm::launch::of_environment();
   settings.tells = llm::screen(stderr);
+  if (std::string const remark = line.remark(); !remark.empty()) settings.says().say(remark);
+  for (char const* const name : {"eval_steps", "eval_delay", "metric_for_best_model", "greater_is_better"})
+    if (line.settings.given(name) && (settings.eval_strategy == llm::interval::no || (name == std::string("eval_steps") && settings.eval_strategy != llm::interval::steps)))
+      settings.says().say("--" + std::string(name) + " says nothing without --eval_strategy " + (name == std::string("eval_steps") ? "steps" : "steps or epoch"));
 }
 
 int report(llm::run_settings const& settings, llm::one_round_result const& r, char const* what, bool json) {

@@ -91,7 +91,7 @@ void change_each(fs::path const& folder, Fresh const& fresh, std::set<std::strin
   run();
   std::string const expected = weights_of(folder / "whole");
   std::map<std::string, std::string> const texts{{"optim", "adamw_bf16"}, {"loss_type", "ipo"}, {"device", "cpu:0"}, {"lora_target_modules", "o_proj"}, {"judge", "true"},
-                                                 {"lr_scheduler_kwargs", "{\"num_cycles\": 1}"}, {"profile_trace", (folder / "trace.json").string()}};
+                                                 {"lr_scheduler_kwargs", "{\"num_cycles\": 1}"}, {"metric_for_best_model", "loss"}, {"eos_token", "<|im_start|>"}, {"profile_trace", (folder / "trace.json").string()}};
   std::vector<std::string> names;
   for (auto const& one : *undisturbed)
     if (!fixed_elsewhere.contains(one->name())) names.push_back(one->name());

@@ -16,6 +16,12 @@ std::string with_underscores(std::string_view name) {
   return text;
 }
 
+std::string in_lower_case(std::string_view text) {
+  std::string low(text);
+  std::transform(low.begin(), low.end(), low.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return low;
+}
+
 std::string number_text(double x) { return x == std::floor(x) && std::abs(x) < 1e15 ? std::to_string(static_cast<long long>(x)) : detail::text(x); }
 
 }  // namespace
@@ -28,11 +34,17 @@ std::string in_words(number_range const& range) {
   return words;
 }
 
+bool means_none(std::string_view text) {
+  std::string const low = in_lower_case(text);
+  return low == "none" || low == "null";
+}
+
 std::optional<bool> setting_type<bool>::read(std::string_view text, number_range const&) {
-  std::string low(text);
-  std::transform(low.begin(), low.end(), low.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  if (low == "true" || low == "1" || low == "yes" || low == "on") return true;
-  if (low == "false" || low == "0" || low == "no" || low == "off") return false;
+  std::string const low = in_lower_case(text);
+  for (char const* yes : {"true", "t", "1", "yes", "y", "on"})
+    if (low == yes) return true;
+  for (char const* no : {"false", "f", "0", "no", "n", "off"})
+    if (low == no) return false;
   return {};
 }
 
@@ -50,7 +62,7 @@ void setting::read(std::vector<std::string> texts) {
   if (texts.size() > 1 && !takes_many()) throw usage_error("--" + name_ + ": " + std::to_string(texts.size()) + " values; it takes " + form());
   for (std::string& text : texts)
     for (auto const& [other, value] : synonyms_)
-      if (text == other) text = value;
+      if (text == other || (other == "none" && means_none(text))) text = value;
   try {
     assign(texts);
   } catch (usage_error const&) {
@@ -59,6 +71,11 @@ void setting::read(std::vector<std::string> texts) {
     throw usage_error(refused.what());
   }
   given_ = true;
+}
+
+void settings_list::drop(std::string_view name) {
+  setting const* const found = &at(name);
+  std::erase_if(settings_, [&](auto const& one) { return one.get() == found; });
 }
 
 setting* settings_list::find(std::string_view name) const {

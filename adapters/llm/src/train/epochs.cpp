@@ -117,6 +117,7 @@ kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size
     report.step = ++inside->step;
     report.steps = total;
     report.epoch = static_cast<double>(inside->step) / static_cast<double>(steps_of_epoch(settings_, examples));
+    report.ends_epoch = inside->step % steps_of_epoch(settings_, examples) == 0 || inside->step == total;
     seconds += watch.seconds();
     scope.reset();
     if (!on_step(report)) return kedge::status::stopped;

@@ -243,7 +243,9 @@ kedge::status ppo_problem::solve(pack& theta, std::vector<rollout> const& rollou
   report.round = round + 1;
   report.step = round + 1;
   report.steps = settings_.updates();
-  report.epoch = static_cast<double>((round + 1) * rollouts.size()) / static_cast<double>(settings_.num_generations * prompts_.size());
+  std::size_t const of_epoch = settings_.num_generations * prompts_.size();
+  report.epoch = static_cast<double>((round + 1) * rollouts.size()) / static_cast<double>(of_epoch);
+  report.ends_epoch = (round + 1) * rollouts.size() / of_epoch > round * rollouts.size() / of_epoch;
   report.add("episode", static_cast<double>((round + 1) * rollouts.size()));
   return ended;
 }

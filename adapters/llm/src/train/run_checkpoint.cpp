@@ -19,7 +19,7 @@ namespace {
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-constexpr int format = 4;  // of checkpoints: 4 since they hold the content of data and models
+constexpr int format = 5;  // of checkpoints: 5 since they hold which evaluation was best
 
 json read_state(fs::path const& folder) {
   std::ifstream file(folder / "state.json");
@@ -234,11 +234,14 @@ fs::path find_checkpoint(fs::path const& output_dir, resume_point const& which) 
   return all.front().second;
 }
 
-void remove_old_checkpoints(fs::path const& output_dir, std::size_t keep) {
+void remove_old_checkpoints(fs::path const& output_dir, std::size_t keep, std::optional<std::size_t> best) {
   if (keep == 0) return;
   auto const all = checkpoints_of(output_dir);
+  auto const is_best = [&](std::size_t i) { return best && all[i].first == static_cast<long>(*best); };
+  std::size_t there = all.size();
   std::error_code ignored;
-  for (std::size_t i = keep; i < all.size(); ++i) fs::remove_all(all[i].second, ignored);
+  for (std::size_t i = all.size(); i-- > 1 && there > keep;)
+    if (!is_best(i)) fs::remove_all(all[i].second, ignored), --there;
 }
 
 }  // namespace kedge::llm

@@ -68,8 +68,8 @@ class checkpoint_reader {
 /// A path as given, or for "latest" the checkpoint of output_dir with the most steps.
 [[nodiscard]] std::filesystem::path find_checkpoint(std::filesystem::path const& output_dir, resume_point const& which);
 
-/// Removes the oldest checkpoints of a run beyond `keep` (0: none is removed).
-void remove_old_checkpoints(std::filesystem::path const& output_dir, std::size_t keep);
+/// Removes the oldest checkpoints of a run beyond `keep` (0: none is removed), but for the newest and the best, which is of this step.
+void remove_old_checkpoints(std::filesystem::path const& output_dir, std::size_t keep, std::optional<std::size_t> best = {});
 
 void save(checkpoint_writer& to, epoch_solver const& solver, pack const& theta);
 void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& theta);

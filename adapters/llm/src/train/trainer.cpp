@@ -67,7 +67,8 @@ void trainer::prepare_folder() const {
 void trainer::open(training_method& method) {
   method_ = &method;
   identity_ = method.identity();
-  log_.emplace(group_.leads() ? settings_.output_dir / "metrics.jsonl" : fs::path(), settings_.logging_steps, method.steps(),
+  check_evaluations(settings_, eval_steps(), settings_.save_steps, method.measures(), method.steps());
+  log_.emplace(group_.leads() ? settings_.output_dir / "metrics.jsonl" : fs::path(), settings_.logging_steps.of(method.steps()), method.steps(),
                settings_.says(), method.shown());
   interrupt_.emplace();
   if (settings_.profile) profile_.emplace(compute_);
@@ -81,6 +82,7 @@ bool trainer::resume(training_method& method) {
     require_same(from.state.at("identity"), identity_.fixed, from.path().string());
     method.restore(from);
     log_->restore(from.state.at("log"));
+    restore_part(from, "best", best_, at::kCPU);
   } catch (nlohmann::json::exception const& e) {
     throw error((from.path() / "state.json").string() + ": damaged (" + e.what() + "); use an earlier checkpoint");
   }
@@ -108,14 +110,16 @@ run_result trainer::run(training_method& method) {
 }
 
 void trainer::save() {
-  result_.checkpoint = settings_.output_dir / "checkpoints" / ("step-" + std::to_string(log_->global_step()));
+  result_.checkpoint = checkpoint_at(log_->global_step());
   if (group_.any(group_.leads() && fs::exists(result_.checkpoint))) return;
   checkpoint_writer to(result_.checkpoint, parameters_, group_);
   method_->save(to);
   to.state["log"] = log_->save();
+  if (best_.step && (log_->global_step() == *best_.step || fs::exists(checkpoint_at(*best_.step)))) best_.checkpoint = best_.step;
+  save_part(to, "best", best_);
   to.state["identity"] = identity_.fixed;
   to.commit();
-  if (group_.leads()) remove_old_checkpoints(settings_.output_dir, settings_.save_total_limit);
+  if (group_.leads()) remove_old_checkpoints(settings_.output_dir, settings_.save_total_limit, best_.checkpoint);
 }
 
 void trainer::tell_profile() {
@@ -136,14 +140,50 @@ void trainer::log_step(step_report const& report) {
   result_.final_loss = report.loss;
 }
 
-bool trainer::save_if_due() {
-  if (settings_.save_steps > 0 && log_->global_step() % settings_.save_steps == 0) save();
-  return !group_.any(stop_requested());
+// Every so many steps, and after the last; or after each epoch, a run that ends inside one included.
+bool trainer::evaluation_is_due(step_report const& report) const {
+  std::size_t const step = log_->global_step();
+  switch (settings_.eval_strategy) {
+    case interval::no: return false;
+    case interval::steps: return settings_.eval_delay <= static_cast<double>(step) && (step % eval_steps().of(method_->steps()) == 0 || is_last());
+    case interval::epoch: return settings_.eval_delay <= report.epoch && (report.ends_epoch || is_last());
+  }
+  return false;
+}
+
+bool trainer::save_is_due(step_report const& report, bool best) const {
+  std::size_t const every = settings_.save_steps.of(method_->steps());
+  switch (settings_.save_strategy) {
+    case saving::no: return false;
+    case saving::steps: return (every > 0 && log_->global_step() % every == 0) || (settings_.load_best_model_at_end && is_last());
+    case saving::epoch: return report.ends_epoch || is_last();
+    case saving::best: return best;
+  }
+  return false;
+}
+
+step_count trainer::eval_steps() const { return settings_.eval_steps.value > 0 ? settings_.eval_steps : settings_.logging_steps; }
+
+void trainer::measure_here() {
+  if (!method_->measures() || best_.measured == log_->global_step()) return;
+  figures_ = method_->measure();
+  best_.measured = log_->global_step();
+}
+
+bool trainer::measure_and_save(step_report const& report) {
+  bool best = false;
+  if (evaluation_is_due(report)) {
+    measure_here();
+    best = best_.take(settings_, figures_, log_->global_step());
+    result_.stopped_early = settings_.early_stopping_patience > 0 && best_.no_better >= settings_.early_stopping_patience && !is_last();
+  }
+  if (save_is_due(report, best)) save();
+  return !group_.any(stop_requested()) && !result_.stopped_early;
 }
 
 bool trainer::after_step(step_report const& report) {
   log_step(report);
-  return save_if_due();
+  return measure_and_save(report);
 }
 
 void trainer::save_and_fail(std::string const& problem) {
@@ -153,9 +193,23 @@ void trainer::save_and_fail(std::string const& problem) {
   throw error(problem + ". The run is saved: go on with --resume_from_checkpoint latest");
 }
 
+// The model that is written is that of the best evaluation.
+void trainer::take_best_weights() {
+  if (!settings_.load_best_model_at_end || !best_.checkpoint) return;
+  checkpoint_reader const from(checkpoint_at(*best_.checkpoint), parameters_);
+  method_->take_weights(from);
+  log_->say("the model of step " + std::to_string(*best_.checkpoint) + " is written, the best that was saved: its " + settings_.metric() + " is " +
+            short_number(*best_.metric));
+}
+
 void trainer::end(kedge::status ended) {
   log_->finish();
   tell_profile();
+  if (result_.stopped_early && ended == kedge::status::stopped) {
+    log_->say("stopped early after step " + std::to_string(log_->global_step()) + ": " + std::to_string(best_.no_better) + " evaluations in a row were no better than " +
+              settings_.metric() + " " + short_number(*best_.metric) + " of step " + std::to_string(*best_.step));
+    ended = kedge::status::done;
+  }
   if (ended == kedge::status::diverged)
     throw error(method_->where() + ": the loss or its gradient is NaN or infinite; nothing was saved of this step. Lower --learning_rate, or use --dtype float32");
   if (ended == kedge::status::stopped) {
@@ -163,6 +217,7 @@ void trainer::end(kedge::status ended) {
     save();
     log_->say("stopped after step " + std::to_string(log_->global_step()) + "; go on with --resume_from_checkpoint latest");
   } else {
+    take_best_weights();
     group_.lead([&] {
       method_->write();
       return "";
@@ -174,6 +229,8 @@ void trainer::end(kedge::status ended) {
 run_result trainer::result() const {
   run_result result = result_;
   result.steps = log_->global_step();
+  result.best_step = best_.step;
+  result.best_metric = best_.metric.value_or(0);
   result.examples = log_->trained_examples();
   result.tokens = log_->useful_tokens();
   result.peak_memory_bytes = peak_memory();

@@ -15,6 +15,7 @@
 #include <kedge/llm/train/training_log.hpp>
 
 #include "../model/profile.hpp"
+#include "best_model.hpp"
 #include "run_checkpoint.hpp"
 #include "run_identity.hpp"
 #include "trace.hpp"
@@ -41,6 +42,13 @@ class training_method {
   /// What it was made with, and what a run that goes on must share.
   [[nodiscard]] virtual run_identity identity() = 0;
   virtual void restore(checkpoint_reader const& from) = 0;
+  /// There are held-out data.
+  [[nodiscard]] virtual bool measures() const = 0;
+  /// Measures the model as it stands on them, and keeps, logs and tells the figures.
+  /// returns  them, under their names in metrics.jsonl
+  [[nodiscard]] virtual nlohmann::ordered_json measure() = 0;
+  /// Takes the weights of a checkpoint of this run, to be written.
+  virtual void take_weights(checkpoint_reader const& from) = 0;
   /// Says what is trained, and measures the start; a resumed run only what it has not measured yet.
   virtual void begin(bool resumed) = 0;
   /// Trains to the end, or until the trainer says stop.
@@ -67,11 +75,14 @@ class trainer {
   /// throws  error in one line: another run's checkpoint, divergence, a judge that failed (the run is saved then)
   run_result run(training_method& method);
 
-  /// Logs a step and saves where it is time to. returns  false once somebody asked one of the processes for a stop
+  /// Logs a step, and measures and saves where it is time to.
+  /// returns  false once somebody asked one of the processes for a stop, or evaluations have stopped getting better
   bool after_step(step_report const& report);
   /// The two halves of it, for methods that do something in between.
   void log_step(step_report const& report);
-  bool save_if_due();
+  bool measure_and_save(step_report const& report);
+  /// Measures at the start, between rounds and at the end, where it isn't done already.
+  void measure_here();
   [[nodiscard]] bool stop_requested() const { return interrupt_ && interrupt_->requested(); }
 
   [[nodiscard]] training_log& log() { return *log_; }
@@ -83,6 +94,12 @@ class trainer {
   [[noreturn]] void save_and_fail(std::string const& problem);
   void end(kedge::status ended);
   void save();
+  [[nodiscard]] bool evaluation_is_due(step_report const& report) const;
+  [[nodiscard]] bool save_is_due(step_report const& report, bool best) const;
+  [[nodiscard]] step_count eval_steps() const;
+  [[nodiscard]] bool is_last() const { return log_->global_step() == method_->steps(); }
+  void take_best_weights();
+  [[nodiscard]] std::filesystem::path checkpoint_at(std::size_t step) const { return settings_.output_dir / "checkpoints" / ("step-" + std::to_string(step)); }
   void tell_profile();
   [[nodiscard]] run_result result() const;
 
@@ -96,6 +113,8 @@ class trainer {
   std::optional<operation_trace> trace_;
   training_method* method_ = nullptr;  // while it runs
   run_identity identity_;
+  best_model best_;
+  nlohmann::ordered_json figures_;  // of the last evaluation
   run_result result_;
 };
 

@@ -18,8 +18,8 @@ class held_out_pairs {
   explicit held_out_pairs(std::vector<preference_pair> pairs) : pairs_(std::move(pairs)) {}
 
   [[nodiscard]] std::vector<preference_pair> const& pairs() const { return pairs_; }
-  /// Loss, accuracy, margin and the estimate of KL of a policy with these log-probabilities after `round` rounds, kept and told.
-  void measure(pair_log_probs const& logp, loss_choice const& loss, std::size_t round, training_log& log);
+  /// The figures of a policy with these log-probabilities after `round` rounds, kept and told.
+  evaluation const& measure(pair_log_probs const& logp, loss_choice const& loss, std::size_t round, training_log& log);
 
   void save(checkpoint_writer& to) const;
   void restore(checkpoint_reader const& from);

@@ -35,14 +35,28 @@ class one_round : public training_method {
     if (resumed) return;
     trainer_.log().say(task_.name + ": " + short_count(parameter_count(model_.config())) + " parameters, " + std::string(at::toString(model_.settings().type)) + " on " +
                        model_.settings().device.str() + "; " + std::to_string(task_.examples) + " examples, " + std::to_string(steps()) + " steps");
-    evaluate();
+    trainer_.measure_here();
   }
 
   [[nodiscard]] kedge::status train() override {
     kedge::status const ended = solver_.solve(model_, theta_, task_.examples, 0, task_.step);
-    if (ended == kedge::status::done) evaluate();
+    if (ended == kedge::status::done) trainer_.measure_here();
     return ended;
   }
+
+  [[nodiscard]] bool measures() const override { return static_cast<bool>(task_.evaluate); }
+  [[nodiscard]] json measure() override {
+    json figures = task_.evaluate(model_.weights_for(theta_));
+    std::string text = "held out:";
+    for (auto const& [name, value] : figures.items()) text += ' ' + name + ' ' + short_number(value.get<double>());
+    figures["step"] = trainer_.log().global_step();
+    trainer_.log().record(figures);
+    trainer_.log().say(text);
+    evaluations_.push_back(figures);
+    return figures;
+  }
+
+  void take_weights(checkpoint_reader const& from) override { theta_ = from.read_pack("theta", theta_.front().device()); }
 
   void save(checkpoint_writer& to) const override {
     to.add("theta", theta_);
@@ -54,17 +68,6 @@ class one_round : public training_method {
   void write() const override { task_.write(theta_); }
 
  private:
-  void evaluate() {
-    if (!task_.evaluate) return;
-    json figures = task_.evaluate(model_.weights_for(theta_));
-    std::string text = "held out:";
-    for (auto const& [name, value] : figures.items()) text += ' ' + name + ' ' + short_number(value.get<double>());
-    figures["step"] = trainer_.log().global_step();
-    trainer_.log().record(figures);
-    trainer_.log().say(text);
-    evaluations_.push_back(std::move(figures));
-  }
-
   causal_lm const& model_;
   one_round_task const& task_;
   trainer trainer_;

@@ -93,7 +93,7 @@ class ppo_run : public training_method {
   }
 
   void begin(bool resumed) override {
-    if (!resumed || (evaluator_ && evaluator_->start_scores.empty())) evaluate();  // a stop may have come before the start was measured
+    if (!resumed || (evaluator_ && evaluator_->start_scores.empty())) trainer_.measure_here();  // a stop may have come before the start was measured
   }
 
   [[nodiscard]] kedge::status train() override {
@@ -115,6 +115,14 @@ class ppo_run : public training_method {
     to.state["evaluations"] = as_json(evaluations_);
   }
 
+  [[nodiscard]] bool measures() const override { return evaluator_.has_value(); }
+  [[nodiscard]] json measure() override {
+    evaluations_.push_back(
+        evaluate_policy(*evaluator_, models_.policy.weights_for(part_of(state_.theta, 0, models_.policy_size)), state_.round, settings_.output_dir, trainer_.log()));
+    return as_json(evaluations_.back());
+  }
+  void take_weights(checkpoint_reader const& from) override { state_.theta = from.read_pack("theta", state_.theta.front().device()); }
+
   [[nodiscard]] std::string where() const override { return "update " + std::to_string(state_.round + 1); }
   void write() const override { session_.write_trained(models_.policy, part_of(state_.theta, 0, models_.policy_size), settings_); }
 
@@ -125,9 +133,8 @@ class ppo_run : public training_method {
                       short_number(*problem_.kl_baseline) + " a token");
     guard_length();
     trainer_.log_step(problem_.report);
-    bool const last = state.round == settings_.updates() || collapsed_;
-    if (last || (settings_.eval_steps > 0 && state.round % settings_.eval_steps == 0)) evaluate();
-    if (!trainer_.save_if_due()) stop_ = true;
+    if (state.round == settings_.updates() || collapsed_) trainer_.measure_here();
+    if (!trainer_.measure_and_save(problem_.report)) stop_ = true;
   }
   [[nodiscard]] bool should_stop(ppo_state const&) const { return stop_ || collapsed_; }
 
@@ -198,12 +205,6 @@ class ppo_run : public training_method {
     for (at::Tensor const& t : kedge::deep_copy(values.body)) theta.push_back(t);
     theta.push_back(values.score.clone());
     return theta;
-  }
-
-  void evaluate() {
-    if (!evaluator_) return;
-    evaluations_.push_back(
-        evaluate_policy(*evaluator_, models_.policy.weights_for(part_of(state_.theta, 0, models_.policy_size)), state_.round, settings_.output_dir, trainer_.log()));
   }
 
   // The policy pays less KL if it ends early: the alarm of a reference that is not the start.

@@ -42,6 +42,31 @@ void check(training_settings s, round_settings r) {
           "--sample_from mixture samples from two models' log-probabilities; it goes with --extrapolate log-probs");
 }
 
+// Margins that rise while the chosen completions become less likely: a loss of differences allows it, and few want it. Means are over the last
+// quarter of a round. Told once.
+class falling_chosen {
+ public:
+  void add(step_report const& report) {
+    if (report.step == 1) reward_ = margin_ = steps_ = 0;
+    if (report.step * 4 <= report.steps * 3) return;
+    reward_ += report.metric_or_nan("rewards/chosen");
+    margin_ += report.metric_or_nan("rewards/margins");
+    steps_ += 1;
+  }
+
+  void tell(double beta, training_log& log) {
+    double const nats = reward_ / steps_ / beta;
+    if (told_ || !(nats < -1 && margin_ > 0)) return;
+    told_ = true;
+    log.say("chosen completions have become less likely than under the reference, by " + short_number(-nats) +
+            " nats each, while margins rise; to hold them up, add their likelihood, --loss_type sigmoid sft --loss_weights 1 0.1, or lower --learning_rate");
+  }
+
+ private:
+  double reward_ = 0, margin_ = 0, steps_ = 0;
+  bool told_ = false;
+};
+
 class preference_run : public training_method {
  public:
   preference_run(training_settings const& settings, round_settings const& rounds)
@@ -69,7 +94,11 @@ class preference_run : public training_method {
   }
 
   training_result run() {
-    problem_.solver.on_step = [this](step_report const& report) { return trainer_.after_step(report); };
+    problem_.solver.on_step = [this](step_report const& report) {
+      steps_of_round_ = report.steps;
+      falling_.add(report);
+      return trainer_.after_step(report);
+    };
     auto const keep_going = [this] { return !trainer_.stop_requested(); };
     if (prompts_) prompts_->keep_going = keep_going;
     if (evaluator_) evaluator_->set_keep_going(keep_going);
@@ -111,7 +140,7 @@ class preference_run : public training_method {
     if (!resumed)
       start();
     else if (evaluator_ && evaluator_->start_scores.empty())
-      evaluate_policy();  // the stop came before the start was measured
+      trainer_.measure_here();  // the stop came before the start was measured
   }
 
   // Sampling that was stopped leaves a round that is placed and of which nothing is trained: a resume samples again.
@@ -138,6 +167,20 @@ class preference_run : public training_method {
 
   void write() const override { session_.write_trained(model_, state_.theta, settings_); }
 
+  [[nodiscard]] bool measures() const override { return evaluator_ || !held_out_.pairs().empty(); }
+  [[nodiscard]] json measure() override {
+    json figures = json::object();
+    if (evaluator_) {
+      policy_evaluations_.push_back(
+          llm::evaluate_policy(*evaluator_, model_.weights_for(state_.theta), rounds_completed(), settings_.output_dir, trainer_.log()));
+      figures.update(as_json(policy_evaluations_.back()));
+    }
+    if (held_out_.pairs().empty()) return figures;
+    figures.update(as_json(held_out_.measure(score(held_out_.pairs()), loss_, rounds_completed(), trainer_.log())));
+    return figures;
+  }
+  void take_weights(checkpoint_reader const& from) override { state_.theta = from.read_pack("theta", state_.theta.front().device()); }
+
   // Observer of kedge::run.
   void on_round_start(training_state const& state, std::vector<preference_pair> const& pairs) {
     if (round_count() > 1)
@@ -145,7 +188,8 @@ class preference_run : public training_method {
   }
   void on_round_end(training_state const& state) {
     if (problem_.noise) warned_ = tell(*problem_.noise, state.round, warned_, trainer_.log());
-    evaluate();
+    falling_.tell(loss_.beta, trainer_.log());
+    trainer_.measure_here();
   }
 
  private:
@@ -221,7 +265,7 @@ class preference_run : public training_method {
       trainer_.log().say("effective beta " + short_number(effective_beta()) + ": under exact dynamics, iterative DPO with this beta and alpha = 0 ends at the same policy");
     if (round_settings_.extrapolate == extrapolated::log_probs && round_settings_.momentum != momentum_choice::none && !loss_.shift_invariant)
       trainer_.log().say("warning: " + loss_.name + " is not shift-invariant; extrapolated log-probabilities are unnormalised and only approximate for it");
-    evaluate();
+    trainer_.measure_here();
   }
 
   void tell_given_reference() {
@@ -233,15 +277,10 @@ class preference_run : public training_method {
       trainer_.log().say("ref_chosen_logps of later rounds' data are not used: those rounds score the anchor of their schedule");
   }
 
-  void evaluate() {
-    evaluate_policy();
-    if (!held_out_.pairs().empty()) held_out_.measure(score(held_out_.pairs()), loss_, state_.round, trainer_.log());
-  }
-
-  void evaluate_policy() {
-    if (!evaluator_) return;
-    policy_evaluations_.push_back(
-        llm::evaluate_policy(*evaluator_, model_.weights_for(state_.theta), state_.round, settings_.output_dir, trainer_.log()));
+  // With the running one, once its last step is done.
+  [[nodiscard]] std::size_t rounds_completed() const {
+    bool const at_end = problem_.solver.inside && problem_.solver.inside->step > 0 && problem_.solver.inside->step == steps_of_round_;
+    return state_.round + (at_end ? 1 : 0);
   }
 
   [[nodiscard]] double effective_beta() const { return llm::effective_beta(round_settings_, round_count(), settings_.loss.beta); }
@@ -277,6 +316,8 @@ class preference_run : public training_method {
   preference_problem problem_;
   margin_probe probe_;
   bool warned_ = false;
+  std::size_t steps_of_round_ = 0;
+  falling_chosen falling_;
   std::vector<policy_evaluation> policy_evaluations_;
 };
 

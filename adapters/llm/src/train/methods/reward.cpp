@@ -10,6 +10,7 @@
 
 #include <kedge/llm/model/weights.hpp>
 
+#include "../end_of_text.hpp"
 #include "one_round.hpp"
 #include "../preference_problem.hpp"
 #include "../reward_head.hpp"
@@ -67,6 +68,7 @@ class reward_run {
  private:
   // Makes the opened checkpoint's config that of a reward model, which is what will be written.
   causal_lm prepare_model() {
+    end_texts_with(opened_, settings_.eos_token);
     starts_as_language_model_ = opened_.config.lm_head;
     opened_.config.lm_head = false;
     opened_.config.scalar_head = true;

@@ -9,6 +9,7 @@
 #include <kedge/llm/model/weights.hpp>
 
 #include "../../model/profile.hpp"
+#include "../end_of_text.hpp"
 #include "one_round.hpp"
 #include "../session.hpp"
 
@@ -100,11 +101,17 @@ class sft_data {
   sft_settings const& settings_;
 };
 
-session open(sft_settings const& s) {
+session open_model(sft_settings const& s) {
   if (s.model.empty() == s.config_name.empty())
     throw error("give either --model_name_or_path, a model to go on from, or --config_name, a folder with config.json and tokenizer to start from random numbers");
   if (s.model.empty() && s.use_peft) throw error("--use_peft adapts a model that is there; it goes with --model_name_or_path, not with --config_name");
   return s.model.empty() ? session(checkpoint::open_description(s.config_name), s.compute, s.says()) : session(s.model, s.compute, s.says());
+}
+
+session open(sft_settings const& s) {
+  session opened = open_model(s);
+  end_texts_with(opened, s.eos_token);
+  return opened;
 }
 
 pack start_of(session const& opened, causal_lm const& model, sft_settings const& s) {

@@ -2,6 +2,16 @@
 #include <kedge/llm/train/settings.hpp>
 
 namespace kedge::llm {
+namespace {
+
+// Truth values as Python's tools write them.
+setting& truths(setting& one) {
+  for (char const* const yes : {"True", "TRUE", "t", "1", "yes", "y"}) one.also(yes, "on");
+  for (char const* const no : {"False", "FALSE", "f", "0", "no", "n"}) one.also(no, "off");
+  return one.bare("on");
+}
+
+}  // namespace
 
 void declare(settings_list& list, device_settings& s) {
   list.group("Computation");
@@ -15,9 +25,9 @@ void declare_training(settings_list& list, device_settings& s) {
   declare(list, s);
   list.add("weights_dtype", s.weights_dtype,
            "with --dtype bfloat16: auto multiplies by the float32 master weights where the processor does that as fast, bfloat16 by a copy");
-  list.add("gradient_checkpointing", s.gradient_checkpointing,
-           "on: keep layers' inputs alone and compute layers again on the way back; auto: where memory would not suffice").bare("on").resumes(on_resume::free);
-  list.add("cuda_graphs", s.cuda_graphs, "on: pad batches to few sizes, and record and replay what a GPU does for a size; auto: on a GPU").bare("on");
+  truths(list.add("gradient_checkpointing", s.gradient_checkpointing,
+                  "on: keep layers' inputs alone and compute layers again on the way back; auto: where memory would not suffice")).also("none", "auto").resumes(on_resume::free);
+  truths(list.add("cuda_graphs", s.cuda_graphs, "on: pad batches to few sizes, and record and replay what a GPU does for a size; auto: on a GPU"));
 }
 
 }  // namespace kedge::llm

@@ -46,8 +46,8 @@ void declare(settings_list& list, ppo_settings& s) {
   list.add("log_entropy", s.log_entropy, "policy/entropy_avg, at the cost of a pass over the probabilities").resumes(on_resume::free);
   list.add("reference", s.reference, "what the KL is measured against: start, a model's folder, soup:DIR,DIR[@W,W], or mkl:DIR,DIR[@W,W] for the mean of several penalties")
       .resumes(on_resume::content);
-  list.group("Run");
-  list.add("eval_steps", s.eval_steps, "updates between evaluations; 0: before and after only").resumes(on_resume::free);
+  list.at("eval_strategy").describe("when held-out prompts are sampled and measured while training, steps being updates; no: before and after alone");
+  for (char const* not_read : {"max_steps", "max_length", "per_device_eval_batch_size", "ddp_timeout"}) list.drop(not_read);
 }
 
 }  // namespace kedge::llm

@@ -34,7 +34,7 @@ std::string described_optimizers() {
 void declare_files(settings_list& list, run_settings& s) {
   list.group("");
   list.add("model_name_or_path", s.model, "Hugging Face folder or GGUF file").required().resumes(on_resume::content);
-  list.add("output_dir", s.output_dir, "where the model, metrics.jsonl and checkpoints go").required().resumes(on_resume::free);
+  list.add("output_dir", s.output_dir, "where the model, metrics.jsonl and checkpoints go").resumes(on_resume::free);
   list.add("max_length", s.max_length, "longest prompt + completion in tokens; the end is cut; 0, -1 or none: no limit").also("-1", "0").also("none", "0");
   list.add("max_train_samples", s.max_train_samples, "use the first so many lines of a file; 0 or -1: all").also("-1", "0");
   list.add("max_eval_samples", s.max_eval_samples, "the same for held-out data; 0 or -1: all").also("-1", "0");
@@ -63,7 +63,7 @@ void declare_optimization(settings_list& list, run_settings& s) {
   list.add("adam_epsilon", s.adam_epsilon, "added to the root of the second moments");
   list.add("optim", s.optim, described_optimizers());
   list.add("seed", s.seed, "of every shuffle").at_most(1.8446744073709552e19);
-  list.add("shuffle", s.shuffle, "train on the examples in an order drawn by the seed; false: in that of the file").alias("shuffle_dataset");
+  list.add("shuffle", s.shuffle, "train on the examples in an order drawn by the seed; false: in that of the file");
 }
 
 void declare_adapter(settings_list& list, run_settings& s) {
@@ -79,9 +79,10 @@ void declare_adapter(settings_list& list, run_settings& s) {
 
 void declare_progress(settings_list& list, run_settings& s) {
   list.group("Run");
-  list.add("logging_steps", s.logging_steps, "steps averaged in one line of metrics.jsonl").at_least(1).resumes(on_resume::free);
-  list.add("save_steps", s.save_steps, "steps between checkpoints; 0: only when interrupted").resumes(on_resume::free);
-  list.add("save_total_limit", s.save_total_limit, "checkpoints kept, the newest; 0, -1 or none: all").also("-1", "0").also("none", "0").resumes(on_resume::free);
+  list.add("logging_steps", s.logging_steps, "steps averaged in one line of metrics.jsonl; below 1: a share of the run's steps").above(0).resumes(on_resume::free);
+  list.add("save_strategy", s.save_strategy, "when checkpoints are written; no: only when interrupted; best: where an evaluation is the best so far").resumes(on_resume::free);
+  list.add("save_steps", s.save_steps, "steps between checkpoints; below 1: a share of the run's steps; 0: only when interrupted").resumes(on_resume::free);
+  list.add("save_total_limit", s.save_total_limit, "checkpoints kept, the newest and the best; 0, -1 or none: all").also("-1", "0").also("none", "0").resumes(on_resume::free);
   list.add("save_dtype", s.save_dtype, "of the written weights; narrower types round small updates away");
   list.add("resume_from_checkpoint", s.resume_from_checkpoint, "where a stopped run goes on").bare("latest").resumes(on_resume::free);
   list.add("profile", s.profile, "tell at the end where the steps' time went, and which share of the machine's matrix rate they reached").resumes(on_resume::free);
@@ -92,10 +93,23 @@ void declare_progress(settings_list& list, run_settings& s) {
 
 }  // namespace
 
+void declare(settings_list& list, evaluation_settings& s) {
+  list.group("Evaluation");
+  list.add("eval_strategy", s.eval_strategy, "when held-out data are measured while training; no: before, between rounds and after alone");
+  list.add("eval_steps", s.eval_steps, "steps from one evaluation to the next; below 1: a share of the run's steps; 0 or none: as many as --logging_steps").also("none", "0");
+  list.add("eval_delay", s.eval_delay, "steps, or epochs, to wait before the first of these evaluations").also("none", "0");
+  list.add("load_best_model_at_end", s.load_best_model_at_end, "write the model of the checkpoint whose evaluation was best, not the last one");
+  list.add("metric_for_best_model", s.metric_for_best_model, "figure of an evaluation that says which is best, with or without eval_; none: loss");
+  list.add("greater_is_better", s.greater_is_better, "the best is the largest; none: unless the figure's name ends with loss");
+  list.add("early_stopping_patience", s.early_stopping_patience, "stop after so many evaluations in a row that are no better than the best; 0 or none: never").also("none", "0");
+  list.add("early_stopping_threshold", s.early_stopping_threshold, "better is by more than this").needs("early_stopping_patience");
+}
+
 void declare(settings_list& list, run_settings& s) {
   declare_files(list, s);
   declare_optimization(list, s);
   declare_adapter(list, s);
+  declare(list, static_cast<evaluation_settings&>(s));
   declare_progress(list, s);
   declare_training(list, s.compute);
 }

@@ -11,7 +11,9 @@ void declare(settings_list& list, sft_settings& s) {
            "folder with config.json and tokenizer: train a model of that shape from random numbers, drawn by --seed, in place of --model_name_or_path")
       .excludes("model_name_or_path").resumes(on_resume::content);
   list.add("completion_only_loss", s.completion_only_loss, "learn the completions alone, or the prompts too; none: true where there are prompts").bare("true");
+  list.add("eos_token", s.eos_token, "token of the tokenizer that ends texts, and is written as the one that does; none: the tokenizer's own").also("none", "");
   declare(list, static_cast<run_settings&>(s));
+  list.drop("per_device_eval_batch_size");  // --micro_batch_tokens bounds an evaluation
   list.at("model_name_or_path").optional();
 }
 

@@ -102,6 +102,7 @@ class setting {
   [[nodiscard]] virtual std::string form() const = 0;
   [[nodiscard]] virtual bool takes_many() const { return false; }
   [[nodiscard]] virtual bool is_switch() const { return false; }  ///< true or false
+  [[nodiscard]] bool takes_json() const { return form() == "a JSON object"; }  ///< a file may give it other keys
   [[nodiscard]] virtual std::vector<std::string> choices() const { return {}; }  ///< of an enumeration
 
  protected:
@@ -121,6 +122,9 @@ class setting {
 ///   std::string form(number_range const&)
 template <class T>
 struct setting_type;
+
+/// "none" or "null", in any case: what Python's tools write for a value that isn't there.
+[[nodiscard]] bool means_none(std::string_view text);
 
 /// "at least 0", "above 0 and at most 1"; empty where there is no bound that a user would meet.
 [[nodiscard]] std::string in_words(number_range const& range);
@@ -190,7 +194,7 @@ template <class T>
 struct setting_type<std::optional<T>> : setting_type<T> {
   using inner = setting_type<T>;
   [[nodiscard]] static std::optional<std::optional<T>> read(std::string_view text, number_range const& range) {
-    if (text == "none") return std::optional<T>();
+    if (means_none(text)) return std::optional<T>();
     std::optional<T> value = inner::read(text, range);
     if (!value) return {};
     return value;

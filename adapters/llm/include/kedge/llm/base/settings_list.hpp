@@ -29,6 +29,9 @@ class settings_list {
     return settings_.back()->in(group_);
   }
 
+  /// Takes out what this command doesn't read, though its relatives do.
+  void drop(std::string_view name);
+
   /// The setting of a name or an alias, `-` and `_` being the same; null if there is none.
   [[nodiscard]] setting* find(std::string_view name) const;
   /// The one that is there.

@@ -75,7 +75,6 @@ struct ppo_settings : run_settings {
   bool kl_baseline = false;               ///< penalise KL_t − κ_0 instead of KL_t: no tax on length where the reference is not the start
   double min_length_share = 0;            ///< stop if completions become shorter than this share of the first update's; 0: never
   bool log_entropy = false;               ///< policy/entropy_avg, at the cost of a pass over the probabilities
-  std::size_t eval_steps = 0;             ///< updates between evaluations; 0: before the first and after the last only
 
   [[nodiscard]] std::size_t episodes_per_update() const { return batch() * num_mini_batches; }
   [[nodiscard]] std::size_t updates() const { return (total_episodes + episodes_per_update() - 1) / episodes_per_update(); }

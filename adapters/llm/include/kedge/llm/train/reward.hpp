@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include <kedge/llm/train/settings.hpp>
 
@@ -13,6 +14,7 @@ struct reward_settings : run_settings {
 
   std::filesystem::path dataset;          ///< JSONL of pairs; a key "margin" in all lines or in none
   std::filesystem::path eval_dataset;     ///< evaluated before and after; empty: not
+  std::string eos_token;                  ///< token of the tokenizer that ends texts, in place of its own; empty: its own
   double center_rewards_coefficient = 0;  ///< c of the loss
 };
 

@@ -15,6 +15,7 @@
 #include <kedge/llm/base/settings_list.hpp>
 #include <kedge/llm/formats/dtype.hpp>
 #include <kedge/llm/model/config.hpp>
+#include <kedge/llm/train/evaluation.hpp>
 #include <kedge/llm/train/launch.hpp>
 #include <kedge/llm/train/loss_choice.hpp>
 #include <kedge/llm/train/lr_schedule.hpp>
@@ -97,9 +98,9 @@ struct device_settings {
 };
 
 /// What every training run is told, whatever it trains on. Names and meanings are TRL's where it has them.
-struct run_settings {
+struct run_settings : evaluation_settings {
   std::filesystem::path model;                   ///< --model_name_or_path
-  std::filesystem::path output_dir;
+  std::filesystem::path output_dir = "trainer_output";
   device_settings compute;
   bool use_peft = false;                         ///< train an adapter on the frozen model
   lora_settings lora;
@@ -125,9 +126,9 @@ struct run_settings {
   bool shuffle = true;
   bool skip_bad_lines = false;
 
-  std::size_t logging_steps = 10;
-  std::size_t save_steps = 500;                  ///< 0: only at an interrupt
-  std::size_t save_total_limit = 0;              ///< checkpoints kept, the newest; 0: all
+  step_count logging_steps = 10;
+  step_count save_steps = 500;                   ///< 0: only at an interrupt
+  std::size_t save_total_limit = 0;              ///< checkpoints kept, the newest and the best; 0: all
   saved_type save_dtype = saved_type::float32;   ///< of the written weights; narrower types round small updates away
   resume_point resume_from_checkpoint;
   bool overwrite_output_dir = false;
@@ -216,13 +217,20 @@ struct round_settings {
   [[nodiscard]] bool online() const { return !sampling.prompts.empty(); }
 };
 
-/// How a model does on held-out pairs, its rewards measured against the start of the run, or the reference that was given.
+/// How a model does on held-out pairs, its rewards measured against the start of the run, or the reference that was given. Means over pairs.
 struct evaluation {
   std::size_t round = 0;                         ///< rounds completed
   double loss = 0, accuracy = 0, margin = 0;
-  double kl = 0;                                 ///< KL(start ‖ model), nats a completion, estimated on the pairs' completions
+  double reward_chosen = 0, reward_rejected = 0;
+  double logp_chosen = 0, logp_rejected = 0;     ///< nats a completion
+  double fall = 0;                               ///< by so much the pairs' completions are less likely than under the reference, nats a completion
   std::size_t pairs = 0;
 };
+
+/// {"round", "eval_loss", "eval_rewards/accuracies", …}: the names of metrics.jsonl, of summaries and of checkpoints.
+[[nodiscard]] nlohmann::ordered_json as_json(evaluation const& e);
+/// throws  nlohmann::json::exception where a key is missing
+[[nodiscard]] evaluation evaluation_from(nlohmann::ordered_json const& e);
 
 /// What bf16 does to the margins of policy over reference that a round's loss sees, on some of its pairs, nats: |bf16 − fp32|.
 struct margin_noise {
@@ -241,6 +249,9 @@ struct run_result {
   std::size_t tokens = 0;                        ///< useful ones: prompts shared, nothing padded
   std::size_t peak_memory_bytes = 0;
   std::filesystem::path checkpoint;              ///< last one written
+  bool stopped_early = false;                    ///< evaluations were no better for early_stopping_patience times
+  std::optional<std::size_t> best_step;          ///< after which the model was best, where a metric for it was watched
+  double best_metric = 0;
 };
 
 /// How a run without rounds ended.
@@ -271,6 +282,7 @@ struct setting_type<reference_choice> {
 };
 
 /// What a flag, a configuration file, a resume and a record know of these settings.
+void declare(settings_list& list, evaluation_settings& settings);
 void declare(settings_list& list, device_settings& settings);
 void declare_training(settings_list& list, device_settings& settings);  ///< and what only training has
 void declare(settings_list& list, run_settings& settings);

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <string>
 
 #include <kedge/llm/train/settings.hpp>
 
@@ -15,6 +16,7 @@ struct sft_settings : run_settings {
   std::filesystem::path config_name;   ///< folder with config and tokenizer of a model to start from random numbers, in place of `model`
   std::filesystem::path dataset;       ///< JSONL: prompt and completion, or messages, or text
   std::filesystem::path eval_dataset;  ///< evaluated before and after; empty: not
+  std::string eos_token;               ///< token of the tokenizer that ends texts, in place of its own; empty: its own
   std::optional<bool> completion_only_loss;  ///< unset: true where examples have a prompt
 };
 

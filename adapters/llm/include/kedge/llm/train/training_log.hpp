@@ -31,6 +31,7 @@ struct step_report {
   std::size_t round = 1;                          ///< from 1
   std::size_t step = 0, steps = 0;                ///< in the round, from 1
   double epoch = 0;
+  bool ends_epoch = false;
   double loss = 0, grad_norm = 0, learning_rate = 0;
   std::size_t examples = 0, tokens = 0, padded_like_tokens = 0;
   std::vector<metric> metrics;                    ///< the same ones, in the same order, at every step of a run
