@@ -140,10 +140,11 @@ TEST_CASE("an adapter that is more than plain LoRA, or another model's, is refus
     CHECK_THROWS_WITH(make_soup(make_recipe(soup_method::linear, {base + "+" + adapter}, "", "", {}, false), to(folder / "out")), contains(what));
   };
   std::string const base = (golden / "base").string();
-  refuse(base, changed("dora", "use_dora", true), "use_dora = true");
-  refuse(base, changed("bias", "bias", "all"), "bias = \"all\"");
-  refuse(base, changed("whole", "modules_to_save", {"lm_head"}), "modules_to_save");
-  refuse(base, changed("pattern", "alpha_pattern", {{"q_proj", 3}}), "alpha_pattern");
+  fs::path const lora = golden.parent_path() / "lora" / "kinds", llama2 = golden.parent_path() / "families" / "llama2";
+  for (char const* const kind : {"dora", "all_biases", "saved_norms", "saved_embedding_and_head", "tokens", "embedding", "resized", "bias_of_b"})
+    refuse((llama2.parent_path() / (std::string(kind).find("bias") == std::string::npos ? "llama2" : "llama_bias")).string(), (lora / kind).string(),
+           "is no factor of a linear map");
+  refuse(base, changed("no-magnitude", "use_dora", true), "use_dora is true");
   refuse(base, changed("pissa", "init_lora_weights", "pissa"), "init_lora_weights");
   refuse((golden / "words").string(), (golden / "lora").string(), "belongs to another model");
   auto const lost = changed("lost", "base_model_name_or_path", "somewhere/else");

@@ -89,6 +89,10 @@ std::string module_of(std::string const& name) { return name.substr(0, name.rfin
 
 }  // namespace
 
+bool is_adapter(fs::path const& folder) {
+  return fs::exists(folder / "adapter_config.json") && !fs::exists(folder / "config.json");
+}
+
 void peft_adapter::fail(std::string const& what) const {
   throw error((folder_ / "adapter_config.json").string() + ": " + what);
 }
@@ -143,6 +147,10 @@ void peft_adapter::add_tensors() {
                   ", which is no floating-point type");
     tensors_.emplace(name, i);
   }
+  if (config_.value("use_dora", json(false)) != true) return;
+  for (auto const& [name, index] : tensors_)
+    if (name.ends_with(".lora_A.weight") && !has(module_of(module_of(name)), "lora_magnitude_vector"))
+      fail("use_dora is true, but adapter_model.safetensors has no lora_magnitude_vector of " + module_of(module_of(name)));
 }
 
 std::optional<peft_adapter::tensor> peft_adapter::read(std::string const& module, char const* end) const {
@@ -152,6 +160,32 @@ std::optional<peft_adapter::tensor> peft_adapter::read(std::string const& module
   tensor out{t.shape, std::vector<float>(static_cast<std::size_t>(elements(t.shape)))};
   convert(*t.type, t.bytes, dtype::f32, std::as_writable_bytes(std::span(out.numbers)));
   return out;
+}
+
+fs::path peft_adapter::find_base() const {
+  std::error_code ignored;
+  for (fs::path const& place : {base_, folder_ / base_})
+    if (!base_.empty() && fs::exists(place, ignored)) return place;
+  throw error(folder_.string() + ": its base " + in_quotes(base_.string()) +
+              " is not there; name it (kedge merge takes it as --base_model, a recipe as BASE+ADAPTER), or change "
+              "base_model_name_or_path in adapter_config.json");
+}
+
+std::map<std::string, low_rank_entry, std::less<>> peft_adapter::products() const {
+  std::map<std::string, low_rank_entry, std::less<>> all;
+  for (auto const& [name, index] : tensors_) {
+    safetensors_entry const& t = file_->tensors()[index];
+    bool const is_a = name.ends_with(".lora_A.weight");
+    if ((!is_a && !name.ends_with(".lora_B.weight")) || t.shape.size() != 2)
+      throw error(file_->path().string() + ": tensor " + in_quotes(t.name) +
+                  " is no factor of a linear map; merge the adapter into its base first (kedge merge)");
+    std::string const module = module_of(module_of(name));
+    low_rank_entry& entry = all[module + ".weight"];
+    (is_a ? entry.a : entry.b) = t;
+    if (is_a) entry.scale = scale_of(module, t.shape[0]);
+  }
+  if (all.empty()) throw error(file_->path().string() + " holds no tensors; fetch the adapter again");
+  return all;
 }
 
 double peft_adapter::scale_of(std::string const& module, std::int64_t rank) const {

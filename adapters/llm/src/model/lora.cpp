@@ -94,10 +94,6 @@ void bound_rank(pack& adapter) {
   }
 }
 
-bool is_adapter(fs::path const& folder) {
-  return fs::exists(folder / "adapter_config.json") && !fs::exists(folder / "config.json");
-}
-
 lora_settings plain_settings(peft_adapter const& adapter) {
   json const& config = adapter.config();
   std::string const where = (adapter.folder() / "adapter_config.json").string();
@@ -181,14 +177,9 @@ std::string base_tensor(checkpoint const& source, std::string const& name) {
 }  // namespace
 
 checkpoint open_base(peft_adapter const& adapter, fs::path const& base) {
-  for (fs::path const& place : {base.empty() ? adapter.base() : base, adapter.folder() / adapter.base()}) {
-    if (place.empty() || (base.empty() && !fs::exists(place))) continue;
-    checkpoint source = checkpoint::open(place);
-    change_config(adapter, source);
-    return source;
-  }
-  throw error(adapter.folder().string() + ": its base " + in_quotes(adapter.base().string()) +
-              " is not there; kedge merge takes it as --base_model, or change base_model_name_or_path in adapter_config.json");
+  checkpoint source = checkpoint::open(base.empty() ? adapter.find_base() : base);
+  change_config(adapter, source);
+  return source;
 }
 
 pack load_merged(checkpoint const& source, transformer_config const& config, peft_adapter const& adapter) {

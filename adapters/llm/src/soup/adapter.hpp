@@ -5,17 +5,11 @@
 #include <span>  // span
 
 #include <kedge/llm/formats/checkpoint.hpp>
-#include <kedge/llm/formats/safetensors.hpp>
+#include <kedge/llm/formats/peft_adapter.hpp>
 
 namespace kedge::llm {
 
-/// What an adapter adds to one weight, s B A, as it lies in the file. A: [r, in], B: [out, r]
-struct low_rank_entry {
-  safetensors_entry a, b;
-  double scale = 1;
-};
-
-/// The same in memory.
+/// What an adapter adds to one weight, in memory.
 class low_rank_update {
  public:
   explicit low_rank_update(low_rank_entry const& from);
@@ -28,22 +22,18 @@ class low_rank_update {
   std::vector<float> a_, b_;  ///< B holds the scale
 };
 
-/// A LoRA adapter's files as PEFT writes them. Only its header is read; weights are looked at one by one.
+/// An adapter that a soup adds to a model as it reads it, weight by weight.
 class lora_adapter {
  public:
-  /// throws  kedge::llm::error naming the folder and what is missing, not supported (all but plain and rank-stabilised LoRA of linear maps) or of
-  ///         another shape than the base
+  /// throws  kedge::llm::error naming the folder and what is missing, more than products on weights, or of another shape than the base
   lora_adapter(std::filesystem::path const& folder, checkpoint const& base);
 
   /// What is added to the weight of this name; null where nothing is.
   [[nodiscard]] low_rank_entry const* of(std::string_view weight) const;
 
  private:
-  safetensors_file file_;
+  peft_adapter adapter_;
   std::map<std::string, low_rank_entry, std::less<>> changes_;
 };
-
-/// True where a folder holds an adapter and no model.
-[[nodiscard]] bool is_adapter_folder(std::filesystem::path const& folder);
 
 }  // namespace kedge::llm

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,6 +25,15 @@ constexpr auto names(peft_task) {
   return std::array<named<peft_task>, 2>{{{peft_task::language_model, "CAUSAL_LM"}, {peft_task::sequence_score, "SEQ_CLS"}}};
 }
 
+/// True where a folder holds an adapter (adapter_config.json) and no model.
+[[nodiscard]] bool is_adapter(std::filesystem::path const& folder);
+
+/// What a plain adapter adds to a weight, scale · B A, as it lies in the file. A: [r, in], B: [out, r]
+struct low_rank_entry {
+  safetensors_entry a, b;
+  double scale = 1;
+};
+
 /// A LoRA adapter in a folder that PEFT wrote, as what it makes of each parameter of its base: W + s B A, s = alpha / r or alpha / √r,
 /// with ranks and scales by patterns; DoRA, m ∘ (W + s B A) / ‖W + s B A‖; biases of B; adapters of the embedding and the head; modules
 /// saved whole, resized embeddings, single tokens. Which modules it is on says the file itself. What can't be merged is refused.
@@ -40,6 +50,14 @@ class peft_adapter {
   [[nodiscard]] nlohmann::ordered_json const& config() const { return config_; }
   /// Keys that are on and that neither PEFT 0.21 nor kedge knows: they change nothing here. Empty: there is none.
   [[nodiscard]] std::string const& unknown_keys() const { return unknown_; }
+
+  /// Where the base may be: what the adapter names, from here or from its folder.
+  /// throws  kedge::llm::error naming both if there is no such file or folder
+  [[nodiscard]] std::filesystem::path find_base() const;
+
+  /// All that it is, by the weight of the base, where it is products on weights and nothing else.
+  /// throws  kedge::llm::error naming a tensor that is more
+  [[nodiscard]] std::map<std::string, low_rank_entry, std::less<>> products() const;
 
   /// Whether embedding and head differ afterwards, so that they can't be one tensor.
   [[nodiscard]] bool unties_head() const;

@@ -30,9 +30,6 @@ void extrapolate_product(pack const& now, double alpha, pack& before);
 /// rounding, in no more memory than the map and that matrix.
 void bound_rank(pack& adapter);
 
-/// True where the folder holds an adapter (adapter_config.json) and no model.
-[[nodiscard]] bool is_adapter(std::filesystem::path const& folder);
-
 /// The settings of an adapter that is the same on every layer, as one is trained: one rank and scale, whole linear maps, nothing else.
 /// throws  error naming the folder and the key of what a plain adapter hasn't
 [[nodiscard]] lora_settings plain_settings(peft_adapter const& adapter);
