@@ -106,6 +106,8 @@ CASES = {
     "olmoe": ("olmoe", {"num_experts": 6, "num_experts_per_tok": 2}, {}),
     "granitemoe": ("granitemoe", {"num_local_experts": 4, "num_experts_per_tok": 2, "embedding_multiplier": 2.0, "attention_multiplier": 0.4,
                                   "residual_multiplier": 0.7, "logits_scaling": 1.5}, {}),
+    "cohere": ("cohere", {}, {}),
+    "cohere2": ("cohere2", {"num_hidden_layers": 4, "sliding_window": 4, "logit_scale": 0.3, "attention_bias": True}, {}),
     "gemma3_multimodal": ("gemma3", {"text_config": {**SHAPE, **WIDE, "sliding_window": 4, "query_pre_attn_scalar": 10, "layer_types": [
         "sliding_attention", "full_attention", "sliding_attention"]}, **VISION}, {}),
     "mistral3_multimodal": ("mistral3", {"text_config": {"model_type": "mistral", **SHAPE, "sliding_window": None}, **VISION}, {}),

@@ -33,6 +33,10 @@ from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSequenceClassification, logging  # noqa: E402
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES as CLASSIFIERS  # noqa: E402
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "golden"))
+
+from make_families import gradients_of  # noqa: E402
+
 FAMILIES = pathlib.Path(__file__).resolve().parents[1] / "golden" / "families"
 BOUNDS = {"logits": 1e-4, "gradients": 1e-3, "written": 1e-4, "rewards": 1e-4, "steps": 1e-3, "adapter": 1e-4}
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz ,.;:!?-+*/=()[]<>#"
@@ -94,8 +98,8 @@ def numbers(model, scratch):
                               for t in range(1, len(tokens))])
     logits = (ours["logits"] - theirs.log_softmax(-1)).abs().max() / (theirs - theirs.mean(-1, keepdim=True)).abs().max()
     peer(sequence, labels=sequence).loss.backward()
-    own = lambda name: name.replace("model.language_model.", "model.")
-    gradients = {name: float((ours[own(name)] - p.grad).norm() / p.grad.norm()) for name, p in peer.named_parameters() if p.grad is not None}
+    # An expert that no token chose has no gradient to compare.
+    gradients = {name: float((ours[name] - g).norm() / g.norm()) for name, g in gradients_of(peer) if g.any()}
     return float(logits), max(gradients.values())
 
 

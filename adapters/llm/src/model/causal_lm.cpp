@@ -80,7 +80,7 @@ row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, row
     x = forward_layer(weights, t, i, x, keeps ? t.layers.emplace_back() : passing);
     if (keeps) t.layers.back() = t.layers.back().in(settings_.type);
   }
-  t.final_norm = ops::rms_norm(x.index_select(0, batch.rows), config_.rms_norm_eps, config_.norm_offset);
+  t.final_norm = ops::rms_norm(x.index_select(0, batch.rows), config_.rms_norm_eps, config_.norm_offset, config_.norm);
   at::Tensor const hidden = t.final_norm.output(w.final_norm());
   row_tensors out;
   if (config_.lm_head) {

@@ -51,7 +51,7 @@ class config_reader {
     refuse_what_is_not_supported();
     transformer_config c;
     read_sizes(c);
-    c.rms_norm_eps = values_.number_or("rms_norm_eps", family_.eps);
+    c.rms_norm_eps = values_.number_or(family_.eps_key, family_.eps);
     c.tied_embeddings = values_.flag_or("tie_word_embeddings", family_.tied);
     c.scalar_head = scores_sequences();
     c.lm_head = !c.scalar_head;
@@ -64,6 +64,8 @@ class config_reader {
     c.mlp_bias = bias("mlp_bias", family_.mlp_bias);
     c.qk_norms = family_.qk_norms;
     c.norms = family_.norms;
+    c.norm = family_.norm;
+    c.parallel = family_.parallel;
     c.gated = family_.gated;
     c.fused_qkv = family_.fused_qkv;
     c.fused_gate_up = family_.fused_gate_up;
@@ -139,6 +141,7 @@ class config_reader {
     if (family_.query_scalar) c.query_scalar = values_.positive_number("query_pre_attn_scalar", 256);
     if (family_.attention_caps) c.attention_soft_cap = soft_cap("attn_logit_softcapping", family_.attention_cap);
     if (family_.logit_caps) c.logit_soft_cap = soft_cap("final_logit_softcapping", family_.logit_cap);
+    if (family_.logit_scale > 0) c.logit_scale = values_.positive_number("logit_scale", family_.logit_scale);
     if (!family_.multipliers) return;
     c.embedding_scale = values_.positive_number("embedding_multiplier", 1);
     c.residual_scale = values_.positive_number("residual_multiplier", 1);
@@ -160,6 +163,7 @@ class config_reader {
   }
 
   void refuse_what_is_not_supported() const {
+    if (values_.flag_or("use_qk_norm", false)) values_.fail("use_qk_norm is not supported");
     if (values_.has("quantization_config"))
       values_.fail(
           "quantization_config: quantised weights are not supported in a Hugging Face folder; use the unquantised model or a "

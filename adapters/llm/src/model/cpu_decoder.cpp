@@ -230,7 +230,7 @@ class cpu_decoder final : public decoder {
 // What steps of generation are written for: the layer of Llama. Everything else goes by the tensor operations.
 bool has_llama_layers(transformer_config const& c) {
   auto const usual = [](layer_settings const& layer) { return layer.window == 0 && layer.rope == rotary::global; };
-  return c.head_dim % 16 == 0 && c.act == activation::silu && c.gated && c.experts.count == 0 && c.norms == layer_norms() && c.norm_offset == 0 &&
+  return c.head_dim % 16 == 0 && c.act == activation::silu && c.gated && c.experts.count == 0 && c.norms == layer_norms() && c.norm == norm_kind::rms && !c.parallel && c.norm_offset == 0 &&
          c.embedding_scale == 1 && c.residual_scale == 1 && c.logit_scale == 1 && c.attention_scale == 0 && c.query_scalar == 0 &&
          c.attention_soft_cap == 0 && c.logit_soft_cap == 0 && !c.qkv_bias && !c.o_bias && !c.mlp_bias &&
          c.qk_norms == query_key_norms::none && !c.fused_qkv && !c.fused_gate_up && c.rope.share == 1 && !c.rope.interleaved &&

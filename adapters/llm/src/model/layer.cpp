@@ -32,14 +32,14 @@ at::Tensor input_gradient(linear_map const& map, at::Tensor const& g, at::Tensor
 
 // What attention or MLP reads of the residual stream: normalised where the family has a norm there.
 at::Tensor read(at::Tensor const& x, transformer_config const& c, at::Tensor const& norm_weight, at::ScalarType type, ops::rms_norm& norm) {
-  norm = norm_weight.defined() ? ops::rms_norm(x, c.rms_norm_eps, c.norm_offset) : ops::rms_norm::none(x);
+  norm = norm_weight.defined() ? ops::rms_norm(x, c.rms_norm_eps, c.norm_offset, c.norm) : ops::rms_norm::none(x);
   return norm.output(norm_weight, type);
 }
 
 // residual + y, normalised or scaled first where the family does so.
 at::Tensor add_onto(at::Tensor const& residual, at::Tensor const& y, transformer_config const& c, at::Tensor const& norm_weight, ops::rms_norm& norm) {
   if (!norm_weight.defined()) return at::add(residual, y, c.residual_scale);
-  norm = ops::rms_norm(ops::wide(y), c.rms_norm_eps, c.norm_offset);
+  norm = ops::rms_norm(ops::wide(y), c.rms_norm_eps, c.norm_offset, c.norm);
   return at::add(residual, norm.output(norm_weight), c.residual_scale);
 }
 
@@ -126,7 +126,7 @@ at::Tensor layer_forward(transformer_config const& c, layer_tensors const& w, at
   kept.attended = attend(kept.q, kept.k, kept.v);
   at::Tensor const middle =
       apply_onto(x, w.o, kept.attended.view({T, c.heads * c.head_dim}), c, w.attention_output_norm, kept.after_attention);
-  h = read(middle, c, w.post_norm, type, kept.before_mlp);
+  if (!c.parallel) h = read(middle, c, w.post_norm, type, kept.before_mlp);
   if (c.experts.count > 0)
     return add_onto(middle, experts_forward(c, w.experts, h, kept.routes, kept.gate, kept.up), c, w.mlp_output_norm, kept.after_mlp);
   if (c.gated) kept.gate = apply(w.gate, h);
@@ -140,10 +140,11 @@ void layer_backward(transformer_config const& c, layer_tensors const& w, ops::ro
   at::ScalarType const type = ops::stream_type(w.o.weight);
   layer_tape const kept = stored.in(type);
   at::Tensor g = through_norm(c, gx, type, w.mlp_output_norm, kept.after_mlp, gradient.mlp_output_norm);
-  at::Tensor h = kept.before_mlp.output(w.post_norm, type);
-  at::Tensor gh = c.experts.count > 0 ? experts_backward(c, w.experts, h, kept.routes, kept.gate, kept.up, g, gradient.experts)
+  at::Tensor h = c.parallel ? kept.before_attention.output(w.input_norm, type) : kept.before_mlp.output(w.post_norm, type);
+  at::Tensor const of_mlp = c.experts.count > 0 ? experts_backward(c, w.experts, h, kept.routes, kept.gate, kept.up, g, gradient.experts)
                                       : mlp_backward(c, w, kept, h, g, gradient);
-  kept.before_mlp.add_backward(gh, w.post_norm, gx, gradient.post_norm);
+  // In parallel, attention's part of the stream's gradient is what came; the MLP's joins it where both have read.
+  if (!c.parallel) kept.before_mlp.add_backward(of_mlp, w.post_norm, gx, gradient.post_norm);
 
   g = through_norm(c, gx, type, w.attention_output_norm, kept.after_attention, gradient.attention_output_norm);
   add_gradients(gradient.o, w.o, g, kept.attended.view({T, c.heads * c.head_dim}));
@@ -158,7 +159,8 @@ void layer_backward(transformer_config const& c, layer_tensors const& w, ops::ro
   add_gradients(gradient.q, w.q, gq, h);
   add_gradients(gradient.k, w.k, gk, h);
   add_gradients(gradient.v, w.v, gv, h);
-  gh = input_gradient(w.v, gv, input_gradient(w.k, gk, input_gradient(w.q, gq)));
+  at::Tensor gh = input_gradient(w.v, gv, input_gradient(w.k, gk, input_gradient(w.q, gq)));
+  if (c.parallel) gh.add_(of_mlp);
   kept.before_attention.add_backward(gh, w.input_norm, gx, gradient.input_norm);
 }
 

@@ -97,8 +97,10 @@ void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tenso
     accumulator.add_(at::mm(g.t(), x));
 }
 
-rms_norm::rms_norm(at::Tensor input, double eps, double weight_offset) : x(std::move(input)), offset(weight_offset) {
+rms_norm::rms_norm(at::Tensor input, double eps, double weight_offset, norm_kind kind)
+    : x(std::move(input)), offset(weight_offset), centred(kind == norm_kind::layer) {
   timed const scope(phase::activations);
+  if (centred) x = at::sub(x, x.mean(-1, /*keepdim=*/true));
   inverse_rms = host_ops::takes(x) ? host_ops::inverse_rms(x, eps) : at::rsqrt(x.square().mean(-1, /*keepdim=*/true).add_(eps));
 }
 
@@ -126,6 +128,14 @@ void rms_norm::add_backward(at::Tensor const& g, at::Tensor const& weight, at::T
   timed const scope(phase::activations);
   if (!weight.defined()) {
     gx.add_(g);
+    return;
+  }
+  if (centred) {  // to take the mean away is a projection, and its own backward step
+    rms_norm plain = *this;
+    plain.centred = false;
+    at::Tensor of_centred = at::zeros_like(x);
+    plain.add_backward(g, weight, of_centred, weight_gradient);
+    gx.add_(of_centred).sub_(of_centred.mean(-1, /*keepdim=*/true));
     return;
   }
   if (host_ops::takes(x) && host_ops::takes(g) && host_ops::takes(gx) && host_ops::multiplies_by(weight))

@@ -51,9 +51,10 @@ void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tenso
 struct rms_norm {
   at::Tensor x, inverse_rms;  ///< [T, H], [T, 1]
   double offset = 0;
+  bool centred = false;       ///< x is the input less its mean: layer normalisation
 
   rms_norm() = default;
-  rms_norm(at::Tensor input, double eps, double weight_offset = 0);
+  rms_norm(at::Tensor input, double eps, double weight_offset = 0, norm_kind kind = norm_kind::rms);
   /// Where there is no norm: the input itself, whose weight is undefined.
   [[nodiscard]] static rms_norm none(at::Tensor input);
   [[nodiscard]] at::Tensor output(at::Tensor const& weight) const;

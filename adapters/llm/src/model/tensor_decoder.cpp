@@ -110,7 +110,7 @@ class tensor_decoder final : public decoder {
       };
       x = layer_forward(config_, w.layer(i), x, rotations.of(of_layer), attend, scratch);
     }
-    at::Tensor const rows = ops::rms_norm(x.index_select(0, indices(batch.rows, device)), config_.rms_norm_eps, config_.norm_offset)
+    at::Tensor const rows = ops::rms_norm(x.index_select(0, indices(batch.rows, device)), config_.rms_norm_eps, config_.norm_offset, config_.norm)
                                 .output(w.final_norm());
     at::Tensor scores = ops::linear(rows, w.head()).to(at::kCPU, wide_).contiguous();
     return ops::soft_cap_(scores, config_.logit_soft_cap).mul_(config_.logit_scale);

@@ -120,6 +120,10 @@ struct family {
   bool query_scalar = false;
   query_key_norms qk_norms = query_key_norms::none;
   layer_norms norms{};
+  norm_kind norm = norm_kind::rms;
+  char const* eps_key = "rms_norm_eps";
+  bool parallel = false;
+  double logit_scale = 0;  ///< of logits, by the key logit_scale; 0: the key isn't read
   bool gated = true, fused_qkv = false, fused_gate_up = false;
   family_experts experts{};
 };

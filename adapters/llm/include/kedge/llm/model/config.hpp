@@ -64,6 +64,9 @@ constexpr auto names(activation) {
 /// Norms of queries and keys before they turn: none, head by head, or over all heads at once.
 enum class query_key_norms { none, by_head, over_heads };
 
+/// What a norm divides by: the root of the mean square, or the standard deviation, after the mean is taken away.
+enum class norm_kind { rms, layer };
+
 /// Norms of a layer, by their names in a checkpoint; one without a name isn't there. Those before attention and MLP normalise what
 /// these read, those after them what they add to the residual stream.
 struct layer_norms {
@@ -122,6 +125,8 @@ struct transformer_config {
   bool qkv_bias = false, o_bias = false, mlp_bias = false;
   query_key_norms qk_norms = query_key_norms::none;
   layer_norms norms;
+  norm_kind norm = norm_kind::rms;
+  bool parallel = false;      ///< attention and MLP read the same, and both are added to it
   bool gated = true;          ///< the MLP is down(act(gate x) ∘ up x), else down(act(up x))
   bool fused_qkv = false, fused_gate_up = false;  ///< stored as qkv_proj, gate_up_proj
   expert_settings experts;    ///< of `intermediate` numbers each
