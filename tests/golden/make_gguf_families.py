@@ -27,6 +27,8 @@ import sentencepiece  # noqa: E402
 from conversion import ModelBase, get_model_class  # noqa: E402
 
 OUT = HERE / "gguf" / "families"
+# Their converters look for a vocabulary that they know, of bytes; they get the one of the others.
+OTHER_WORDS = {"exaone4", "glm4", "olmo2", "seed_oss"}
 CORPUS = ["the boat lay still while the anchor went ahead", "which of the two answers is better", "we hauled until the chain was short"]
 TEXTS = ["the boat", "anchor chain  short", "hauled", "", "still the  anchor lay"]
 
@@ -44,8 +46,10 @@ def convert(folder, tokenizer, out):
         model = Path(scratch) / folder.name
         shutil.copytree(folder, model)
         (model / "tokenizer.model").write_bytes(tokenizer)
-        architecture = ModelBase.load_hparams(model, False)["architectures"][0]
-        get_model_class(architecture)(model, gguf.LlamaFileType.MOSTLY_BF16, out).write()
+        kind = get_model_class(ModelBase.load_hparams(model, False)["architectures"][0])
+        if folder.name in OTHER_WORDS:
+            kind = type(kind.__name__, (kind,), {"model_arch": kind.model_arch, "set_vocab": lambda self: self._set_vocab_sentencepiece()})
+        kind(model, gguf.LlamaFileType.MOSTLY_BF16, out).write()
 
 
 def main():

@@ -6,8 +6,20 @@
 
 namespace kedge::llm::known {
 
+namespace {
+
+// Which layers have a window, the file says in a list of its own: every fourth has none in all that there are.
+void complete(gguf_keys const& file, nlohmann::ordered_json& config) {
+  auto const window = file.integer("attention.sliding_window");
+  config["sliding_window"] = window ? nlohmann::ordered_json(*window) : nlohmann::ordered_json(nullptr);
+  if (window) config["sliding_window_pattern"] = 4;
+}
+
+}  // namespace
+
 extern family const exaone4{
     .names = {"exaone4", "Exaone4ForCausalLM", "Exaone4ForSequenceClassification"},
+    .gguf = {.architecture = "exaone4", .complete = complete},
     .sizes = {.vocabulary = 102400,
               .hidden = 4096,
               .intermediate = 16384,

@@ -6,8 +6,23 @@
 
 namespace kedge::llm::known {
 
+namespace {
+
+constexpr gguf_part parts[] = {{"ffn_up", "mlp.gate_up_proj"},
+                               {"post_attention_norm", "post_self_attn_layernorm"},
+                               {"post_ffw_norm", "post_mlp_layernorm"}};
+
+void complete(gguf_keys const& file, nlohmann::ordered_json& config) {
+  config["attention_bias"] = file.has_tensor("blk.0.attn_q.bias");
+  if (auto const turning = file.integer("rope.dimension_count"))
+    config["rope_parameters"]["partial_rotary_factor"] = static_cast<double>(*turning) / config["head_dim"].get<double>();
+}
+
+}  // namespace
+
 extern family const glm4{
     .names = {"glm4", "Glm4ForCausalLM", "Glm4ForSequenceClassification"},
+    .gguf = {.architecture = "glm4", .parts = parts, .complete = complete},
     .sizes = {.vocabulary = 151552,
               .hidden = 4096,
               .intermediate = 13696,

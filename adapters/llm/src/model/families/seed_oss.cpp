@@ -6,8 +6,19 @@
 
 namespace kedge::llm::known {
 
+namespace {
+
+void complete(gguf_keys const& file, nlohmann::ordered_json& config) {
+  config["attention_bias"] = file.has_tensor("blk.0.attn_q.bias");
+  config["attention_out_bias"] = file.has_tensor("blk.0.attn_output.bias");
+  config["mlp_bias"] = file.has_tensor("blk.0.ffn_up.bias");
+}
+
+}  // namespace
+
 extern family const seed_oss{
     .names = {"seed_oss", "SeedOssForCausalLM", "SeedOssForSequenceClassification"},
+    .gguf = {.architecture = "seed_oss", .complete = complete},
     .sizes = {.vocabulary = 155136,
               .hidden = 4096,
               .intermediate = 27648,
