@@ -37,6 +37,9 @@ soup_models::soup_models(soup_recipe const& recipe, soup_settings const& setting
   thread_pool workers(settings.threads);  // parsing a tokenizer takes longer than averaging a layer
   workers.run(paths.size(), [&](std::size_t i, std::size_t) { opened[i] = std::make_shared<checkpoint const>(checkpoint::open(paths[i])); });
   for (std::size_t i = 0; i < paths.size(); ++i) opened_[paths[i]] = opened[i];
+  for (auto const& model : opened)
+    for (auto const& note : model->notes)
+      if (!settings.quiet) settings.tells.say("note: " + note);
   for (auto const& model : opened) {
     if (model.get() == &donor()) continue;
     check_architecture(donor(), *model);
