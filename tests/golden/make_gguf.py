@@ -5,7 +5,8 @@
 
 Versions: requirements.txt. The files land in tests/golden/gguf:
 
-blocks.gguf           two rows of random blocks of every storage type that kedge decodes
+blocks.gguf           rows of random blocks of every storage type that kedge decodes and `gguf` can
+big_endian.gguf       some of them in the other order of bytes
 blocks.safetensors    the same tensors as gguf.dequantize gives them
 FAMILY.gguf           a random model of two layers with a small vocabulary
 FAMILY.json           what transformers makes of it (gguf_file=…): config, special tokens, token ids of some texts, and of every tensor
@@ -13,16 +14,19 @@ FAMILY.json           what transformers makes of it (gguf_file=…): config, spe
 """
 
 import json
+from argparse import Namespace
 from pathlib import Path
 from unicodedata import normalize
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from gguf import GGMLQuantizationType as Type
-from gguf import GGUFWriter, dequantize, quantize
+from gguf import GGUFReader, GGUFWriter, dequantize, quantize
 from gguf.constants import GGML_QUANT_SIZES
+from gguf.scripts.gguf_convert_endian import convert_byteorder
 from safetensors.numpy import save_file
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 HERE = Path(__file__).parent / "gguf"
@@ -38,6 +42,25 @@ TEXTS = CORPUS + ["", " ", "   ", "a  1", "é 日本 🙂 \u200d e\u0301", "<s>t
                   "<think>so</think>", "HELLO, the\r\nboat's 12345 anchors", "▁the ▁"]
 HIDDEN, INNER, LAYERS = 32, 64, 2
 SHAPES = {"qwen3": (2, 1, 128)}  # heads, key heads, head size; transformers takes 128 for granted in Qwen 3
+
+
+CODEBOOKS = {"IQ1_S": 0, "IQ1_M": None, "IQ2_XXS": 0, "IQ2_XS": 0, "IQ2_S": 0, "IQ3_XXS": 0, "IQ3_S": 0, "IQ4_NL": 0, "IQ4_XS": 0,
+             "TQ1_0": 52, "TQ2_0": 64, "MXFP4": None, "NVFP4": None}  # the same of formats with uneven levels
+
+
+def codebook_blocks(writer, expected, random):
+    """Three rows of random blocks; of the last one the scales are infinite and not a number."""
+    for name, at in CODEBOOKS.items():
+        kind = Type[name]
+        elements, size = GGML_QUANT_SIZES[kind]
+        raw = random.integers(0, 256, (3, 256 // elements, size), dtype=np.uint8)
+        if at is not None:
+            halves = random.integers(0, 0x7C00, raw.shape[:2]).astype(np.uint16) | (random.integers(0, 2, raw.shape[:2]) << 15).astype(np.uint16)
+            halves[0, 0], halves[2] = 0x8001, [0x7E00, 0xFC00][len(expected) % 2]
+            raw[:, :, at : at + 2] = halves[..., None].view(np.uint8)
+        raw = raw.reshape(3, -1)
+        writer.add_tensor(name, raw, raw_dtype=kind)
+        expected[name] = dequantize(raw, kind)
 
 
 def blocks(random):
@@ -59,8 +82,27 @@ def blocks(random):
             raw = quantize(values, kind) if name != "F32" else values
         writer.add_tensor(name, raw, raw_dtype=kind)
         expected[name] = dequantize(raw, kind).astype(np.float32)
+    codebook_blocks(writer, expected, np.random.default_rng(11))
     finish(writer)
     save_file(expected, HERE / "blocks.safetensors")
+
+
+def big_endian():
+    """Some of the blocks as gguf-convert-endian writes them for machines of the other order of bytes."""
+    source = GGUFReader(HERE / "blocks.gguf")
+    path = HERE / "big_endian.gguf"
+    writer = GGUFWriter(path, "llama")
+    writer.add_context_length(4096)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_array("numbers", [1, -2, 300])
+    writer.add_string("text", "träge")
+    for tensor in source.tensors:
+        if tensor.name in ("F32", "F16", "Q4_0", "Q8_0", "Q4_K", "Q6_K", "MXFP4"):
+            writer.add_tensor(tensor.name, tensor.data.copy(), raw_dtype=tensor.tensor_type)
+    finish(writer)
+    turned = GGUFReader(path, "r+")
+    with patch("builtins.input", return_value="YES"):
+        convert_byteorder(turned, Namespace(order="big", dry_run=False))
 
 
 def finish(writer):
@@ -194,6 +236,10 @@ def expect(family):
     tied = loaded.config.tie_word_embeddings
     tensors = {name: t for name, t in loaded.state_dict().items() if not (tied and name == "lm_head.weight")}
     tokenizer = AutoTokenizer.from_pretrained(HERE, gguf_file=f"{family}.gguf")
+    if family == "llama":  # SentencePiece and llama.cpp put a space before every text, the conversion only before those without one
+        backend = tokenizer.backend_tokenizer
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        backend.pre_tokenizer = pre_tokenizers.Split("\n\n\n\n\n\n\n\n", "isolated")  # none
     golden = {
         "config": loaded.config.to_diff_dict() | {"vocab_size": loaded.config.vocab_size},
         "special_tokens": {k: str(v) for k, v in tokenizer.special_tokens_map.items() if k in ("bos_token", "eos_token", "pad_token", "unk_token")},
@@ -209,9 +255,10 @@ if __name__ == "__main__":
     HERE.mkdir(exist_ok=True)
     generator = np.random.default_rng(7)
     blocks(generator)
+    big_endian()
     model("llama", generator, lambda w: sentencepiece_vocabulary(w, generator, False))
     model("qwen2", generator, lambda w: byte_level_vocabulary(w, "qwen2"))
-    model("qwen3", generator, lambda w: byte_level_vocabulary(w, "smollm"))
+    model("qwen3", generator, lambda w: byte_level_vocabulary(w, "gpt-2"))
     model("gemma2", generator, lambda w: sentencepiece_vocabulary(w, generator, True))
     model("gemma3", generator, lambda w: sentencepiece_vocabulary(w, generator, True))
     model("phi3", generator, lambda w: sentencepiece_vocabulary(w, generator, False))

@@ -21,7 +21,7 @@ nlohmann::ordered_json describe(std::filesystem::path const& path, llm::describe
 void print(nlohmann::ordered_json const& about) {
   auto const text = [](nlohmann::ordered_json const& value) { return value.is_string() ? value.get<std::string>() : value.dump(); };
   for (auto const& [key, value] : about.items()) {
-    if (key == "problems") continue;
+    if (key == "problems" || key == "notes") continue;
     bool const many = key == "shapes" || key == "memory";
     std::printf("%-24s %s\n", key.c_str(), many ? "" : text(value).c_str());
     if (many)
@@ -48,6 +48,8 @@ int run_inspect(arguments const& args) {
     std::printf("%s\n", about.dump().c_str());
   else
     print(about);
+  for (auto const& note : about.value("notes", nlohmann::ordered_json::array()))
+    if (!json) std::printf("%-24s %s\n", "note", note.get<std::string>().c_str());
   for (auto const& problem : about["problems"])
     if (!json) std::printf("%-24s %s\n", "problem", problem.get<std::string>().c_str());
   return about["problems"].empty() ? exit_done : exit_error;

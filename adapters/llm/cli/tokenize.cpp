@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
 #include <fstream>
 #include <iostream>
 
@@ -25,6 +26,7 @@ class line_tokenizer {
  public:
   explicit line_tokenizer(tokenize_settings const& settings)
       : settings_(settings), source_(llm::checkpoint::open(settings.model)), words_(open(source_)) {
+    for (std::string const& note : source_.notes) std::fprintf(stderr, "%s\n", note.c_str());
     if (!settings.chat) return;
     if (source_.chat_template.empty()) throw llm::error(settings.model.string() + ": has no chat template; leave out --chat");
     chat_.emplace(source_.chat_template);

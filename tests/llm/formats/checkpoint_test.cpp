@@ -272,13 +272,13 @@ TEST_CASE("a GGUF file of something else than a model that kedge knows is refuse
   refuses(whole().tensor("rope_freqs.weight", {4}, 0, gguf_builder::number(2.0F) + std::string(12, '\0')),
           "(tensor 'rope_freqs.weight') is not positive");
   refuses(whole().tensor("rope_factors_long.weight", {8}, 0, eight), "'rope_factors_long.weight' is not known");
-  refuses(whole().tensor("rope_freqs.weight", {256}, 16, eight + eight + eight), "stored as IQ2_XXS, which is not supported");
+  refuses(whole().tensor("rope_freqs.weight", {256}, 15, eight + eight + eight), "stored as Q8_K, which is not supported");
   refuses(whole().tensor("blk.0.attn_q.weight", {2, 3}, 0, eight), "does not divide into 2 heads");
   refuses(whole().tensor("blk.0.new_thing.weight", {8}, 0, eight), "'blk.0.new_thing.weight' is not known");
   refuses(whole().tensor("blk.x.attn_q.weight", {8}, 0, eight), "is not known");
   refuses(whole().tensor("attn_q.weight", {8}, 0, eight), "is not known");
   refuses(whole().key("tokenizer.ggml.model", std::string{"bert"}).key("tokenizer.ggml.tokens", std::vector<std::string>{"a"}),
-          "'bert' are not supported");
+          "vocabularies of the kind 'bert'");
   auto const words = [&](std::vector<std::string> const& merges) {
     return whole()
         .key("tokenizer.ggml.model", std::string{"gpt2"})

@@ -83,6 +83,7 @@ checkpoint::checkpoint(opened_checkpoint&& opened)
       tokenizer_config(std::move(opened.tokenizer_config)),
       generation_config(std::move(opened.generation_config)),
       chat_template(std::move(opened.chat_template)),
+      notes(std::move(opened.notes)),
       storage_(std::move(opened.files)) {}
 
 checkpoint checkpoint::open_description(std::filesystem::path const& folder) { return checkpoint(open_folder(folder, weights_are::optional)); }
@@ -115,8 +116,7 @@ void checkpoint::read(std::string_view name, dtype as, std::span<std::byte> out)
   std::string const what = in_quotes(path().string()) + ": tensor " + in_quotes(name);
   if (!source.readable || (source.plain && !is_floating(*source.plain)))
     throw error(what + " is stored as " + wanted.stored_type +
-                ", which kedge cannot read as weights; use a checkpoint in "
-                "F32, F16, BF16 or, as GGUF, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K");
+                ", which kedge cannot read as weights; use a checkpoint in F32, F16, BF16 or F64, or a GGUF file (" + gguf_type_names() + ")");
   if (!is_floating(as)) throw error(what + " cannot be read as " + std::string{name_of(as)} + "; ask for a floating format");
   std::size_t const elements = wanted.elements();
   if (out.size() != elements * size_of(as))

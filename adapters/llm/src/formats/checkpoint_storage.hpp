@@ -44,6 +44,7 @@ struct opened_checkpoint {
   std::unique_ptr<checkpoint::storage> files;
   nlohmann::ordered_json config, tokenizer, tokenizer_config, generation_config;
   std::string chat_template;
+  std::vector<std::string> notes;
 };
 
 opened_checkpoint open_gguf(std::filesystem::path const& file);

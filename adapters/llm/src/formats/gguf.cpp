@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>      // sort
-#include <cstring>        // memcpy
+#include <algorithm>      // all_of, reverse, sort
 #include <limits>         // numeric_limits
 #include <unordered_set>  // unordered_set
 #include <utility>        // move
@@ -9,63 +8,32 @@
 #include <kedge/llm/base/json.hpp>
 #include <kedge/llm/formats/gguf.hpp>
 
+#include "gguf_values.hpp"
+
 namespace kedge::llm {
+
 namespace {
 
-// GGUF's numbers of the metadata types.
-enum value_type : std::uint32_t {
-  type_u8 = 0,
-  type_i8,
-  type_u16,
-  type_i16,
-  type_u32,
-  type_i32,
-  type_f32,
-  type_bool,
-  type_string,
-  type_array,
-  type_u64,
-  type_i64,
-  type_f64
-};
+constexpr std::uint32_t mark = 0x46554747U, turned_mark = 0x47475546U;  // "GGUF"
 
-/// Bytes of one value of a fixed-size metadata type, 0 for strings, arrays and unknown types.
-std::size_t width_of(std::uint32_t type) {
-  switch (type) {
-    case type_u8:
-    case type_i8:
-    case type_bool:
-      return 1;
-    case type_u16:
-    case type_i16:
-      return 2;
-    case type_u32:
-    case type_i32:
-    case type_f32:
-      return 4;
-    case type_u64:
-    case type_i64:
-    case type_f64:
-      return 8;
-    default:
-      return 0;
-  }
-}
-
-template <class T>
-T load(std::byte const* at) {
-  T value;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
+}  // namespace
 
 /// Walks through a file's header; nothing is read or reserved before the bytes are known to be there.
-class reader {
+class gguf_file::reader {
  public:
-  explicit reader(mapped_file const& file) : path_(file.path()), bytes_(file.bytes()) {}
+  /// turned: a copy of the file, whose numbers are turned into little-endian as they are met; empty for a file that is so already.
+  reader(std::filesystem::path const& path, std::span<std::byte const> bytes, std::span<std::byte> turned)
+      : path_(path), bytes_(bytes), turned_(turned) {}
 
   [[noreturn]] void fail(std::string const& why) const {
     throw error(in_quotes(path_.string()) + ": damaged GGUF file: " + why + "; fetch the file again");
+  }
+
+  void preamble() {
+    auto const magic = number<std::uint32_t>("the file's mark");
+    if (magic != mark && magic != turned_mark) fail("it does not begin with 'GGUF'");
+    auto const version = number<std::uint32_t>("the version");
+    if (version != 2 && version != 3) fail("version " + std::to_string(version) + " is not known (kedge reads versions 2 and 3)");
   }
 
   std::size_t position() const { return at_; }
@@ -80,8 +48,21 @@ class reader {
 
   template <class T>
   T number(char const* what) {
-    return load<T>(take(sizeof(T), what).data());
+    return load<T>(numbers(1, sizeof(T), what).data());
   }
+
+  /// Some numbers of `width` bytes, little-endian.
+  std::span<std::byte const> numbers(std::size_t count, std::size_t width, char const* what) {
+    auto const part = take(count * width, what);
+    if (turned_.empty()) return part;
+    auto const words = turned_.subspan(at_ - part.size(), part.size());
+    for (std::size_t i = 0; i < words.size(); i += width) {
+      auto const word = words.subspan(i, width);
+      std::reverse(word.begin(), word.end());
+    }
+    return part;
+  }
+
 
   /// A count of things of which each takes at least `least` bytes.
   std::size_t count(std::size_t least, char const* what) {
@@ -102,7 +83,46 @@ class reader {
     if (type == type_array) return array(key, 1);
     std::size_t const width = width_of(type);
     if (width == 0) fail("the key " + in_quotes(key) + " has the unknown type " + std::to_string(type));
-    return scalar(type, take(width, "a value").data(), key);
+    return scalar(type, numbers(1, width, "a value").data(), key);
+  }
+
+  /// Name, dimensions, type and offset of one tensor; the bytes are settled once the start of the data is known.
+  gguf_tensor tensor_info(std::uint64_t& offset) {
+    gguf_tensor tensor;
+    tensor.name = string("a tensor's name");
+    auto const rank = number<std::uint32_t>("a tensor's number of dimensions");
+    if (rank > 4) fail("tensor " + in_quotes(tensor.name) + " has " + std::to_string(rank) + " dimensions");
+    tensor.shape.resize(rank);
+    std::uint64_t elements = 1;
+    for (std::uint32_t d = 0; d < rank; ++d) {
+      auto const extent = number<std::uint64_t>("a tensor's shape");
+      if (extent == 0 || extent > (std::uint64_t{1} << 48U) / elements)
+        fail("tensor " + in_quotes(tensor.name) + " has an impossible shape");
+      elements *= extent;
+      tensor.shape[rank - 1 - d] = static_cast<std::int64_t>(extent);
+    }
+    tensor.type = number<std::uint32_t>("a tensor's type");
+    offset = number<std::uint64_t>("a tensor's offset");
+    return tensor;
+  }
+
+  /// The bytes of a tensor that starts at `begin`, as they are decoded; none for a type whose size is not known.
+  std::span<std::byte const> bytes_of(gguf_tensor const& tensor, std::uint64_t begin) {
+    auto const block = gguf_block_of(tensor.type);
+    std::uint64_t const elements = tensor.elements(), left = begin > bytes_.size() ? 0 : bytes_.size() - begin;
+    // No type takes less than a bit a number.
+    if (!block && (left == 0 || elements / 8 > left)) fail("tensor " + in_quotes(tensor.name) + " lies beyond the end of the file (truncated?)");
+    if (!block) return {};
+    auto const row = tensor.shape.empty() ? 1U : static_cast<std::uint64_t>(tensor.shape.back());
+    if (row % block->elements != 0)
+      fail("the rows of tensor " + in_quotes(tensor.name) + " are no whole blocks of " + gguf_type_name(tensor.type));
+    std::uint64_t const size = elements / block->elements * block->bytes;
+    if (begin > bytes_.size() || size > left) fail("tensor " + in_quotes(tensor.name) + " reaches beyond the end of the file (truncated?)");
+    auto const from = static_cast<std::size_t>(begin), length = static_cast<std::size_t>(size);
+    if (!turned_.empty() && !turn_bytes(tensor.type, turned_.subspan(from, length)))
+      throw error(in_quotes(path_.string()) + ": the file is big-endian, and how " + gguf_type_name(tensor.type) +
+                  " lies in such a file is not known to kedge; use a little-endian file");
+    return bytes_.subspan(from, length);
   }
 
  private:
@@ -156,86 +176,61 @@ class reader {
       if (width == 0)
         fail("the key " + in_quotes(key) + " is an array of the unknown type " + std::to_string(out.element_type));
       out.size = count(width, "an array's length");
-      out.raw = take(out.size * width, "an array");
+      out.raw = numbers(out.size, width, "an array");
     }
     return out;
   }
 
   std::filesystem::path const& path_;
   std::span<std::byte const> bytes_;
+  std::span<std::byte> turned_;
   std::size_t at_ = 0;
 };
+namespace {
 
-void read_preamble(reader& in, std::uint32_t& version) {
-  auto const magic = in.number<std::uint32_t>("the file's mark");
-  if (magic != 0x46554747U) in.fail("it does not begin with 'GGUF'");
-  version = in.number<std::uint32_t>("the version");
-  if (version != 2 && version != 3)
-    in.fail("version " + std::to_string(version) + " is not known (kedge reads versions 2 and 3, little-endian)");
+/// The versions are small: a big-endian one has its lower two bytes empty.
+bool is_big_endian(std::span<std::byte const> file) {
+  return file.size() >= 8 && load<std::uint32_t>(file.data()) == mark && load<std::uint32_t>(file.data() + 4) != 0 &&
+         load<std::uint16_t>(file.data() + 4) == 0;
 }
 
-/// Name, dimensions, type and offset of one tensor; the bytes are settled once the start of the data is known.
-gguf_tensor read_tensor_info(reader& in, std::uint64_t& offset) {
-  gguf_tensor tensor;
-  tensor.name = in.string("a tensor's name");
-  auto const rank = in.number<std::uint32_t>("a tensor's number of dimensions");
-  if (rank > 4) in.fail("tensor " + in_quotes(tensor.name) + " has " + std::to_string(rank) + " dimensions");
-  tensor.shape.resize(rank);
-  std::uint64_t elements = 1;
-  for (std::uint32_t d = 0; d < rank; ++d) {
-    auto const extent = in.number<std::uint64_t>("a tensor's shape");
-    if (extent == 0 || extent > (std::uint64_t{1} << 48U) / elements)
-      in.fail("tensor " + in_quotes(tensor.name) + " has an impossible shape");
-    elements *= extent;
-    tensor.shape[rank - 1 - d] = static_cast<std::int64_t>(extent);
-  }
-  tensor.type = in.number<std::uint32_t>("a tensor's type");
-  offset = in.number<std::uint64_t>("a tensor's offset");
-  return tensor;
-}
-
-/// The bytes of a tensor that starts at `begin` of the file.
-std::span<std::byte const> bytes_of(reader const& in, std::span<std::byte const> file, gguf_tensor const& tensor,
-                                    std::uint64_t begin) {
-  auto const block = gguf_block_of(tensor.type);
-  if (!block) {
-    // Its size is not known, but no type takes less than a bit a number.
-    if (begin > file.size() || tensor.elements() / 8 > file.size() - begin)
-      in.fail("tensor " + in_quotes(tensor.name) + " lies beyond the end of the file (truncated?)");
-    return {};
-  }
-  std::uint64_t const elements = tensor.elements();
-  auto const row = tensor.shape.empty() ? 1U : static_cast<std::uint64_t>(tensor.shape.back());
-  if (row % block->elements != 0)
-    in.fail("the rows of tensor " + in_quotes(tensor.name) + " are no whole blocks of " + gguf_type_name(tensor.type));
-  std::uint64_t const size = elements / block->elements * block->bytes;
-  if (begin > file.size() || size > file.size() - begin)
-    in.fail("tensor " + in_quotes(tensor.name) + " reaches beyond the end of the file (truncated?)");
-  return file.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(size));
-}
-
-void check_overlap(reader const& in, std::vector<gguf_tensor> const& tensors) {
+void check_overlap(std::filesystem::path const& path, std::vector<gguf_tensor> const& tensors) {
   std::vector<gguf_tensor const*> order;
   for (auto const& tensor : tensors)
     if (!tensor.bytes.empty()) order.push_back(&tensor);
   std::sort(order.begin(), order.end(), [](auto a, auto b) { return a->bytes.data() < b->bytes.data(); });
   for (std::size_t i = 1; i < order.size(); ++i)
     if (order[i - 1]->bytes.data() + order[i - 1]->bytes.size() > order[i]->bytes.data())
-      in.fail("tensors " + in_quotes(order[i - 1]->name) + " and " + in_quotes(order[i]->name) + " overlap");
+      throw error(in_quotes(path.string()) + ": damaged GGUF file: tensors " + in_quotes(order[i - 1]->name) + " and " +
+                  in_quotes(order[i]->name) + " overlap; fetch the file again");
 }
 
-template <class T>
-T const* typed(gguf_file const& file, std::string_view key, char const* kind) {
-  auto const* value = file.find(key);
-  if (value == nullptr) return nullptr;
-  if (auto const* held = std::get_if<T>(value)) return held;
-  throw error(in_quotes(file.path().string()) + ": the metadata key " + in_quotes(key) + " is not " + kind +
-              "; the file does not follow the GGUF conventions");
+void check_names(std::filesystem::path const& path, std::vector<gguf_tensor> const& tensors) {
+  std::unordered_set<std::string_view> names;
+  for (auto const& tensor : tensors)
+    if (!names.insert(tensor.name).second)
+      throw error(in_quotes(path.string()) + ": damaged GGUF file: tensor " + in_quotes(tensor.name) + " appears twice; fetch the file again");
 }
 
-template <class T>
-std::optional<T> optional_of(T const* value) {
-  return value == nullptr ? std::nullopt : std::optional<T>{*value};
+constexpr std::string_view part_suffix = "-00000-of-00000.gguf";
+
+/// The name of part `number`, from 1, of the `count` parts of which one is called `name`; that name itself where it is no part's.
+std::string part_name(std::string const& name, std::int64_t number, std::int64_t count) {
+  auto const five = [](std::int64_t n) { return std::to_string(100000 + n).substr(1); };
+  if (name.size() <= part_suffix.size()) return name;
+  return name.substr(0, name.size() - part_suffix.size()) + "-" + five(number) + "-of-" + five(count) + ".gguf";
+}
+
+/// A part's name says which it is, as its metadata do: by it the others are found.
+void check_place(std::filesystem::path const& path, std::int64_t part, std::int64_t count) {
+  if (count == 1) return;
+  if (count < 1 || count > 99999 || part < 0 || part >= count)
+    throw error(in_quotes(path.string()) + ": it is part " + std::to_string(part) + " of " + std::to_string(count) +
+                " (split.no, split.count); the file is damaged");
+  std::string const name = path.filename().string();
+  if (name.size() <= part_suffix.size() || part_name(name, part + 1, count) != name)
+    throw error(in_quotes(path.string()) + ": it is one of " + std::to_string(count) + " parts of a model and has to be called " +
+                part_name("NAME" + std::string{part_suffix}, part + 1, count) + ", so that the others are found");
 }
 
 }  // namespace
@@ -246,99 +241,64 @@ std::size_t gguf_tensor::elements() const noexcept {
   return n;
 }
 
-std::vector<std::int64_t> gguf_array::integers() const {
-  std::vector<std::int64_t> out(size);
-  for (std::size_t i = 0; i < size; ++i) {
-    auto const* at = raw.data() + i * width_of(element_type);
-    switch (element_type) {
-      case type_u8:
-      case type_bool:
-        out[i] = load<std::uint8_t>(at);
-        break;
-      case type_i8:
-        out[i] = load<std::int8_t>(at);
-        break;
-      case type_u16:
-        out[i] = load<std::uint16_t>(at);
-        break;
-      case type_i16:
-        out[i] = load<std::int16_t>(at);
-        break;
-      case type_u32:
-        out[i] = load<std::uint32_t>(at);
-        break;
-      case type_i32:
-        out[i] = load<std::int32_t>(at);
-        break;
-      case type_u64:
-      case type_i64:
-        out[i] = load<std::int64_t>(at);
-        break;
-      default:
-        throw error("a GGUF metadata array does not hold integers");
-    }
-  }
-  return out;
+gguf_file::gguf_file(std::filesystem::path const& path) : gguf_metadata(path) {
+  auto const count = read(path, true);
+  if (count > 1) read_parts(count);
+  check_names(path, tensors_);
+  check_overlap(path, tensors_);
 }
 
-std::vector<double> gguf_array::reals() const {
-  if (element_type != type_f32 && element_type != type_f64) throw error("a GGUF metadata array does not hold reals");
-  std::vector<double> out(size);
-  for (std::size_t i = 0; i < size; ++i)
-    out[i] = element_type == type_f32 ? double{load<float>(raw.data() + 4 * i)} : load<double>(raw.data() + 8 * i);
-  return out;
-}
-
-gguf_file::gguf_file(std::filesystem::path const& path) : file_(path) {
-  reader in(file_);
-  std::uint32_t version = 0;
-  read_preamble(in, version);
+std::int64_t gguf_file::read(std::filesystem::path const& path, bool given) {
+  auto const& bytes = files_.emplace_back(path).bytes();
+  bool const turned = is_big_endian(bytes);
+  if (turned) turned_.emplace_back(bytes.begin(), bytes.end());
+  reader in(path, turned ? std::span<std::byte const>(turned_.back()) : bytes, turned ? std::span(turned_.back()) : std::span<std::byte>());
+  in.preamble();
   std::size_t const tensor_count = in.count(24, "the number of tensors");     // name length, rank, type, offset
   std::size_t const key_count = in.count(13, "the number of metadata keys");  // key length, type, one byte
-  metadata_.reserve(key_count);
+  gguf_metadata own(path);
   for (std::size_t i = 0; i < key_count; ++i) {
     auto const key = in.string("a metadata key");
-    if (!index_.try_emplace(key, i).second) in.fail("the metadata key " + in_quotes(key) + " appears twice");
     auto const type = in.number<std::uint32_t>("a metadata type");
-    metadata_.emplace_back(std::string{key}, in.value(type, key));
+    if (!own.add(key, in.value(type, key))) in.fail("the metadata key " + in_quotes(key) + " appears twice");
   }
-  auto const alignment = integer("general.alignment").value_or(32);
+  auto const alignment = own.integer("general.alignment").value_or(32);
   if (alignment < 8 || alignment % 8 != 0 || alignment > (1 << 20)) in.fail("its alignment is " + std::to_string(alignment));
+  read_tensors(in, tensor_count, static_cast<std::uint64_t>(alignment));
+  auto const part = own.integer("split.no").value_or(0), count = own.integer("split.count").value_or(1);
+  check_place(path, part, count);
+  if (given || part == 0) static_cast<gguf_metadata&>(*this) = std::move(own);
+  return count;
+}
 
-  std::vector<std::uint64_t> offsets(tensor_count);
-  std::unordered_set<std::string_view> names;
-  tensors_.reserve(tensor_count);
-  for (std::size_t i = 0; i < tensor_count; ++i) {
-    tensors_.push_back(read_tensor_info(in, offsets[i]));
-    if (!names.insert(tensors_.back().name).second) in.fail("tensor " + in_quotes(tensors_.back().name) + " appears twice");
+void gguf_file::read_tensors(reader& in, std::size_t count, std::uint64_t alignment) {
+  std::vector<std::uint64_t> offsets(count);
+  std::size_t const before = tensors_.size();
+  tensors_.reserve(before + count);
+  for (std::size_t i = 0; i < count; ++i) tensors_.push_back(in.tensor_info(offsets[i]));
+  std::uint64_t const start = (in.position() + alignment - 1) / alignment * alignment;
+  for (std::size_t i = 0; i < count; ++i) {
+    gguf_tensor& tensor = tensors_[before + i];
+    if (offsets[i] % alignment != 0 || offsets[i] > files_.back().bytes().size())
+      in.fail("tensor " + in_quotes(tensor.name) + " has an impossible offset");
+    tensor.bytes = in.bytes_of(tensor, start + offsets[i]);
   }
-  auto const step = static_cast<std::uint64_t>(alignment);
-  std::uint64_t const start = (in.position() + step - 1) / step * step;
-  for (std::size_t i = 0; i < tensor_count; ++i) {
-    if (offsets[i] % step != 0 || offsets[i] > file_.bytes().size())
-      in.fail("tensor " + in_quotes(tensors_[i].name) + " has an impossible offset");
-    tensors_[i].bytes = bytes_of(in, file_.bytes(), tensors_[i], start + offsets[i]);
+}
+
+void gguf_file::read_parts(std::int64_t count) {
+  std::filesystem::path const given = path();
+  for (std::int64_t number = 1; number <= count; ++number) {
+    auto const part = given.parent_path() / part_name(given.filename().string(), number, count);
+    if (part == given) continue;
+    if (!std::filesystem::exists(part))
+      throw error(in_quotes(part.string()) + ": part " + std::to_string(number) + " of " + std::to_string(count) +
+                  " of the model is not there; put all parts into one folder");
+    if (read(part, false) != count) throw error(in_quotes(part.string()) + ": it is no part of the model of " + in_quotes(given.string()));
   }
-  check_overlap(in, tensors_);
+  auto const total = integer("split.tensors.count");
+  if (total && *total != static_cast<std::int64_t>(tensors_.size()))
+    throw error(in_quotes(given.string()) + ": its parts hold " + std::to_string(tensors_.size()) + " tensors, not " +
+                std::to_string(*total) + " (split.tensors.count); fetch them again");
 }
-
-gguf_value const* gguf_file::find(std::string_view key) const {
-  auto const position = index_.find(key);
-  return position == index_.end() ? nullptr : &metadata_[position->second].second;
-}
-
-std::optional<std::int64_t> gguf_file::integer(std::string_view key) const {
-  return optional_of(typed<std::int64_t>(*this, key, "an integer"));
-}
-std::optional<double> gguf_file::real(std::string_view key) const {
-  return optional_of(typed<double>(*this, key, "a real number"));
-}
-std::optional<bool> gguf_file::boolean(std::string_view key) const {
-  return optional_of(typed<bool>(*this, key, "true or false"));
-}
-std::optional<std::string_view> gguf_file::string(std::string_view key) const {
-  return optional_of(typed<std::string_view>(*this, key, "a text"));
-}
-gguf_array const* gguf_file::array(std::string_view key) const { return typed<gguf_array>(*this, key, "a list"); }
 
 }  // namespace kedge::llm

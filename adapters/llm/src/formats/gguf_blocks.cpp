@@ -3,13 +3,16 @@
 // Block formats of ggml. Every product below is of a binary16 number, a scale of at most 8 bits and a quant of at most 8
 // bits, so it is exact in binary32; only the last addition rounds. The results therefore do not depend on the order of
 // the factors or on fused multiply-adds, and equal those of the Python package `gguf` bit for bit.
-#include <array>    // array
-#include <cstring>  // memcpy
-#include <string>   // to_string
+#include <algorithm>  // reverse
+#include <array>      // array
+#include <cstring>    // memcpy
+#include <string>     // to_string
 
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/formats/dtype.hpp>
 #include <kedge/llm/formats/gguf.hpp>
+
+#include "gguf_codebooks.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -160,29 +163,55 @@ void decode_q6_k(bytes in, float* out) {
   }
 }
 
-struct format {
-  std::uint32_t type;
-  gguf_block block;
-  void (*decode)(bytes, float*);  // null for plain numbers
-  dtype plain = dtype::f32;       // what they are
+/// A run of numbers in a block that have an order of bytes.
+struct word_run {
+  std::size_t width = 0, offset = 0, count = 0;
 };
 
-constexpr std::array<format, 14> formats{{
-    {0, {1, 4}, nullptr, dtype::f32},
-    {1, {1, 2}, nullptr, dtype::f16},
-    {2, {32, 18}, decode_q4_0},
-    {3, {32, 20}, decode_q4_1},
-    {6, {32, 22}, decode_q5_0},
-    {7, {32, 24}, decode_q5_1},
-    {8, {32, 34}, decode_q8_0},
-    {10, {256, 84}, decode_q2_k},
-    {11, {256, 110}, decode_q3_k},
-    {12, {256, 144}, decode_q4_k},
-    {13, {256, 176}, decode_q5_k},
-    {14, {256, 210}, decode_q6_k},
-    {30, {1, 2}, nullptr, dtype::bf16},
-    {28, {1, 8}, nullptr, dtype::f64},
-}};
+struct format {
+  std::uint32_t type;
+  char const* name;
+  gguf_block block;
+  void (*decode)(bytes, float*);          // null for plain numbers
+  dtype plain = dtype::f32;               // what they are
+  word_run words[2] = {};                 // none: kedge doesn't know how machines of the other order of bytes write it
+};
+
+constexpr std::array formats{
+    format{0, "F32", {1, 4}, nullptr, dtype::f32, {{4, 0, 1}}},
+    format{1, "F16", {1, 2}, nullptr, dtype::f16, {{2, 0, 1}}},
+    format{2, "Q4_0", {32, 18}, decode_q4_0, {}, {{2, 0, 1}}},
+    format{3, "Q4_1", {32, 20}, decode_q4_1, {}, {{2, 0, 2}}},
+    format{6, "Q5_0", {32, 22}, decode_q5_0, {}, {{2, 0, 1}, {4, 2, 1}}},
+    format{7, "Q5_1", {32, 24}, decode_q5_1, {}, {{2, 0, 2}, {4, 4, 1}}},
+    format{8, "Q8_0", {32, 34}, decode_q8_0, {}, {{2, 0, 1}}},
+    format{10, "Q2_K", {256, 84}, decode_q2_k, {}, {{2, 80, 2}}},
+    format{11, "Q3_K", {256, 110}, decode_q3_k, {}, {{2, 108, 1}}},
+    format{12, "Q4_K", {256, 144}, decode_q4_k, {}, {{2, 0, 2}}},
+    format{13, "Q5_K", {256, 176}, decode_q5_k, {}, {{2, 0, 2}}},
+    format{14, "Q6_K", {256, 210}, decode_q6_k, {}, {{2, 208, 1}}},
+    format{16, "IQ2_XXS", {256, 66}, decode_iq2_xxs},
+    format{17, "IQ2_XS", {256, 74}, decode_iq2_xs},
+    format{18, "IQ3_XXS", {256, 98}, decode_iq3_xxs},
+    format{19, "IQ1_S", {256, 50}, decode_iq1_s},
+    format{20, "IQ4_NL", {32, 18}, decode_iq4_nl, {}, {{2, 0, 1}}},
+    format{21, "IQ3_S", {256, 110}, decode_iq3_s},
+    format{22, "IQ2_S", {256, 82}, decode_iq2_s},
+    format{23, "IQ4_XS", {256, 136}, decode_iq4_xs, {}, {{2, 0, 2}}},
+    format{24, "I8", {1, 1}, nullptr, dtype::i8, {{1, 0, 1}}},
+    format{25, "I16", {1, 2}, nullptr, dtype::i16, {{2, 0, 1}}},
+    format{26, "I32", {1, 4}, nullptr, dtype::i32, {{4, 0, 1}}},
+    format{27, "I64", {1, 8}, nullptr, dtype::i64, {{8, 0, 1}}},
+    format{28, "F64", {1, 8}, nullptr, dtype::f64, {{8, 0, 1}}},
+    format{29, "IQ1_M", {256, 56}, decode_iq1_m},
+    format{30, "BF16", {1, 2}, nullptr, dtype::bf16, {{2, 0, 1}}},
+    format{34, "TQ1_0", {256, 54}, decode_tq1_0, {}, {{2, 52, 1}}},
+    format{35, "TQ2_0", {256, 66}, decode_tq2_0, {}, {{2, 64, 1}}},
+    format{39, "MXFP4", {32, 17}, decode_mxfp4, {}, {{1, 0, 1}}},
+    format{40, "NVFP4", {64, 36}, decode_nvfp4, {}, {{1, 0, 1}}},
+    format{41, "Q1_0", {128, 18}, decode_q1_0, {}, {{2, 0, 1}}},
+    format{42, "Q2_0", {64, 18}, decode_q2_0, {}, {{2, 0, 1}}},
+};
 
 format const* find_format(std::uint32_t type) {
   for (auto const& f : formats)
@@ -193,13 +222,9 @@ format const* find_format(std::uint32_t type) {
 }  // namespace
 
 std::string gguf_type_name(std::uint32_t type) {
-  static constexpr std::array<char const*, 40> names{
-      "F32",    "F16",   "Q4_0",  "Q4_1",   nullptr, nullptr, "Q5_0",    "Q5_1",   "Q8_0",    "Q8_1",
-      "Q2_K",   "Q3_K",  "Q4_K",  "Q5_K",   "Q6_K",  "Q8_K",  "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S",
-      "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS", "I8",    "I16",   "I32",     "I64",    "F64",     "IQ1_M",
-      "BF16",   nullptr, nullptr, nullptr,  "TQ1_0", "TQ2_0", nullptr,   nullptr,  nullptr,   "MXFP4"};
-  if (type < names.size() && names[type] != nullptr) return names[type];
-  return "type " + std::to_string(type);
+  auto const* known = find_format(type);
+  if (known != nullptr) return known->name;
+  return type == 9 ? "Q8_1" : type == 15 ? "Q8_K" : "type " + std::to_string(type);
 }
 
 std::optional<dtype> gguf_plain_type(std::uint32_t type) {
@@ -212,12 +237,35 @@ std::optional<gguf_block> gguf_block_of(std::uint32_t type) {
   return known == nullptr ? std::nullopt : std::optional<gguf_block>{known->block};
 }
 
+std::string gguf_type_names() {
+  std::string names;
+  for (auto const& known : formats)
+    if (known.decode != nullptr || is_floating(known.plain)) names += (names.empty() ? "" : ", ") + std::string{known.name};
+  return names;
+}
+
+std::optional<std::uint32_t> find_gguf_type(std::string_view name) {
+  for (auto const& known : formats)
+    if (known.name == name) return known.type;
+  return std::nullopt;
+}
+
+bool turn_bytes(std::uint32_t type, std::span<std::byte> blocks) {
+  auto const* known = find_format(type);
+  if (known == nullptr || known->words[0].count == 0) return false;
+  for (std::size_t block = 0; block < blocks.size(); block += known->block.bytes)
+    for (auto const& [width, offset, count] : known->words)
+      for (std::size_t i = 0; i < count; ++i) {
+        auto const word = blocks.subspan(block + offset + i * width, width);
+        std::reverse(word.begin(), word.end());
+      }
+  return true;
+}
+
 void dequantise(std::uint32_t type, std::span<std::byte const> in, std::span<float> out) {
   auto const* known = find_format(type);
   if (known == nullptr)
-    throw error("weights stored as " + gguf_type_name(type) +
-                " cannot be decoded; use a file with F32, F16, BF16, Q8_0, "
-                "Q4_0, Q4_1, Q5_0, Q5_1 or Q2_K to Q6_K weights");
+    throw error("weights stored as " + gguf_type_name(type) + " cannot be decoded; use a file in another format (" + gguf_type_names() + ")");
   auto const [elements, size] = known->block;
   if (in.size() % size != 0 || in.size() / size * elements != out.size())
     throw error(std::to_string(in.size()) + " bytes of " + gguf_type_name(type) + " do not decode to " +

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>    // all_of, any_of, max_element
+#include <algorithm>    // all_of, any_of, max_element, min
 #include <array>        // array
-#include <cmath>        // abs, pow
+#include <cmath>        // abs, isfinite, log, pow, sqrt
 #include <map>          // map
 #include <numbers>      // pi
 #include <string_view>  // string_view
@@ -37,8 +37,18 @@ std::string key_of(gguf_file const& file, std::string_view key) {
   return std::string{*file.string("general.architecture")} + "." + std::string{key};
 }
 
+/// An integer, or one for every layer, if they are the same.
+std::optional<std::int64_t> one_integer(gguf_file const& file, std::string const& key) {
+  auto const* const value = file.find(key);
+  if (value == nullptr || !std::holds_alternative<gguf_array>(*value)) return file.integer(key);
+  auto const each = std::get<gguf_array>(*value).integers();
+  if (each.empty() || !std::all_of(each.begin(), each.end(), [&](std::int64_t n) { return n == each.front(); }))
+    fail(file, "the GGUF metadata key " + in_quotes(key) + " differs from layer to layer, which is not supported");
+  return each.front();
+}
+
 std::int64_t required(gguf_file const& file, std::string_view key) {
-  auto const value = file.integer(key_of(file, key));
+  auto const value = one_integer(file, key_of(file, key));
   if (!value) fail(file, "the GGUF metadata lack " + in_quotes(key_of(file, key)) + "; fetch another file");
   if (*value <= 0 || *value > (std::int64_t{1} << 40U))
     fail(file, "the GGUF metadata key " + in_quotes(key_of(file, key)) + " is " + std::to_string(*value));
@@ -173,16 +183,25 @@ void put_phi_scaling(gguf_file const& file, json& rope) {
   rope["partial_rotary_factor"] = static_cast<double>(or_else(file, "rope.dimension_count", head)) / static_cast<double>(head);
   auto const shorter = frequency_divisors(file, "rope_factors_short.weight"), longer = frequency_divisors(file, "rope_factors_long.weight");
   if (shorter.size() != longer.size()) fail(file, "the rotary frequencies of short and of long sequences differ in number; the file is damaged");
-  if (!longer.empty()) put_long_rope(shorter, longer, required(file, "rope.scaling.original_context_length"), rope);
+  if (longer.empty()) return;
+  std::int64_t const original = required(file, "rope.scaling.original_context_length");
+  put_long_rope(shorter, longer, original, rope);
+  double const longest = static_cast<double>(required(file, "context_length")) / static_cast<double>(original);
+  double const usual = longest > 1 ? std::sqrt(1 + std::log(longest) / std::log(static_cast<double>(original))) : 1;
+  auto const stated = file.real(key_of(file, "rope.scaling.attn_factor"));
+  if (stated && std::abs(*stated - usual) > 1e-4 * usual) rope["attention_factor"] = *stated;
 }
 
 /// rope_parameters, with the scalings that GGUF can state.
 json rope_of(gguf_file const& file, gguf_facts const& facts) {
   double const theta = file.real(key_of(file, "rope.freq_base")).value_or(10000.0);
   json rope = {{"rope_theta", theta}, {"rope_type", "default"}};
-  auto const type = file.string(key_of(file, "rope.scaling.type")).value_or("none");
-  auto const factor = file.real(key_of(file, "rope.scaling.factor"));
-  if (type != "none" && factor && *factor != 1.0) {
+  // As llama.cpp: a factor without a type is linear scaling, an old key counts where the new one is missing, and 0 is none.
+  auto const type = file.string(key_of(file, "rope.scaling.type")).value_or("linear");
+  auto factor = file.real(key_of(file, "rope.scaling.factor"));
+  if (!factor) factor = file.real(key_of(file, "rope.scale_linear"));
+  if (type != "none" && factor && *factor != 1.0 && *factor != 0.0) {
+    if (!(*factor > 0) || !std::isfinite(*factor)) fail(file, "its rotary scaling has a factor that is not positive");
     if (type != "linear" && type != "yarn") fail(file, "rotary scaling of type " + in_quotes(type) + " is not supported");
     rope["rope_type"] = std::string{type};
     rope["factor"] = *factor;
@@ -251,9 +270,6 @@ std::optional<gguf_spelling> spell(gguf_file const& file, gguf_tensor const& ten
 
 json config_from(gguf_file const& file) {
   family const& model = family_of(file);
-  if (auto const parts = file.integer("split.count"); parts.value_or(1) > 1)
-    fail(file,
-         "the file is one of " + std::to_string(*parts) + " parts of a model; merge them first (llama-gguf-split --merge)");
   json config = json::object();
   config["architectures"] = {std::string{model.names.language_model}};
   config["attention_dropout"] = 0.0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A GGUF file carries a vocabulary but no tokenizer.json; what surrounds the vocabulary (how text is split before merging,
-// how spaces are spelled) follows from the vocabulary's kind, as in transformers, whose ids are the standard here.
+// how spaces are spelled) follows from the vocabulary's kind and from tokenizer.ggml.pre, as in llama.cpp.
 #include <algorithm>      // all_of, any_of, sort
 #include <array>          // array
 #include <functional>     // equal_to
@@ -14,6 +14,7 @@
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/base/json.hpp>
 
+#include "gguf_splits.hpp"
 #include "gguf_to_hf.hpp"
 #include "../base/name_hash.hpp"
 
@@ -31,6 +32,11 @@ struct vocabulary {
   std::unordered_map<std::string, std::int64_t, name_hash, std::equal_to<>> ids;  // a repeated token keeps its last id
   std::vector<std::int64_t> types;                                                // by id, or empty
   bool byte_level = false;
+
+  /// Found in a text as it stands, before any merge.
+  [[nodiscard]] bool is_added(std::size_t id) const {
+    return id < types.size() && (types[id] == control_token || types[id] == user_defined_token);
+  }
 };
 
 [[noreturn]] void fail(gguf_file const& file, std::string const& why) {
@@ -88,14 +94,14 @@ vocabulary read_vocabulary(gguf_file const& file, bool byte_level, bool gemma) {
   vocabulary out;
   out.byte_level = byte_level;
   auto const* tokens = file.array("tokenizer.ggml.tokens");
-  if (tokens == nullptr || tokens->strings.size() != tokens->size) fail(file, "the GGUF vocabulary is not a list of texts");
+  if (tokens == nullptr || tokens->strings.size() != tokens->size) fail(file, "the GGUF vocabulary (tokenizer.ggml.tokens) is not a list of texts");
   if (auto const* types = file.array("tokenizer.ggml.token_type")) {
     out.types = types->integers();
     if (out.types.size() != tokens->size) fail(file, "the GGUF vocabulary has another number of token types than of tokens");
   }
   out.tokens.reserve(tokens->size);
   for (auto const token : tokens->strings) {
-    if (byte_level && !is_byte_spelling(token))
+    if (byte_level && !out.is_added(out.tokens.size()) && !is_byte_spelling(token))
       out.tokens.push_back(spell_bytes(token));
     else
       out.tokens.push_back(gemma ? spell_space_run(token) : std::string{token});
@@ -171,49 +177,14 @@ merge_list merges_of(gguf_file const& file, vocabulary const& words, bool gemma)
   return implied_merges(file, words, scores);
 }
 
-constexpr char const* llama3_split =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr char const* qwen2_split =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr char const* tekken_split = R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
-                                     R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
-                                     R"(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr char const* gpt4o_split =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
-    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
-    R"(|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-/// The split that goes with a name of tokenizer.ggml.pre; null: GPT-2's.
-char const* split_of(std::string_view pre) {
-  static constexpr std::array<std::pair<std::string_view, char const*>, 22> known{{
-      {"llama3", llama3_split},    {"llama-v3", llama3_split},        {"llama-bpe", llama3_split},    {"falcon3", llama3_split},
-      {"falcon-h1", llama3_split}, {"pixtral", llama3_split},         {"midm-2.0", llama3_split},     {"lfm2", llama3_split},
-      {"dbrx", llama3_split},      {"smaug-bpe", llama3_split},       {"jina-v5-nano", llama3_split}, {"tekken", tekken_split},
-      {"qwen2", qwen2_split},      {"deepseek-r1-qwen", qwen2_split}, {"kormo", qwen2_split},         {"f2llmv2", qwen2_split},
-      {"megrez", qwen2_split},     {"gpt-4o", gpt4o_split},           {"llama4", gpt4o_split},        {"kanana2", gpt4o_split},
-      {"talkie", gpt4o_split},     {"minimax-m2", gpt4o_split},
-  }};
-  for (auto const& [name, split] : known)
-    if (name == pre) return split;
-  return nullptr;
-}
-
-/// Whether a word that is a token is taken whole, though no merges lead to it: Llama 3's tokenizer and those made after it.
-bool ignores_merges(std::string_view pre) {
-  static constexpr std::array<std::string_view, 10> names{"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1",
-                                                          "pixtral", "midm-2.0", "lfm2", "jina-v5-nano", "tekken"};
-  return std::find(names.begin(), names.end(), pre) != names.end();
-}
-
-json byte_level(bool prefix_space, bool use_regex) {
-  return {{"type", "ByteLevel"}, {"add_prefix_space", prefix_space}, {"trim_offsets", true}, {"use_regex", use_regex}};
-}
-
-json byte_level_pre_tokenizer(gguf_file const& file) {
-  char const* const split = split_of(file.string("tokenizer.ggml.pre").value_or(""));
-  if (split == nullptr) return byte_level(false, true);
-  json const pieces = {{"type", "Split"}, {"pattern", {{"Regex", split}}}, {"behavior", "Isolated"}, {"invert", false}};
-  return {{"type", "Sequence"}, {"pretokenizers", json::array({pieces, byte_level(false, false)})}};
+/// The split that tokenizer.ggml.pre names.
+gguf_split const& split_of(gguf_file const& file, std::vector<std::string>& notes) {
+  auto const name = file.string("tokenizer.ggml.pre").value_or("");
+  auto const* const split = find_split(name);
+  if (split == nullptr) fail(file, why_unknown_split(name));
+  if (name.empty())
+    notes.emplace_back("it does not say how text is split before the merges (tokenizer.ggml.pre); llama.cpp's default is taken, which may not be the model's");
+  return *split;
 }
 
 json replace(std::string_view from, std::string_view to) {
@@ -226,56 +197,97 @@ json space_decoder(bool strip) {
   return {{"type", "Sequence"}, {"decoders", std::move(steps)}};
 }
 
-/// normalizer, pre_tokenizer and decoder.
-void put_surroundings(gguf_file const& file, std::string_view architecture, bool byte_level_words, json& out) {
+/// normalizer, pre_tokenizer and decoder of a byte-level vocabulary.
+void put_surroundings(gguf_split const& split, json& out) {
+  // Qwen's own tokenizer composes characters first; so does transformers for a folder, though not for a GGUF file.
+  out["normalizer"] = split.composes ? json{{"type", "NFC"}} : json(nullptr);
+  out["pre_tokenizer"] = pre_tokenizer_of(split);
+  out["decoder"] = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
+}
+
+/// The same of a vocabulary of SentencePiece: a space goes before every text, and after a special token, unless the file says no.
+void put_surroundings(gguf_file const& file, std::string_view architecture, json& out) {
   std::string const mark{space_mark};
-  if (byte_level_words) {
-    // Qwen's own tokenizer composes characters first; so does transformers for a folder, though not for a GGUF file.
-    bool const qwen = split_of(file.string("tokenizer.ggml.pre").value_or("")) == qwen2_split;
-    out["normalizer"] = qwen ? json{{"type", "NFC"}} : json(nullptr);
-    out["pre_tokenizer"] = byte_level_pre_tokenizer(file);
-    out["decoder"] = byte_level(true, true);
-  } else if (architecture.starts_with("gemma")) {
-    out["normalizer"] = replace(" ", mark);
-    out["pre_tokenizer"] = {
-        {"type", "Split"}, {"pattern", {{"String", " "}}}, {"behavior", "MergedWithPrevious"}, {"invert", false}};
-    out["decoder"] = space_decoder(false);
-  } else if (architecture == "phi3") {
+  bool const prefix = file.boolean("tokenizer.ggml.add_space_prefix").value_or(!architecture.starts_with("gemma"));
+  if (prefix) {
     out["normalizer"] = {{"type", "Sequence"},
                          {"normalizers", json::array({{{"type", "Prepend"}, {"prepend", mark}}, replace(" ", mark)})}};
-    out["pre_tokenizer"] = nullptr;
-    out["decoder"] = space_decoder(true);
   } else {
-    out["normalizer"] = nullptr;
-    out["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", mark}, {"prepend_scheme", "first"}, {"split", false}};
-    out["decoder"] = space_decoder(true);
+    out["normalizer"] = replace(" ", mark);
   }
+  out["pre_tokenizer"] = nullptr;
+  if (architecture.starts_with("gemma") && !prefix)
+    out["pre_tokenizer"] = {
+        {"type", "Split"}, {"pattern", {{"String", " "}}}, {"behavior", "MergedWithPrevious"}, {"invert", false}};
+  out["decoder"] = space_decoder(prefix);
 }
 
 using special_ids = std::vector<std::pair<std::string, std::int64_t>>;  // bos_token → 1, …
 
+/// A token that the metadata name by its number; throws for a number beyond the vocabulary.
+std::optional<std::int64_t> token_at(gguf_file const& file, std::string const& key, vocabulary const& words) {
+  auto const id = file.integer(key);
+  if (id && (*id < 0 || static_cast<std::size_t>(*id) >= words.tokens.size()))
+    fail(file, "the metadata key " + in_quotes(key) + " names token " + std::to_string(*id) + ", beyond the vocabulary");
+  return id;
+}
+
+struct named_token {
+  char const* name;           // in tokenizer_config.json
+  char const* key;            // in GGUF
+  std::int64_t sentencepiece;  // where a SentencePiece vocabulary doesn't say, as in llama.cpp; −1: none
+};
+constexpr std::array<named_token, 7> named_tokens{{{"bos_token", "tokenizer.ggml.bos_token_id", 1},
+                                                   {"eos_token", "tokenizer.ggml.eos_token_id", 2},
+                                                   {"pad_token", "tokenizer.ggml.padding_token_id", -1},
+                                                   {"unk_token", "tokenizer.ggml.unknown_token_id", 0},
+                                                   {"sep_token", "tokenizer.ggml.seperator_token_id", -1},
+                                                   {"cls_token", "tokenizer.ggml.cls_token_id", -1},
+                                                   {"mask_token", "tokenizer.ggml.mask_token_id", -1}}};
+
 special_ids read_special_ids(gguf_file const& file, vocabulary const& words) {
-  static constexpr std::array<std::pair<char const*, char const*>, 4> keys{{{"bos_token", "tokenizer.ggml.bos_token_id"},
-                                                                            {"eos_token", "tokenizer.ggml.eos_token_id"},
-                                                                            {"pad_token", "tokenizer.ggml.padding_token_id"},
-                                                                            {"unk_token", "tokenizer.ggml.unknown_token_id"}}};
   special_ids out;
-  for (auto const& [name, key] : keys) {
-    auto const id = file.integer(key);
-    if (!id) continue;
-    if (*id < 0 || static_cast<std::size_t>(*id) >= words.tokens.size())
-      fail(file, std::string{"the metadata key '"} + key + "' names token " + std::to_string(*id) + ", beyond the vocabulary");
-    out.emplace_back(name, *id);
+  for (auto const& [name, key, fallback] : named_tokens) {
+    auto id = token_at(file, key, words);
+    if (!id && !words.byte_level && fallback >= 0 && fallback < static_cast<std::int64_t>(words.tokens.size())) id = fallback;
+    if (id) out.emplace_back(name, *id);
   }
   return out;
+}
+
+std::optional<std::int64_t> id_of(special_ids const& named, std::string_view name) {
+  auto const found = std::find_if(named.begin(), named.end(), [&](auto const& token) { return token.first == name; });
+  return found == named.end() ? std::nullopt : std::optional{found->second};
+}
+
+/// generation_config.json: the tokens that end a text. Beside the one that ends every text those that end a turn, by their number or,
+/// as llama.cpp does, by their spelling; null where there is no second one.
+json generation_config_of(gguf_file const& file, vocabulary const& words, special_ids const& named) {
+  struct turn_end {
+    char const* key;
+    std::vector<char const*> spellings;
+  };
+  static turn_end const ends[] = {{"tokenizer.ggml.eot_token_id", {"<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>"}},
+                                  {"tokenizer.ggml.eom_token_id", {"<|eom_id|>"}}};
+  std::vector<std::int64_t> ids;
+  auto const add = [&](std::optional<std::int64_t> id) {
+    if (id && std::find(ids.begin(), ids.end(), *id) == ids.end()) ids.push_back(*id);
+  };
+  add(id_of(named, "eos_token"));
+  for (auto const& [key, spellings] : ends) {
+    auto const stated = token_at(file, key, words);
+    add(stated);
+    for (std::string_view const spelling : spellings)
+      if (auto const found = words.ids.find(spelling); !stated && found != words.ids.end()) add(found->second);
+  }
+  if (ids.size() < 2) return nullptr;
+  return {{"eos_token_id", ids}};
 }
 
 json added_tokens(vocabulary const& words, special_ids const& named) {
   std::map<std::int64_t, bool> special;  // by id; the vocabulary's own mark comes first and counts
   for (std::size_t id = 0; id < words.types.size(); ++id) {
-    bool const spelled = !words.byte_level || is_byte_spelling(words.tokens[id]);
-    if (words.types[id] == control_token && spelled) special.try_emplace(words.ids.at(words.tokens[id]), true);
-    if (words.types[id] == user_defined_token) special.try_emplace(words.ids.at(words.tokens[id]), false);
+    if (words.is_added(id)) special.try_emplace(words.ids.at(words.tokens[id]), words.types[id] == control_token);
   }
   for (auto const& [name, id] : named) special.try_emplace(words.ids.at(words.tokens[static_cast<std::size_t>(id)]), true);
   json out = json::array();
@@ -290,15 +302,19 @@ json added_tokens(vocabulary const& words, special_ids const& named) {
   return out;
 }
 
-/// Adds the tokens that begin or end every text, where the metadata ask for them.
-json post_processor(gguf_file const& file, bool sentencepiece, json const& config) {
-  bool const first = file.boolean("tokenizer.ggml.add_bos_token").value_or(sentencepiece) && config.contains("bos_token");
-  bool const last = file.boolean("tokenizer.ggml.add_eos_token").value_or(false) && config.contains("eos_token");
+/// Whether a token begins or ends every text. `wish` is what goes without saying.
+bool frames(gguf_file const& file, std::string const& key, char const* token, bool wish, special_ids const& named, std::vector<std::string>& notes) {
+  bool const wanted = file.boolean(key).value_or(wish);
+  if (wanted && !id_of(named, token)) notes.push_back("its texts are to be framed by a token (" + key + "), but it names no " + token + "; none is added");
+  return wanted && id_of(named, token).has_value();
+}
+
+/// Adds the tokens that begin or end every text.
+json post_processor(vocabulary const& words, special_ids const& named, bool first, bool last) {
   json special = json::object();
   auto const piece = [&](char const* name, int sequence) -> json {
-    std::string const token = config.at(name);
-    auto const id =
-        *file.integer(std::string_view{name} == "bos_token" ? "tokenizer.ggml.bos_token_id" : "tokenizer.ggml.eos_token_id");
+    std::int64_t const id = *id_of(named, name);
+    std::string const token = words.tokens[static_cast<std::size_t>(id)];
     special[token] = {{"id", token}, {"ids", {id}}, {"tokens", {token}}};
     return {{"SpecialToken", {{"id", token}, {"type_id", sequence}}}};
   };
@@ -345,15 +361,15 @@ gguf_vocabulary vocabulary_from(gguf_file const& file) {
   gguf_vocabulary out;
   out.tokenizer_config = json::object();
   if (auto const source = file.string("tokenizer.chat_template")) out.chat_template = std::string{*source};
-  auto const kind = file.string("tokenizer.ggml.model");
-  if (!kind || file.find("tokenizer.ggml.tokens") == nullptr) return out;
-  bool const byte_level_words = *kind == "gpt2";
-  if (!byte_level_words && *kind != "llama")
-    fail(file, "tokenizers of the kind " + in_quotes(*kind) +
-                   " are not supported; kedge reads GGUF vocabularies of the kinds gpt2 and llama");
+  auto const kind = file.string("tokenizer.ggml.model").value_or("none");
+  if (kind == "none" || kind == "no_vocab") return out;
+  bool const byte_level_words = kind == "gpt2";
+  if (!byte_level_words && kind != "llama")
+    fail(file, "vocabularies of the kind " + in_quotes(kind) + " (tokenizer.ggml.model) are not supported, only gpt2 and llama; use the model's Hugging Face folder");
 
   std::string_view const architecture = file.string("general.architecture").value_or("");
   bool const gemma = !byte_level_words && architecture.starts_with("gemma");
+  gguf_split const* const split = byte_level_words ? &split_of(file, out.notes) : nullptr;
   vocabulary const words = read_vocabulary(file, byte_level_words, gemma);
   special_ids const named = read_special_ids(file, words);
   json& config = out.tokenizer_config;
@@ -361,14 +377,20 @@ gguf_vocabulary vocabulary_from(gguf_file const& file) {
   config["clean_up_tokenization_spaces"] = false;
   config["tokenizer_class"] = "PreTrainedTokenizerFast";
   if (!out.chat_template.empty()) config["chat_template"] = out.chat_template;
+  out.generation_config = generation_config_of(file, words, named);
 
   json& tokenizer = out.tokenizer;
   tokenizer = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
   tokenizer["added_tokens"] = added_tokens(words, named);
-  put_surroundings(file, architecture, byte_level_words, tokenizer);
-  tokenizer["post_processor"] = post_processor(file, !byte_level_words, config);
-  bool const whole = byte_level_words && ignores_merges(file.string("tokenizer.ggml.pre").value_or(""));
-  tokenizer["model"] = bpe_model(words, merges_of(file, words, gemma), gemma, whole, config);
+  if (split != nullptr)
+    put_surroundings(*split, tokenizer);
+  else
+    put_surroundings(file, architecture, tokenizer);
+  bool const begins = split == nullptr || split->adds_bos;
+  bool const first = frames(file, "tokenizer.ggml.add_bos_token", "bos_token", begins, named, out.notes);
+  bool const last = frames(file, "tokenizer.ggml.add_eos_token", "eos_token", false, named, out.notes);
+  tokenizer["post_processor"] = post_processor(words, named, first, last);
+  tokenizer["model"] = bpe_model(words, merges_of(file, words, gemma), gemma, split != nullptr && split->whole_words, config);
   return out;
 }
 

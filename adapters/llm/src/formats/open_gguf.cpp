@@ -14,6 +14,7 @@ opened_checkpoint open_gguf(std::filesystem::path const& path) {
   out.files = std::make_unique<checkpoint::storage>();
   out.files->path = path;
   out.files->files.push_back(file);
+  check_kind(*file);
   out.config = config_from(*file);
   for (auto const& tensor : file->tensors()) {
     auto spelling = spell(*file, tensor);
@@ -30,7 +31,11 @@ opened_checkpoint open_gguf(std::filesystem::path const& path) {
   auto words = vocabulary_from(*file);
   out.tokenizer = std::move(words.tokenizer);
   out.tokenizer_config = std::move(words.tokenizer_config);
+  out.generation_config = std::move(words.generation_config);
   out.chat_template = std::move(words.chat_template);
+  out.notes = std::move(words.notes);
+  for (std::string& note : check_unread(*file)) out.notes.push_back(std::move(note));
+  for (std::string& note : out.notes) note.insert(0, path.string() + ": ");
   return out;
 }
 

@@ -112,6 +112,7 @@ json describe(checkpoint const& source, described_run const& run) {
   about["chat_template"] = !source.chat_template.empty();
   if (!source.chat_template.empty())
     probe(problems, [&] { static_cast<void>(chat_template(source.chat_template)); });
+  if (!source.notes.empty()) about["notes"] = source.notes;
   about["problems"] = problems;
   return about;
 }

@@ -67,6 +67,7 @@ soup_models::soup_models(soup_recipe const& recipe, soup_settings const& setting
   thread_pool workers(settings.threads);  // parsing a tokenizer takes longer than averaging a layer
   workers.run(references_.size(), [&](std::size_t i, std::size_t) { opened[i] = open(references_[i]); });
   for (std::size_t i = 0; i < references_.size(); ++i) opened_[references_[i]] = opened[i];
+  for (auto const& model : opened) notes_.insert(notes_.end(), model->weights.notes.begin(), model->weights.notes.end());
   for (std::size_t i = 1; i < merged; ++i) hold_against_donor(at(references_[i]), recipe, settings);
   if (recipe.vocabulary.rearranges())
     alignment_ = std::make_shared<vocabulary_alignment const>(recipe, merged_, [&](model_reference const& model) -> checkpoint const& { return at(model); }, notes_);

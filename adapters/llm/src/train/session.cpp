@@ -90,6 +90,7 @@ session::session(checkpoint opened, device_settings const& device, screen tells)
       tokens(open_tokenizer(source)),
       compute(resolve(device)),
       tells_(tells) {
+  for (std::string const& note : source.notes) tells_.say(note);
   constexpr std::int64_t logits_at_a_time = 64 << 20;  // bytes: each chunk walks through the head's gradient, so that few are better than many
   compute.head_rows = std::max<std::int64_t>(16, logits_at_a_time / (config.vocabulary * std::int64_t{sizeof(float)}));
   if (!source.chat_template.empty()) chat.emplace(source.chat_template);

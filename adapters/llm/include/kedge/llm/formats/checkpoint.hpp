@@ -52,6 +52,7 @@ class checkpoint {
   nlohmann::ordered_json tokenizer_config;   ///< tokenizer_config.json, {} if there is none
   nlohmann::ordered_json generation_config;  ///< generation_config.json, null if there is none
   std::string chat_template;                 ///< the template's source, "" if there is none
+  std::vector<std::string> notes;            ///< what the files say and isn't used, or leave out and is filled in: a sentence each, for people
 
   std::vector<tensor_entry> const& tensors() const noexcept;
   bool contains(std::string_view name) const;
