@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include <kedge/llm/train/settings.hpp>
 
 #include "command_line.hpp"
@@ -46,6 +48,9 @@ void join(llm::run_settings& settings, command_line const& line);
 
 /// --json: the summary as one JSON object.
 void add_json(command_line& line, bool& json);
+
+/// Puts into a summary which model was best, where evaluations watched for it.
+void add_best(nlohmann::ordered_json& summary, llm::run_result const& result);
 
 /// Prints how a run without rounds ended (as JSON if asked) and returns the exit code; `what` are its examples.
 int report(llm::run_settings const& settings, llm::one_round_result const& result, char const* what, bool json);

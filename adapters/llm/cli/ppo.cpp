@@ -12,7 +12,7 @@ namespace kedge::cli {
 namespace {
 
 nlohmann::ordered_json summary(llm::ppo_settings const& settings, llm::ppo_result const& r) {
-  return {{"output_dir", settings.output_dir.string()},
+  nlohmann::ordered_json all{{"output_dir", settings.output_dir.string()},
           {"interrupted", r.interrupted},
           {"length_collapsed", r.length_collapsed},
           {"updates", r.steps},
@@ -25,6 +25,8 @@ nlohmann::ordered_json summary(llm::ppo_settings const& settings, llm::ppo_resul
           {"kl_per_token_at_start", r.kl_per_token_at_start},
           {"peak_memory_bytes", r.peak_memory_bytes},
           {"evaluations", llm::as_json(r.evaluations)}};
+  add_best(all, r);
+  return all;
 }
 
 int train(llm::ppo_settings const& settings, bool json) {

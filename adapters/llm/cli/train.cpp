@@ -15,7 +15,7 @@ nlohmann::ordered_json summary(llm::training_settings const& settings, llm::trai
   for (auto const& e : r.evaluations) evaluations.push_back(llm::as_json(e));
   nlohmann::ordered_json noise;
   if (r.noise) noise = {{"pairs", r.noise->pairs}, {"median", r.noise->median}, {"maximum", r.noise->maximum}, {"margin", r.noise->margin}};
-  return {{"output_dir", settings.output_dir.string()},
+  nlohmann::ordered_json all{{"output_dir", settings.output_dir.string()},
           {"interrupted", r.interrupted},
           {"steps", r.steps},
           {"final_loss", r.final_loss},
@@ -32,10 +32,18 @@ nlohmann::ordered_json summary(llm::training_settings const& settings, llm::trai
           {"judge_runtime", r.judge_seconds},
           {"evaluations", evaluations},
           {"policy_evaluations", llm::as_json(r.policy_evaluations)}};
+  add_best(all, r);
+  return all;
 }
 
-
 }  // namespace
+
+void add_best(nlohmann::ordered_json& summary, llm::run_result const& result) {
+  if (!result.best_step) return;
+  summary["best_step"] = *result.best_step;
+  summary["best_metric"] = result.best_metric;
+  summary["stopped_early"] = result.stopped_early;
+}
 
 void join(llm::run_settings& settings, command_line const& line) {
   settings.where = llm::launch::of_environment();
@@ -50,7 +58,7 @@ int report(llm::run_settings const& settings, llm::one_round_result const& r, ch
   double const per_second = static_cast<double>(r.examples) / r.train_seconds;
   if (settings.where.rank != 0) return r.interrupted ? exit_interrupted : exit_done;
   if (json) {
-    nlohmann::ordered_json const summary{{"output_dir", settings.output_dir.string()},
+    nlohmann::ordered_json summary{{"output_dir", settings.output_dir.string()},
                                          {"interrupted", r.interrupted},
                                          {"steps", r.steps},
                                          {"final_loss", r.final_loss},
@@ -60,6 +68,7 @@ int report(llm::run_settings const& settings, llm::one_round_result const& r, ch
                                          {"train_tokens_per_second", static_cast<double>(r.tokens) / r.train_seconds},
                                          {"peak_memory_bytes", r.peak_memory_bytes},
                                          {"evaluations", r.evaluations}};
+    add_best(summary, r);
     std::printf("%s\n", summary.dump().c_str());
   } else if (r.interrupted) {
     std::printf("interrupted after %zu steps; checkpoint in %s\n", r.steps, r.checkpoint.string().c_str());

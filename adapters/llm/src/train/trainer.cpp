@@ -111,11 +111,11 @@ run_result trainer::run(training_method& method) {
 
 void trainer::save() {
   result_.checkpoint = checkpoint_at(log_->global_step());
+  if (best_.step && group_.any(group_.leads() && (*best_.step == log_->global_step() || fs::exists(checkpoint_at(*best_.step))))) best_.checkpoint = best_.step;
   if (group_.any(group_.leads() && fs::exists(result_.checkpoint))) return;
   checkpoint_writer to(result_.checkpoint, parameters_, group_);
   method_->save(to);
   to.state["log"] = log_->save();
-  if (best_.step && (log_->global_step() == *best_.step || fs::exists(checkpoint_at(*best_.step)))) best_.checkpoint = best_.step;
   save_part(to, "best", best_);
   to.state["identity"] = identity_.fixed;
   to.commit();
@@ -196,6 +196,8 @@ void trainer::save_and_fail(std::string const& problem) {
 // The model that is written is that of the best evaluation.
 void trainer::take_best_weights() {
   if (!settings_.load_best_model_at_end || !best_.checkpoint) return;
+  if (!fs::exists(checkpoint_at(*best_.checkpoint)))
+    throw error(checkpoint_at(*best_.checkpoint).string() + ": the checkpoint of the best model is gone; resume with --load_best_model_at_end false to write the last one");
   checkpoint_reader const from(checkpoint_at(*best_.checkpoint), parameters_);
   method_->take_weights(from);
   log_->say("the model of step " + std::to_string(*best_.checkpoint) + " is written, the best that was saved: its " + settings_.metric() + " is " +
