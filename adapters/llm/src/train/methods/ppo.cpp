@@ -10,8 +10,8 @@
 
 #include "../ppo_problem.hpp"
 #include "../reference_soup.hpp"
-#include "../sample_file.hpp"
 #include "../trainer.hpp"
+#include "held_out_prompts.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -46,20 +46,16 @@ class ppo_run : public training_method {
         state_(start()),
         problem_(models_, settings_, prompts_) {
     state_.anchor = make_anchor(settings.reference, session_, part_of(state_.theta, 0, models_.policy_size));
-    if (settings.sampling.eval_prompts.empty()) return;
-    rollout_source held_out(session_, models_.sampler, settings.sampling,
-                            session_.read_prompts(settings.sampling.eval_prompts, settings.max_eval_samples, settings.skip_bad_lines), judge_,
-                            settings.seed + 1);
-    bool const from_start = settings.reference.what == reference_choice::kind::start;  // which the anchor holds, unchanged
-    pack const at_start = from_start ? state_.anchor.front().point : kedge::deep_copy(part_of(state_.theta, 0, models_.policy_size));
-    evaluator_.emplace(std::move(held_out), models_.policy, models_.policy.weights_for(at_start), settings.sampling.eval_samples,
-                       settings.compute.micro_batch_tokens);
+    held_out_.open(session_, models_.sampler, models_.policy, settings_.sampling, settings_, judge_, [this] {
+      bool const from_start = settings_.reference.what == reference_choice::kind::start;  // which the anchor holds, unchanged
+      return from_start ? state_.anchor.front().point : kedge::deep_copy(part_of(state_.theta, 0, models_.policy_size));
+    });
   }
 
   ppo_result run() {
     auto const keep_going = [this] { return !trainer_.stop_requested(); };
     prompts_.keep_going = keep_going;
-    if (evaluator_) evaluator_->set_keep_going(keep_going);
+    held_out_.set_keep_going(keep_going);
     return summary(trainer_.run(*this));
   }
 
@@ -70,7 +66,7 @@ class ppo_run : public training_method {
 
   [[nodiscard]] run_identity identity() override {
     json contents{{"model", model_content(settings_.model)}, {"prompts", content_of(prompts_.prompts())}};
-    if (evaluator_) contents["held-out prompts"] = content_of(evaluator_->prompts().prompts());
+    if (held_out_.there()) contents["held-out prompts"] = held_out_.content();
     contents["reward model"] = model_content(settings_.sampling.reward_model);
     contents["reference"] = content_of(settings_.reference);
     contents["values"] = json::array({static_cast<int>(settings_.value_model.what), model_content(settings_.value_model.model)});
@@ -88,12 +84,11 @@ class ppo_run : public training_method {
     length_.first_mean = from.state.at("first_length").get<double>();
     prompts_.sample_seconds = from.state.at("sample_seconds").get<double>();
     prompts_.judge_seconds = from.state.at("judge_seconds").get<double>();
-    if (evaluator_) evaluator_->start_scores = from.read_vector("start_scores");
-    evaluations_ = evaluations_from(from.state.at("evaluations"));
+    held_out_.restore(from);
   }
 
   void begin(bool resumed) override {
-    if (!resumed || (evaluator_ && evaluator_->start_scores.empty())) trainer_.measure_here();  // a stop may have come before the start was measured
+    if (!resumed || held_out_.lack_start()) trainer_.measure_here();
   }
 
   [[nodiscard]] kedge::status train() override {
@@ -111,15 +106,12 @@ class ppo_run : public training_method {
     to.state["first_length"] = length_.first_mean;
     to.state["sample_seconds"] = prompts_.sample_seconds;
     to.state["judge_seconds"] = prompts_.judge_seconds;
-    if (evaluator_) to.add("start_scores", evaluator_->start_scores);
-    to.state["evaluations"] = as_json(evaluations_);
+    held_out_.save(to);
   }
 
-  [[nodiscard]] bool measures() const override { return evaluator_.has_value(); }
+  [[nodiscard]] bool measures() const override { return held_out_.there(); }
   [[nodiscard]] json measure() override {
-    evaluations_.push_back(
-        evaluate_policy(*evaluator_, models_.policy.weights_for(part_of(state_.theta, 0, models_.policy_size)), state_.round, settings_.output_dir, trainer_.log()));
-    return as_json(evaluations_.back());
+    return held_out_.measure(models_.policy.weights_for(part_of(state_.theta, 0, models_.policy_size)), state_.round, settings_.output_dir, trainer_.log());
   }
   void take_weights(checkpoint_reader const& from) override { state_.theta = from.read_pack("theta", state_.theta.front().device()); }
 
@@ -218,7 +210,7 @@ class ppo_run : public training_method {
 
   [[nodiscard]] ppo_result summary(run_result const& ended) const {
     ppo_result result{ended, problem_.kl_at_start, problem_.kl_baseline.value_or(0), prompts_.sample_seconds, prompts_.judge_seconds,
-                      collapsed_, evaluations_};
+                      collapsed_, held_out_.evaluations};
     result.train_seconds = problem_.solver.seconds + prompts_.sample_seconds + prompts_.judge_seconds;
     return result;
   }
@@ -233,8 +225,7 @@ class ppo_run : public training_method {
   trainer trainer_;
   ppo_state state_;
   ppo_problem problem_;
-  std::optional<policy_evaluator> evaluator_;
-  std::vector<policy_evaluation> evaluations_;
+  held_out_prompts held_out_;
   kedge::length_guard length_;
   bool stop_ = false, collapsed_ = false;
 };

@@ -18,10 +18,11 @@
 #include "../preference_problem.hpp"
 #include "../reference_schedule.hpp"
 #include "../reference_soup.hpp"
-#include "../sample_file.hpp"
 #include "../session.hpp"
 #include "../trainer.hpp"
+#include "falling_chosen.hpp"
 #include "held_out_pairs.hpp"
+#include "held_out_prompts.hpp"
 #include "preference_data.hpp"
 #include "round_plan.hpp"
 
@@ -41,31 +42,6 @@ void check(training_settings s, round_settings r) {
   require(r.sample_from == sampled_policy::weights || (r.extrapolate == extrapolated::log_probs && r.momentum != momentum_choice::none),
           "--sample_from mixture samples from two models' log-probabilities; it goes with --extrapolate log-probs");
 }
-
-// Margins that rise while the chosen completions become less likely: a loss of differences allows it, and few want it. Means are over the last
-// quarter of a round. Told once.
-class falling_chosen {
- public:
-  void add(step_report const& report) {
-    if (report.step == 1) reward_ = margin_ = steps_ = 0;
-    if (report.step * 4 <= report.steps * 3) return;
-    reward_ += report.metric_or_nan("rewards/chosen");
-    margin_ += report.metric_or_nan("rewards/margins");
-    steps_ += 1;
-  }
-
-  void tell(double beta, training_log& log) {
-    double const nats = reward_ / steps_ / beta;
-    if (told_ || !(nats < -1 && margin_ > 0)) return;
-    told_ = true;
-    log.say("chosen completions have become less likely than under the reference, by " + short_number(-nats) +
-            " nats each, while margins rise; to hold them up, add their likelihood, --loss_type sigmoid sft --loss_weights 1 0.1, or lower --learning_rate");
-  }
-
- private:
-  double reward_ = 0, margin_ = 0, steps_ = 0;
-  bool told_ = false;
-};
 
 class preference_run : public training_method {
  public:
@@ -101,7 +77,7 @@ class preference_run : public training_method {
     };
     auto const keep_going = [this] { return !trainer_.stop_requested(); };
     if (prompts_) prompts_->keep_going = keep_going;
-    if (evaluator_) evaluator_->set_keep_going(keep_going);
+    held_out_prompts_.set_keep_going(keep_going);
     return summary(trainer_.run(*this));
   }
 
@@ -118,7 +94,7 @@ class preference_run : public training_method {
     json contents{{"model", model_content(settings_.model)}, {"training data", content_of(std::span<round_pairs const>(rounds_))}, {"held-out pairs", content_of(std::span<preference_pair const>(held_out_.pairs()))},
                   {"reference model", model_content(settings_.ref_model)}};
     if (online_) contents["prompts"] = content_of(prompts_->prompts());
-    if (evaluator_) contents["held-out prompts"] = content_of(evaluator_->prompts().prompts());
+    if (held_out_prompts_.there()) contents["held-out prompts"] = held_out_prompts_.content();
     contents["reference"] = content_of(round_settings_.reference);
     contents["reward model"] = model_content(round_settings_.sampling.reward_model);
     return identify(settings_of(settings_, round_settings_), settings_, session_.compute, std::move(contents));
@@ -132,15 +108,14 @@ class preference_run : public training_method {
     probe_.reference = from.read_vector("precise_reference");
     round_content_ = from.state.at("round_content").get<std::string>();
     problem_.score_seconds = from.state.at("score_seconds").get<double>();
-    policy_evaluations_ = evaluations_from(from.state.at("policy_evaluations"));
-    if (evaluator_) evaluator_->start_scores = from.read_vector("start_scores");
+    held_out_prompts_.restore(from);
   }
 
   void begin(bool resumed) override {
     if (!resumed)
       start();
-    else if (evaluator_ && evaluator_->start_scores.empty())
-      trainer_.measure_here();  // the stop came before the start was measured
+    else if (held_out_prompts_.lack_start())
+      trainer_.measure_here();
   }
 
   // Sampling that was stopped leaves a round that is placed and of which nothing is trained: a resume samples again.
@@ -156,8 +131,7 @@ class preference_run : public training_method {
     to.add("precise_reference", probe_.reference);
     to.state["round_content"] = round_content_;
     to.state["score_seconds"] = problem_.score_seconds;
-    to.state["policy_evaluations"] = as_json(policy_evaluations_);
-    to.add("start_scores", evaluator_ ? evaluator_->start_scores : std::vector<double>{});
+    held_out_prompts_.save(to);
   }
 
   [[nodiscard]] std::string where() const override {
@@ -167,14 +141,11 @@ class preference_run : public training_method {
 
   void write() const override { session_.write_trained(model_, state_.theta, settings_); }
 
-  [[nodiscard]] bool measures() const override { return evaluator_ || !held_out_.pairs().empty(); }
+  [[nodiscard]] bool measures() const override { return held_out_prompts_.there() || !held_out_.pairs().empty(); }
   [[nodiscard]] json measure() override {
     json figures = json::object();
-    if (evaluator_) {
-      policy_evaluations_.push_back(
-          llm::evaluate_policy(*evaluator_, model_.weights_for(state_.theta), rounds_completed(), settings_.output_dir, trainer_.log()));
-      figures.update(as_json(policy_evaluations_.back()));
-    }
+    if (held_out_prompts_.there())
+      figures.update(held_out_prompts_.measure(model_.weights_for(state_.theta), rounds_completed(), settings_.output_dir, trainer_.log()));
     if (held_out_.pairs().empty()) return figures;
     figures.update(as_json(held_out_.measure(score(held_out_.pairs()), loss_, rounds_completed(), trainer_.log())));
     return figures;
@@ -205,11 +176,7 @@ class preference_run : public training_method {
     prompts_.emplace(session_, model_, sampling, session_.read_prompts(sampling.prompts, settings_.max_train_samples, settings_.skip_bad_lines), judge_,
                      settings_.seed);
     online_.emplace(round_settings_, settings_, model_, *prompts_);
-    if (sampling.eval_prompts.empty()) return;
-    rollout_source held_out(session_, model_, sampling, session_.read_prompts(sampling.eval_prompts, settings_.max_eval_samples, settings_.skip_bad_lines),
-                            judge_, settings_.seed + 1);
-    evaluator_.emplace(std::move(held_out), model_, model_.weights_for(kedge::deep_copy(state_.theta)), sampling.eval_samples,
-                       settings_.compute.micro_batch_tokens);
+    held_out_prompts_.open(session_, model_, model_, sampling, settings_, judge_, [this] { return kedge::deep_copy(state_.theta); });
   }
 
   round_pairs pairs_of_round(training_state const& state) {
@@ -286,7 +253,7 @@ class preference_run : public training_method {
   [[nodiscard]] double effective_beta() const { return llm::effective_beta(round_settings_, round_count(), settings_.loss.beta); }
 
   [[nodiscard]] training_result summary(run_result const& ended) const {
-    training_result result{ended, problem_.score_seconds, effective_beta(), held_out_.evaluations, policy_evaluations_, 0, 0, problem_.noise};
+    training_result result{ended, problem_.score_seconds, effective_beta(), held_out_.evaluations, held_out_prompts_.evaluations, 0, 0, problem_.noise};
     if (prompts_) {
       result.sample_seconds = prompts_->sample_seconds;
       result.judge_seconds = prompts_->judge_seconds;
@@ -312,13 +279,12 @@ class preference_run : public training_method {
   std::optional<rollout_source> prompts_;
   std::optional<online_pairs> online_;
   std::string round_content_;  // of the pairs that the running round has sampled
-  std::optional<policy_evaluator> evaluator_;
+  held_out_prompts held_out_prompts_;
   preference_problem problem_;
   margin_probe probe_;
   bool warned_ = false;
   std::size_t steps_of_round_ = 0;
   falling_chosen falling_;
-  std::vector<policy_evaluation> policy_evaluations_;
 };
 
 }  // namespace
