@@ -32,18 +32,35 @@ json const& member(json const& config, char const* key) {
 /// Keys that change what an adapter computes have to be absent, null, empty, false or the usual word.
 void refuse_other_kinds(json const& config, std::string const& where) {
   static constexpr std::pair<char const*, char const*> words[] = {{"peft_type", "LORA"}, {"bias", "none"}};
-  static constexpr char const* off[] = {"use_dora", "use_qalora", "lora_bias", "fan_in_fan_out", "modules_to_save", "alpha_pattern",
-                                        "trainable_token_indices", "target_parameters", "layer_replication", "alora_invocation_tokens",
-                                        "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "velora_config"};
+  static constexpr char const* off[] = {"use_dora",
+                                        "use_qalora",
+                                        "lora_bias",
+                                        "fan_in_fan_out",
+                                        "modules_to_save",
+                                        "alpha_pattern",
+                                        "trainable_token_indices",
+                                        "target_parameters",
+                                        "layer_replication",
+                                        "alora_invocation_tokens",
+                                        "use_bdlora",
+                                        "arrow_config",
+                                        "kasa_config",
+                                        "monteclora_config",
+                                        "velora_config"};
   auto const refuse = [&](char const* key) {
-    throw error(where + ": " + key + " = " + member(config, key).dump() + " is not supported in a soup; it takes plain LoRA of linear maps. Merge the adapter with PEFT first");
+    throw error(where + ": " + key + " = " + member(config, key).dump() +
+                " is not supported in a soup; it takes plain LoRA of linear maps. Merge the adapter with PEFT first");
   };
   for (auto const& [key, word] : words)
     if (json const& value = member(config, key); !value.is_null() && value != word) refuse(key);
   for (char const* const key : off)
-    if (json const& value = member(config, key); !value.is_null() && value != false && !(value.is_structured() && value.empty())) refuse(key);
+    if (json const& value = member(config, key);
+        !value.is_null() && value != false && !(value.is_structured() && value.empty()))
+      refuse(key);
   // PiSSA, OLoRA and LoftQ change the base as well.
-  if (json const& init = member(config, "init_lora_weights"); init.is_string() && init != "gaussian" && init != "orthogonal" && init != "eva") refuse("init_lora_weights");
+  if (json const& init = member(config, "init_lora_weights");
+      init.is_string() && init != "gaussian" && init != "orthogonal" && init != "eva")
+    refuse("init_lora_weights");
 }
 
 std::string shape_text(safetensors_entry const& tensor) { return json(tensor.shape).dump(); }
@@ -65,14 +82,18 @@ std::optional<factor_name> take_apart(std::string_view name) {
   constexpr std::string_view front = "base_model.model.";
   while (name.starts_with(front)) name.remove_prefix(front.size());
   for (std::string_view const end : {".lora_A.weight", ".lora_B.weight", ".lora_A.default.weight", ".lora_B.default.weight"})
-    if (name.ends_with(end)) return factor_name{std::string(name.substr(0, name.size() - end.size())) + ".weight", end[6] == 'A'};
+    if (name.ends_with(end))
+      return factor_name{std::string(name.substr(0, name.size() - end.size())) + ".weight", end[6] == 'A'};
   return std::nullopt;
 }
 
 }  // namespace
 
 low_rank_update::low_rank_update(low_rank_entry const& from)
-    : rank_(static_cast<std::size_t>(from.a.shape[0])), in_(static_cast<std::size_t>(from.a.shape[1])), a_(numbers_of(from.a)), b_(numbers_of(from.b)) {
+    : rank_(static_cast<std::size_t>(from.a.shape[0])),
+      in_(static_cast<std::size_t>(from.a.shape[1])),
+      a_(numbers_of(from.a)),
+      b_(numbers_of(from.b)) {
   for (float& b : b_) b *= static_cast<float>(from.scale);
 }
 
@@ -80,7 +101,8 @@ void low_rank_update::add(std::size_t begin, std::span<float> out) const {
   for (std::size_t done = 0, count = 0; done < out.size(); done += count) {
     std::size_t const row = (begin + done) / in_, column = (begin + done) % in_;
     count = std::min(in_ - column, out.size() - done);
-    for (std::size_t k = 0; k < rank_; ++k) add_scaled(b_[row * rank_ + k], std::span{a_}.subspan(k * in_ + column, count), out.subspan(done, count));
+    for (std::size_t k = 0; k < rank_; ++k)
+      add_scaled(b_[row * rank_ + k], std::span{a_}.subspan(k * in_ + column, count), out.subspan(done, count));
   }
 }
 
@@ -94,18 +116,22 @@ lora_adapter::lora_adapter(path const& folder, checkpoint const& base) : file_(f
   for (auto const& tensor : file_.tensors()) {
     auto const factor = take_apart(tensor.name);
     if (!factor || !tensor.type || !is_floating(*tensor.type) || tensor.shape.size() != 2)
-      throw error(weights + ": tensor " + in_quotes(tensor.name) + " is no factor of a linear map; a soup takes plain LoRA. Merge the adapter with PEFT first");
+      throw error(weights + ": tensor " + in_quotes(tensor.name) +
+                  " is no factor of a linear map; a soup takes plain LoRA. Merge the adapter with PEFT first");
     low_rank_entry& change = changes_[factor->weight];
     (factor->is_a ? change.a : change.b) = tensor;
   }
   for (auto& [weight, change] : changes_) {
     if (!base.contains(weight))
-      throw error(weights + " changes " + in_quotes(weight) + ", which " + in_quotes(base.path().string()) + " doesn't have; the adapter belongs to another model");
+      throw error(weights + " changes " + in_quotes(weight) + ", which " + in_quotes(base.path().string()) +
+                  " doesn't have; the adapter belongs to another model");
     auto const& shape = base.entry(weight).shape;
     bool const whole = change.a.shape.size() == 2 && change.b.shape.size() == 2;
-    if (!whole || shape.size() != 2 || change.a.shape[1] != shape[1] || change.b.shape[0] != shape[0] || change.a.shape[0] != change.b.shape[1] || change.a.shape[0] < 1)
-      throw error(weights + ": the factors of " + in_quotes(weight) + " are " + shape_text(change.a) + " and " + shape_text(change.b) + ", the weight is " +
-                  json(shape).dump() + "; the adapter is damaged or belongs to another model");
+    if (!whole || shape.size() != 2 || change.a.shape[1] != shape[1] || change.b.shape[0] != shape[0] ||
+        change.a.shape[0] != change.b.shape[1] || change.a.shape[0] < 1)
+      throw error(weights + ": the factors of " + in_quotes(weight) + " are " + shape_text(change.a) + " and " +
+                  shape_text(change.b) + ", the weight is " + json(shape).dump() +
+                  "; the adapter is damaged or belongs to another model");
     auto const rank = static_cast<double>(change.a.shape[0]);  // rank_pattern may make it another than r
     change.scale = alpha.get<double>() / (stabilised == true ? std::sqrt(rank) : rank);
   }
@@ -121,7 +147,8 @@ bool is_adapter_folder(path const& folder) { return is_file(folder / config_file
 
 model_reference find_model(std::string const& text) {
   std::error_code ignored;
-  std::string const missing = "no model at ", fix = ": models are not fetched; pass a Hugging Face folder, a .gguf file, or an adapter's folder";
+  std::string const missing = "no model at ",
+                    fix = ": models are not fetched; pass a Hugging Face folder, a .gguf file, or an adapter's folder";
   if (std::filesystem::exists(text, ignored)) {
     if (!is_adapter_folder(text)) return {text};
     path const folder = text;
@@ -131,14 +158,16 @@ model_reference find_model(std::string const& text) {
     path const base = named.get<std::string>();
     for (path const& place : {base, folder / base})
       if (std::filesystem::exists(place, ignored)) return {place, folder};
-    throw error(in_quotes(text) + ": its base " + in_quotes(base.string()) + " is not there; write BASE+" + text + ", or change base_model_name_or_path in adapter_config.json");
+    throw error(in_quotes(text) + ": its base " + in_quotes(base.string()) + " is not there; write BASE+" + text +
+                ", or change base_model_name_or_path in adapter_config.json");
   }
   std::size_t const plus = text.find('+');
   if (plus == std::string::npos) throw error(missing + in_quotes(text) + fix);
   model_reference const out{text.substr(0, plus), text.substr(plus + 1)};
   for (path const& part : {out.model, out.adapter})
     if (!std::filesystem::exists(part, ignored)) throw error(missing + in_quotes(part.string()) + fix);
-  if (!is_file(out.adapter / config_file)) throw error(in_quotes(out.adapter.string()) + " holds no adapter_config.json; what follows '+' is a LoRA adapter's folder");
+  if (!is_file(out.adapter / config_file))
+    throw error(in_quotes(out.adapter.string()) + " holds no adapter_config.json; what follows '+' is a LoRA adapter's folder");
   return out;
 }
 
