@@ -49,7 +49,7 @@ TEST_CASE("kedge soup takes adapters, a vocabulary and a template by flags", "[p
   outcome const mixed = soup("--quiet --tokenizer_source union --pad_to_multiple_of 8 --chat_template chatml --output_dir " + quoted(folder / "union") + " words more");
   INFO(mixed.text);
   REQUIRE(mixed.code == 0);
-  CHECK(nlohmann::json::parse(read_file(folder / "union/config.json"))["vocab_size"] == 24);
+  CHECK(nlohmann::json::parse(read_file(folder / "union/config.json"))["vocab_size"] == 16);
   CHECK_THAT(read_file(folder / "union/chat_template.jinja"), contains("<|im_start|>"));
   check_one_line(soup("--output_dir x words more"), 1, "tokenizer_source");
   write_file(folder / "r.yml", "name: x\nmerge_method: linear\nmodels: [{model: a, parameters: {weight: 1}}]\n");

@@ -111,6 +111,7 @@ TEST_CASE("a recipe holds what PyYAML reads in it", "[soup]") {
   CHECK(evaluate(module.parameters, "weight", "a.mlp.b", 0) == 2);
   CHECK(evaluate(module.parameters, "weight", "a.norm", 0) == 1);
   CHECK(recipe_of(folder, "merge_method: linear\n" + model + "dtype: torch.float64\n").input_dtype == dtype::f64);
+  CHECK(recipe_of(folder, "merge_method: linear\n" + model + "tokenizer_source: model:" + tiny + "\n").vocabulary.model == model_reference(tiny));
 }
 
 TEST_CASE("named chat templates render every conversation as mergekit's do", "[soup]") {

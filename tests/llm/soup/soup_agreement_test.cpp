@@ -172,6 +172,25 @@ TEST_CASE("tokenizers have to agree unless a flag says otherwise", "[soup]") {
   CHECK(read_file(folder / "out/tokenizer.json") == read_file(tiny / "tokenizer.json"));
 }
 
+TEST_CASE("added tokens that differ are told, and the weights merged as they are", "[soup]") {
+  scratch_folder const folder;
+  auto const other = copy_of_tiny(folder / "other", [](std::string const& name, std::string& content) {
+    if (name != "tokenizer.json") return;
+    json tokenizer = json::parse(content);
+    REQUIRE(!tokenizer["added_tokens"].empty());
+    tokenizer["added_tokens"][0]["content"] = "<|renamed|>";
+    content = tokenizer.dump();
+  });
+  auto settings = to(folder / "out");
+  settings.quiet = false;
+  std::FILE* const file = std::fopen((folder / "told").c_str(), "w");
+  settings.tells = screen(file);
+  make_soup(linear({tiny, other}), settings);
+  std::fclose(file);
+  CHECK_THAT(read_file(folder / "told"), contains("note: the tokenizers disagree: token '") && contains("rows of one id are merged"));
+  CHECK(read_file(folder / "out/tokenizer.json") == read_file(tiny / "tokenizer.json"));
+}
+
 TEST_CASE("the folder of a soup has the first model's companions and tells where it comes from without paths", "[soup]") {
   scratch_folder const folder;
   auto const twin = copy_of_tiny(folder / "twin", [](std::string const&, std::string&) {});

@@ -19,7 +19,9 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 /// Digits of a base, underscores among them.
 bool are_digits(std::string_view text, unsigned base) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
-    unsigned const value = is_digit(c) ? static_cast<unsigned>(c - '0') : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? static_cast<unsigned>((c | 0x20) - 'a' + 10) : 99;
+    unsigned const value = is_digit(c)                              ? static_cast<unsigned>(c - '0')
+                           : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? static_cast<unsigned>((c | 0x20) - 'a' + 10)
+                                                                    : 99;
     return c == '_' || value < base;
   });
 }
@@ -51,7 +53,8 @@ std::optional<double> sexagesimal(std::string_view text) {
     text.remove_prefix(colon + 1);
     colon = text.find(':');
     std::string_view const part = text.substr(0, colon);
-    bool const valid = !part.empty() && part.size() <= 2 && std::all_of(part.begin(), part.end(), is_digit) && (part.size() == 1 || part[0] < '6');
+    bool const valid = !part.empty() && part.size() <= 2 && std::all_of(part.begin(), part.end(), is_digit) &&
+                       (part.size() == 1 || part[0] < '6');
     if (!valid) return std::nullopt;
     out = out * 60 + decimal(std::string(part));
   }
@@ -61,8 +64,10 @@ std::optional<double> sexagesimal(std::string_view text) {
 /// Without its sign.
 std::optional<double> integer_in(std::string_view digits) {
   if (digits == "0") return 0;
-  if (digits.starts_with("0b")) return are_digits(digits.substr(2), 2) ? std::optional{in_base(digits.substr(2), 2)} : std::nullopt;
-  if (digits.starts_with("0x")) return are_digits(digits.substr(2), 16) ? std::optional{in_base(digits.substr(2), 16)} : std::nullopt;
+  if (digits.starts_with("0b"))
+    return are_digits(digits.substr(2), 2) ? std::optional{in_base(digits.substr(2), 2)} : std::nullopt;
+  if (digits.starts_with("0x"))
+    return are_digits(digits.substr(2), 16) ? std::optional{in_base(digits.substr(2), 16)} : std::nullopt;
   if (digits.starts_with('0')) return are_digits(digits.substr(1), 8) ? std::optional{in_base(digits, 8)} : std::nullopt;
   if (digits.empty() || !is_digit(digits.front())) return std::nullopt;
   if (digits.find(':') != std::string_view::npos) return sexagesimal(digits);
@@ -82,14 +87,19 @@ std::optional<double> real_in(std::string_view digits, bool has_sign) {
   if (std::size_t const e = fraction.find_first_of("eE"); e != std::string_view::npos) {
     exponent = fraction.substr(e);
     fraction = fraction.substr(0, e);
-    if (exponent.size() < 3 || (exponent[1] != '-' && exponent[1] != '+') || !std::all_of(exponent.begin() + 2, exponent.end(), is_digit)) return std::nullopt;
+    if (exponent.size() < 3 || (exponent[1] != '-' && exponent[1] != '+') ||
+        !std::all_of(exponent.begin() + 2, exponent.end(), is_digit))
+      return std::nullopt;
   }
-  bool const begins = whole.empty() ? !has_sign && !fraction.empty() && is_digit(fraction.front()) : is_digit(whole.front()) && are_digits(whole, 10);
+  bool const begins = whole.empty() ? !has_sign && !fraction.empty() && is_digit(fraction.front())
+                                    : is_digit(whole.front()) && are_digits(whole, 10);
   if (!begins || (!fraction.empty() && !are_digits(fraction, 10))) return std::nullopt;
   return number_in(without_underscores(whole) + "." + without_underscores(fraction) + std::string(exponent));
 }
 
-bool is_one_of(std::string_view text, std::initializer_list<std::string_view> words) { return std::find(words.begin(), words.end(), text) != words.end(); }
+bool is_one_of(std::string_view text, std::initializer_list<std::string_view> words) {
+  return std::find(words.begin(), words.end(), text) != words.end();
+}
 
 /// Turns yaml-cpp's nodes, whose texts it keeps, into values.
 class builder {
@@ -101,7 +111,8 @@ class builder {
     constexpr std::size_t most = 1'000'000;
     yaml_value out;
     out.line = node.Mark().line + 1;
-    if (depth > deepest || ++count_ > most) throw error(place_of(file_, out) + ": nested or repeated beyond measure; is there an alias of what holds it?");
+    if (depth > deepest || ++count_ > most)
+      throw error(place_of(file_, out) + ": nested or repeated beyond measure; is there an alias of what holds it?");
     if (node.IsScalar()) return scalar(node, out.line);
     if (node.IsSequence()) {
       out.kind = yaml_kind::list;
@@ -128,7 +139,8 @@ class builder {
       auto const number = number_in(node.Scalar());
       if (tag.ends_with(":float") && number) out.kind = yaml_kind::real, out.number = *number;
       bool const holds = (tag.ends_with(":float") && number) || (tag.ends_with(":int") && out.kind == yaml_kind::integer) ||
-                         (tag.ends_with(":bool") && out.kind == yaml_kind::boolean) || (tag.ends_with(":null") && out.is_null());
+                         (tag.ends_with(":bool") && out.kind == yaml_kind::boolean) ||
+                         (tag.ends_with(":null") && out.is_null());
       out.line = line;
       if (!holds) throw error(place_of(file_, out) + ": the tag " + in_quotes(tag) + " is not understood here; leave it out");
     }
@@ -158,7 +170,8 @@ class builder {
     }
     for (auto& other : merged)
       for (auto& pair : other.pairs)
-        if (std::none_of(out.pairs.begin(), out.pairs.end(), [&](auto const& own) { return own.first == pair.first; })) out.pairs.push_back(std::move(pair));
+        if (std::none_of(out.pairs.begin(), out.pairs.end(), [&](auto const& own) { return own.first == pair.first; }))
+          out.pairs.push_back(std::move(pair));
   }
 
   void take_in(yaml_value& value, std::vector<yaml_value>& merged) const {
@@ -189,7 +202,8 @@ std::optional<double> number_in(std::string_view text) {
   while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
   while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
   for (std::size_t i = 0; i < text.size(); ++i)
-    if (text[i] == '_' && (i == 0 || i + 1 == text.size() || !is_digit(text[i - 1]) || !is_digit(text[i + 1]))) return std::nullopt;
+    if (text[i] == '_' && (i == 0 || i + 1 == text.size() || !is_digit(text[i - 1]) || !is_digit(text[i + 1])))
+      return std::nullopt;
   std::string const digits = without_underscores(text);
   std::string_view rest = digits;
   if (rest.starts_with('+')) rest.remove_prefix(1);
@@ -236,7 +250,8 @@ yaml_document read_yaml(std::filesystem::path const& file) {
   mapped_file const content(file);
   try {
     auto const documents = YAML::LoadAll(std::string{content.text()});
-    if (documents.size() > 1) throw error(in_quotes(file.string()) + " holds " + std::to_string(documents.size()) + " YAML documents; one is read");
+    if (documents.size() > 1)
+      throw error(in_quotes(file.string()) + " holds " + std::to_string(documents.size()) + " YAML documents; one is read");
     yaml_document out;
     if (!documents.empty()) out.root = builder(file, out.notes).build(documents.front());
     return out;

@@ -18,8 +18,9 @@ enum class yaml_kind { null, boolean, integer, real, text, list, mapping };
 
 constexpr auto names(yaml_kind) {
   using enum yaml_kind;
-  return std::array{named{null, "nothing"}, named{boolean, "true or false"}, named{integer, "a whole number"}, named{real, "a number"},
-                    named{text, "a text"},  named{list, "a list"},           named{mapping, "a mapping"}};
+  return std::array{named{null, "nothing"},     named{boolean, "true or false"}, named{integer, "a whole number"},
+                    named{real, "a number"},    named{text, "a text"},           named{list, "a list"},
+                    named{mapping, "a mapping"}};
 }
 
 /// A value of a YAML file with the type that PyYAML's safe_load gives it, which is YAML 1.1: 010 is eight, 1_0 ten, 1:30 ninety, `yes` is true,

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agreement.hpp"
 
-#include <cmath>        // abs
-#include <set>          // set
-#include <string_view>  // string_view
+#include <cmath>          // abs
+#include <set>            // set
+#include <string_view>    // string_view
+#include <unordered_set>  // unordered_set
 
 #include <kedge/llm/base/error.hpp>
 
@@ -40,15 +41,26 @@ json rope_of(json const& config) {
   return out;
 }
 
-void check_tokens(checkpoint const& a, token_ids const& of_a, checkpoint const& b, token_ids const& of_b) {
+std::unordered_set<std::string> added_tokens_of(json const& tokenizer) {
+  std::unordered_set<std::string> out;
+  if (json const& list = find(tokenizer, "added_tokens"); list.is_array())
+    for (auto const& token : list)
+      if (token.is_object() && find(token, "content").is_string()) out.insert(token.at("content").get<std::string>());
+  return out;
+}
+
+/// "token 'x' is 3 in 'A' but 4 in 'B'", of the first such token of A that `asked` holds for; empty where there is none.
+template <class F>
+std::string first_difference(checkpoint const& a, token_ids const& of_a, checkpoint const& b, token_ids const& of_b,
+                             F const& asked) {
   for (auto const& [token, id] : of_a) {
     auto const found = of_b.find(token);
-    if (found != of_b.end() && found->second == id) continue;
+    if (!asked(token) || (found != of_b.end() && found->second == id)) continue;
     std::string const other = found == of_b.end() ? "missing" : std::to_string(found->second);
-    throw error("the tokenizers disagree: token " + in_quotes(token) + " is " + std::to_string(id) + " in " +
-                in_quotes(a.path().string()) + " but " + other + " in " + in_quotes(b.path().string()) +
-                "; tokenizer_source (base or union) brings them together, --allow_tokenizer_mismatch merges the weights all the same");
+    return "token " + in_quotes(token) + " is " + std::to_string(id) + " in " + in_quotes(a.path().string()) + " but " + other +
+           " in " + in_quotes(b.path().string());
   }
+  return {};
 }
 
 }  // namespace
@@ -57,7 +69,8 @@ void check_architecture(checkpoint const& a, checkpoint const& b) {
   for (char const* const key : {"model_type", "architectures"}) {
     json const &in_a = find(a.config, key), &in_b = find(b.config, key);
     if (same(in_a, in_b)) continue;
-    throw error(std::string(key) + " is " + in_a.dump() + " in " + in_quotes(a.path().string()) + " but " + in_b.dump() + " in " + in_quotes(b.path().string()) +
+    throw error(std::string(key) + " is " + in_a.dump() + " in " + in_quotes(a.path().string()) + " but " + in_b.dump() +
+                " in " + in_quotes(b.path().string()) +
                 "; only models of one architecture can be merged, or those of tensors alike with --allow_crimes");
   }
 }
@@ -65,8 +78,10 @@ void check_architecture(checkpoint const& a, checkpoint const& b) {
 std::string config_differences(checkpoint const& a, checkpoint const& b) {
   // What shapes tell, what says nothing of the numbers, and what rope_of gathers.
   static std::set<std::string_view> const passed_over{
-      "model_type", "architectures", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "n_layer", "layer_types", "tie_word_embeddings",
-      "dtype", "torch_dtype", "_name_or_path", "transformers_version", "use_cache", "auto_map", "quantization_config", "rope_theta", "rope_scaling", "rope_parameters"};
+      "model_type",          "architectures", "vocab_size",           "hidden_size",         "intermediate_size",
+      "num_hidden_layers",   "n_layer",       "layer_types",          "tie_word_embeddings", "dtype",
+      "torch_dtype",         "_name_or_path", "transformers_version", "use_cache",           "auto_map",
+      "quantization_config", "rope_theta",    "rope_scaling",         "rope_parameters"};
   std::string out;
   auto const compare = [&](std::string const& what, json const& in_a, json const& in_b) {
     if (!same(in_a, in_b)) out += (out.empty() ? "" : ", ") + what + " (" + in_a.dump() + " and " + in_b.dump() + ")";
@@ -78,14 +93,26 @@ std::string config_differences(checkpoint const& a, checkpoint const& b) {
   return out;
 }
 
-void check_vocabulary(checkpoint const& a, checkpoint const& b) {
-  if (a.tokenizer.is_null() || b.tokenizer.is_null()) return;
+std::string vocabulary_difference(checkpoint const& a, checkpoint const& b, bool allow_mismatch) {
+  if (a.tokenizer.is_null() || b.tokenizer.is_null()) return {};
   if (find(a.tokenizer, "model") == find(b.tokenizer, "model") &&
       find(a.tokenizer, "added_tokens") == find(b.tokenizer, "added_tokens"))
-    return;
+    return {};
   token_ids const of_a = token_ids_of(a.tokenizer), of_b = token_ids_of(b.tokenizer);
-  check_tokens(a, of_a, b, of_b);
-  check_tokens(b, of_b, a, of_a);
+  auto added = added_tokens_of(a.tokenizer);
+  added.merge(added_tokens_of(b.tokenizer));
+  for (bool const plain : {true, false}) {
+    auto const asked = [&](std::string const& token) { return added.contains(token) != plain; };
+    std::string difference = first_difference(a, of_a, b, of_b, asked);
+    if (difference.empty()) difference = first_difference(b, of_b, a, of_a, asked);
+    if (difference.empty()) continue;
+    if (plain && !allow_mismatch)
+      throw error("the tokenizers disagree: " + difference +
+                  "; tokenizer_source (base or union) brings them together, --allow_tokenizer_mismatch merges the weights all "
+                  "the same");
+    return "the tokenizers disagree: " + difference + "; rows of one id are merged, and the result has the first's tokenizer";
+  }
+  return {};
 }
 
 }  // namespace kedge::llm

@@ -15,8 +15,9 @@ void check_architecture(checkpoint const& a, checkpoint const& b);
 /// "rope_theta (10000 and 5000)", with commas; empty where there are none. Settings that only one of them states are taken to agree.
 std::string config_differences(checkpoint const& a, checkpoint const& b);
 
-/// Every token has one id in both, added tokens included. Models without tokenizer.json agree with all.
-/// throws  kedge::llm::error naming a token, both models and both ids
-void check_vocabulary(checkpoint const& a, checkpoint const& b);
+/// A sentence on a token that has not one id in both, added tokens included; empty where there is none. Models without tokenizer.json agree with all.
+/// throws  kedge::llm::error naming the token, both models and both ids if it is a word of the vocabulary itself and not one that was added, unless
+///         `allow_mismatch`: then most rows would mean something else
+std::string vocabulary_difference(checkpoint const& a, checkpoint const& b, bool allow_mismatch);
 
 }  // namespace kedge::llm

@@ -57,10 +57,12 @@ void merge_arcee_fusion(tensor_job& job, thread_pool& workers, tensor_sink const
     job.inputs[*job.base].load(begin, base);
     job.inputs[other].load(begin, out);
     for (std::size_t i = 0; i < out.size(); ++i)
-      out[i] = static_cast<float>(std::abs(static_cast<double>(out[i]) - static_cast<double>(base[i])) * rows[(begin + i) / length]);
+      out[i] =
+          static_cast<float>(std::abs(static_cast<double>(out[i]) - static_cast<double>(base[i])) * rows[(begin + i) / length]);
   };
   std::array<float, 3> quartiles{};
-  for (std::size_t q = 0; q < quartiles.size(); ++q) quartiles[q] = magnitude_at((q + 1) * (job.elements - 1) / 4, job.elements, workers, importance);
+  for (std::size_t q = 0; q < quartiles.size(); ++q)
+    quartiles[q] = magnitude_at((q + 1) * (job.elements - 1) / 4, job.elements, workers, importance);
   float const threshold = quartiles[1] + 1.5F * (quartiles[2] - quartiles[0]);
   for_pieces(workers, job.elements, [&](std::size_t, std::size_t begin, std::size_t count, std::size_t) {
     std::vector<float> matters(count), base(count), delta(count);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>  // find_if, max_element
-#include <set>     // set
-#include <string>  // string
+#include <set>        // set
+#include <string>     // string
 
 #include <kedge/llm/base/error.hpp>
 
+#include "../base/thread_pool.hpp"
 #include "agreement.hpp"
 #include "plan.hpp"
-#include "../base/thread_pool.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -51,7 +51,8 @@ std::string commonest_template(std::vector<checkpoint const*> const& models) {
     else
       ++found->second;
   }
-  auto const most = std::max_element(counts.begin(), counts.end(), [](auto const& a, auto const& b) { return a.second < b.second; });
+  auto const most =
+      std::max_element(counts.begin(), counts.end(), [](auto const& a, auto const& b) { return a.second < b.second; });
   return most == counts.end() ? "" : most->first;
 }
 
@@ -70,7 +71,8 @@ soup_models::soup_models(soup_recipe const& recipe, soup_settings const& setting
   for (auto const& model : opened) notes_.insert(notes_.end(), model->weights.notes.begin(), model->weights.notes.end());
   for (std::size_t i = 1; i < merged; ++i) hold_against_donor(at(references_[i]), recipe, settings);
   if (recipe.vocabulary.rearranges())
-    alignment_ = std::make_shared<vocabulary_alignment const>(recipe, merged_, [&](model_reference const& model) -> checkpoint const& { return at(model); }, notes_);
+    alignment_ = std::make_shared<vocabulary_alignment const>(
+        recipe, merged_, [&](model_reference const& model) -> checkpoint const& { return at(model); }, notes_);
   settle_template(recipe);
 }
 
@@ -83,8 +85,12 @@ void soup_models::hold_against_donor(checkpoint const& model, soup_recipe const&
     notes_.push_back(std::string("merged all the same: ") + why.what());
   }
   if (std::string const differences = config_differences(donor(), model); !differences.empty())
-    notes_.push_back(in_quotes(donor().path().string()) + " and " + in_quotes(model.path().string()) + " differ in " + differences + "; the result has the first's");
-  if (!settings.allow_tokenizer_mismatch && !recipe.vocabulary.rearranges()) check_vocabulary(donor(), model);
+    notes_.push_back(in_quotes(donor().path().string()) + " and " + in_quotes(model.path().string()) + " differ in " +
+                     differences + "; the result has the first's");
+  if (recipe.vocabulary.rearranges()) return;
+  if (std::string const difference = vocabulary_difference(donor(), model, settings.allow_tokenizer_mismatch);
+      !difference.empty())
+    notes_.push_back(difference);
 }
 
 void soup_models::settle_template(soup_recipe const& recipe) {

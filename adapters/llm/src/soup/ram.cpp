@@ -13,11 +13,13 @@ namespace {
 /// Which entries of the task vectors are changes, piece by piece.
 class changes {
  public:
-  explicit changes(tensor_job const& job) : job_(job), others_(job.others()), least_(static_cast<float>(job.values("epsilon"))) {}
+  explicit changes(tensor_job const& job)
+      : job_(job), others_(job.others()), least_(static_cast<float>(job.values("epsilon"))) {}
 
   [[nodiscard]] std::size_t models() const { return others_.size(); }
 
-  void load(std::size_t begin, std::size_t count, std::vector<std::vector<float>>& deltas, std::vector<unsigned>& contributors) const {
+  void load(std::size_t begin, std::size_t count, std::vector<std::vector<float>>& deltas,
+            std::vector<unsigned>& contributors) const {
     deltas.resize(others_.size());
     contributors.assign(count, 0);
     for (std::size_t v = 0; v < others_.size(); ++v) {
@@ -55,7 +57,8 @@ std::vector<float> factors_of(tensor_job const& job, changes const& tasks, threa
       both += shared[piece * models + v];
       alone += own[piece * models + v];
     }
-    float const share = static_cast<float>(both) / std::max(static_cast<float>(alone), static_cast<float>(job.values("epsilon")));
+    float const share =
+        static_cast<float>(both) / std::max(static_cast<float>(alone), static_cast<float>(job.values("epsilon")));
     out[v] = 1 + static_cast<float>(job.values("r")) * std::clamp(share, 0.0F, static_cast<float>(job.values("alpha")));
   }
   return out;
@@ -75,7 +78,8 @@ void merge_ram(tensor_job& job, thread_pool& workers, tensor_sink const& sink) {
     job.inputs[*job.base].load(begin, out);
     for (std::size_t v = 0; v < deltas.size(); ++v)
       for (std::size_t i = 0; i < count; ++i)
-        if (tasks.is_change(deltas[v][i])) sum[i] += contributors[i] > 1 ? deltas[v][i] / static_cast<float>(contributors[i]) : deltas[v][i] * factors[v];
+        if (tasks.is_change(deltas[v][i]))
+          sum[i] += contributors[i] > 1 ? deltas[v][i] / static_cast<float>(contributors[i]) : deltas[v][i] * factors[v];
     for (std::size_t i = 0; i < count; ++i) out[i] += growth * sum[i];
     sink(begin, out);
   });

@@ -13,10 +13,13 @@ namespace {
 
 using std::filesystem::path;
 
-[[noreturn]] void fail(yaml_value const& at, path const& file, std::string const& why) { throw error(place_of(file, at) + ": " + why); }
+[[noreturn]] void fail(yaml_value const& at, path const& file, std::string const& why) {
+  throw error(place_of(file, at) + ": " + why);
+}
 
 std::optional<double> truth_in(yaml_value const& value) {
-  static constexpr std::array<std::string_view, 6> yes{"true", "yes", "on", "t", "y", "1"}, no{"false", "no", "off", "f", "n", "0"};
+  static constexpr std::array<std::string_view, 6> yes{"true", "yes", "on", "t", "y", "1"},
+      no{"false", "no", "off", "f", "n", "0"};
   std::string word = value.text;
   std::transform(word.begin(), word.end(), word.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (std::find(yes.begin(), yes.end(), word) != yes.end()) return 1;
@@ -46,14 +49,16 @@ double read_number(yaml_value const& value, std::string const& name, parameter_i
     return *number;
   }
   if (!number || !std::isfinite(*number)) fail(value, file, name + " should be a finite number");
-  if (kind == parameter_info::kind::integer && *number != std::floor(*number)) fail(value, file, name + " should be a whole number");
+  if (kind == parameter_info::kind::integer && *number != std::floor(*number))
+    fail(value, file, name + " should be a whole number");
   return *number;
 }
 
 std::vector<parameter_rule> read_rules(yaml_value const& value, parameter_info const& info, path const& file,
                                        std::function<void(yaml_value const&)> const& tell_unknown) {
   bool const is_list = value.kind == yaml_kind::list;
-  bool const conditional = value.kind == yaml_kind::mapping || (is_list && !value.items.empty() && value.items.front().kind == yaml_kind::mapping);
+  bool const conditional =
+      value.kind == yaml_kind::mapping || (is_list && !value.items.empty() && value.items.front().kind == yaml_kind::mapping);
   if (!conditional) return {{"", read_values(value, info, file)}};
   std::vector<parameter_rule> out;
   auto const add = [&](yaml_value const& rule) {

@@ -22,7 +22,8 @@ class reader {
   soup_recipe recipe(yaml_value const& root) {
     if (root.kind != yaml_kind::mapping) fail(root, "a recipe is a mapping with merge_method and models or slices");
     tell_unknown(root, "a recipe",
-                 {"merge_method", "models", "slices", "modules", "base_model", "parameters", "dtype", "out_dtype", "tokenizer_source", "tokenizer", "chat_template"});
+                 {"merge_method", "models", "slices", "modules", "base_model", "parameters", "dtype", "out_dtype",
+                  "tokenizer_source", "tokenizer", "chat_template"});
     soup_recipe out;
     method_ = out.method = method(root);
     out.round_to_input_dtype = true;
@@ -48,14 +49,17 @@ class reader {
   void tell(yaml_value const& at, std::string const& what) { notes_.push_back(place_of(file_, at) + ": " + what); }
 
   static bool present(yaml_value const& value) {
-    return !value.is_null() && (value.kind != yaml_kind::list || !value.items.empty()) && (value.kind != yaml_kind::text || !value.text.empty());
+    return !value.is_null() && (value.kind != yaml_kind::list || !value.items.empty()) &&
+           (value.kind != yaml_kind::text || !value.text.empty());
   }
 
   /// Keys that mean nothing are passed over, as mergekit does, but not in silence.
-  void tell_unknown(yaml_value const& map, std::string const& what, std::vector<std::string> const& known, std::vector<std::string> const& idle = {}) {
+  void tell_unknown(yaml_value const& map, std::string const& what, std::vector<std::string> const& known,
+                    std::vector<std::string> const& idle = {}) {
     for (auto const& [key, value] : map.pairs) {
       if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-      bool const is_idle = std::find(idle.begin(), idle.end(), key) != idle.end(), is_parameter = find_parameter(key, method_) != nullptr;
+      bool const is_idle = std::find(idle.begin(), idle.end(), key) != idle.end(),
+                 is_parameter = find_parameter(key, method_) != nullptr;
       std::string const close = nearest(key, known);
       std::size_t const near = std::max<std::size_t>(1, key.size() / 3);
       std::string hint = is_idle || edit_distance(key, close) > near ? "" : "; the nearest is " + in_quotes(close);
@@ -90,9 +94,12 @@ class reader {
   yaml_value const& module(yaml_value const& root, soup_recipe& out) {
     yaml_value const& modules = root["modules"];
     if (!present(modules)) return root;
-    bool const alone = modules.kind == yaml_kind::mapping && modules.pairs.size() == 1 && modules.pairs.front().first == "default";
-    if (!alone) fail(modules, "modules of several parts are not supported; write models or slices at the top, or modules: {default: …}");
-    if (present(root["models"]) || present(root["slices"])) fail(modules, "a recipe has models, slices or modules, one of them");
+    bool const alone =
+        modules.kind == yaml_kind::mapping && modules.pairs.size() == 1 && modules.pairs.front().first == "default";
+    if (!alone)
+      fail(modules, "modules of several parts are not supported; write models or slices at the top, or modules: {default: …}");
+    if (present(root["models"]) || present(root["slices"]))
+      fail(modules, "a recipe has models, slices or modules, one of them");
     yaml_value const& body = modules.pairs.front().second;
     if (body.kind != yaml_kind::mapping) fail(body, "a module is a mapping with models or slices");
     tell_unknown(body, "a module", {"models", "slices", "parameters"});
@@ -108,7 +115,8 @@ class reader {
     std::string name = text(value, what);
     if (name.starts_with("torch.")) name = name.substr(6);
     auto const type = find_dtype(name);
-    if (!type || !is_floating(*type) || name != torch_name_of(*type)) fail(value, what + " " + in_quotes(name) + " is not supported; take float32, bfloat16, float16 or float64");
+    if (!type || !is_floating(*type) || name != torch_name_of(*type))
+      fail(value, what + " " + in_quotes(name) + " is not supported; take float32, bfloat16, float16 or float64");
     return type;
   }
 
@@ -161,7 +169,11 @@ class reader {
         return;
       }
     out.vocabulary.source = vocabulary_source::models;
-    out.vocabulary.model = model(value, "tokenizer_source");
+    yaml_value named = value;
+    constexpr std::string_view older = "model:";  // how older versions of mergekit wrote it
+    if (std::error_code ignored; named.text.starts_with(older) && !std::filesystem::exists(named.text, ignored))
+      named.text.erase(0, older.size());
+    out.vocabulary.model = model(named, "tokenizer_source");
   }
 
   void tokens(yaml_value const& value, soup_recipe& out) {
@@ -171,7 +183,8 @@ class reader {
       token_source from;
       if (choice.kind != yaml_kind::mapping) fail(choice, "token " + in_quotes(token) + " should be a mapping with source");
       tell_unknown(choice, "a token", {"source", "force"});
-      if (!choice["force"].is_null()) from.force = read_number(choice["force"], "force", parameter_info::kind::boolean, file_) != 0;
+      if (!choice["force"].is_null())
+        from.force = read_number(choice["force"], "force", parameter_info::kind::boolean, file_) != 0;
       if (!choice["source"].is_null()) token_from(choice["source"], from);
       out.vocabulary.tokens.emplace_back(token, from);
     }
@@ -187,7 +200,8 @@ class reader {
       from.from = token_source::kind::zero;
     } else if (kind.text == "model_token") {
       tell_unknown(value, "a token's source", {"kind", "model", "token", "token_id"});
-      if (value["token"].is_null() == value["token_id"].is_null()) fail(value, "a source of kind model_token has either token or token_id");
+      if (value["token"].is_null() == value["token_id"].is_null())
+        fail(value, "a source of kind model_token has either token or token_id");
       if (value["model"].is_null()) fail(value, "a source of kind model_token has a model");
       from.model = model(value["model"], "model");
       from.from = value["token"].is_null() ? token_source::kind::of_id : token_source::kind::of_token;
@@ -217,7 +231,8 @@ class reader {
       add_source(slice, item);
     }
     // mergekit takes the base in where it is not listed, as one more model.
-    bool const listed = std::any_of(slice.sources.begin(), slice.sources.end(), [&](auto const& s) { return s.model == out.base_model; });
+    bool const listed =
+        std::any_of(slice.sources.begin(), slice.sources.end(), [&](auto const& s) { return s.model == out.base_model; });
     if (out.base_model && !listed) slice.sources.push_back({*out.base_model, std::nullopt, {}});
     return slice;
   }
@@ -258,7 +273,8 @@ class reader {
       return static_cast<std::size_t>(layer);
     };
     std::pair const out{bound(value.items[0]), bound(value.items[1])};
-    if (out.first >= out.second) fail(value, "layer_range [" + std::to_string(out.first) + ", " + std::to_string(out.second) + "] is empty");
+    if (out.first >= out.second)
+      fail(value, "layer_range [" + std::to_string(out.first) + ", " + std::to_string(out.second) + "] is empty");
     return out;
   }
 
@@ -273,15 +289,19 @@ class reader {
       parameter_info const* const info = find_parameter(name, method_);
       if (info == nullptr || !info->is_read_by(method_) || name == "int8_mask") tell_idle(setting, name, known);
       if (info == nullptr || setting.is_null()) continue;
-      if (info->is_read_by(method_)) out[name] = read_rules(setting, *info, file_, [&](yaml_value const& rule) { tell_unknown(rule, "a filter", {"filter", "value"}); });
+      if (info->is_read_by(method_))
+        out[name] = read_rules(setting, *info, file_,
+                               [&](yaml_value const& rule) { tell_unknown(rule, "a filter", {"filter", "value"}); });
     }
     return out;
   }
 
   void tell_idle(yaml_value const& at, std::string const& name, std::vector<std::string> const& known) {
     std::string const close = nearest(name, known);
-    bool const is_near = find_parameter(name, method_) == nullptr && edit_distance(name, close) <= std::max<std::size_t>(1, name.size() / 3);
-    tell(at, in_quotes(name) + " has no effect on " + std::string{name_of(method_)} + (is_near ? "; the nearest parameter is " + in_quotes(close) : ""));
+    bool const is_near =
+        find_parameter(name, method_) == nullptr && edit_distance(name, close) <= std::max<std::size_t>(1, name.size() / 3);
+    tell(at, in_quotes(name) + " has no effect on " + std::string{name_of(method_)} +
+                 (is_near ? "; the nearest parameter is " + in_quotes(close) : ""));
   }
 
   path const& file_;

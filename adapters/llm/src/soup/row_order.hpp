@@ -24,7 +24,9 @@ struct row_order {
     rows.push_back({static_cast<std::uint32_t>(parts.size()), static_cast<std::uint32_t>(from.size())});
     parts.insert(parts.end(), from.begin(), from.end());
   }
-  [[nodiscard]] std::span<part const> parts_of(std::size_t r) const { return std::span{parts}.subspan(rows[r].first, rows[r].count); }
+  [[nodiscard]] std::span<part const> parts_of(std::size_t r) const {
+    return std::span{parts}.subspan(rows[r].first, rows[r].count);
+  }
 };
 
 }  // namespace kedge::llm

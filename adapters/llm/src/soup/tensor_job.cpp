@@ -49,7 +49,8 @@ struct row_gather {
   }
 };
 
-tensor_input::tensor_input(checkpoint const& model, std::string name, std::optional<dtype> rounding, low_rank_entry const* added)
+tensor_input::tensor_input(checkpoint const& model, std::string name, std::optional<dtype> rounding,
+                           low_rank_entry const* added)
     : model_(&model), name_(std::move(name)), elements_(model.entry(name_).elements()), rounding_(rounding), added_(added) {
   auto const stored = find_dtype(model.entry(name_).stored_type);
   if (!stored || !is_floating(*stored)) return;
@@ -59,8 +60,10 @@ tensor_input::tensor_input(checkpoint const& model, std::string name, std::optio
   }
 }
 
-tensor_input::tensor_input(std::shared_ptr<std::vector<tensor_input>> sources, std::shared_ptr<row_order const> order, std::size_t width, std::size_t rows)
-    : elements_(width * rows), gather_(std::make_shared<row_gather>(row_gather{std::move(sources), std::move(order), width, rows, {}})) {}
+tensor_input::tensor_input(std::shared_ptr<std::vector<tensor_input>> sources, std::shared_ptr<row_order const> order,
+                           std::size_t width, std::size_t rows)
+    : elements_(width * rows),
+      gather_(std::make_shared<row_gather>(row_gather{std::move(sources), std::move(order), width, rows, {}})) {}
 
 void tensor_input::load(std::size_t begin, std::span<float> out) const {
   if (!owned_.empty()) {

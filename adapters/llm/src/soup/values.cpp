@@ -6,8 +6,8 @@
 namespace kedge::llm {
 namespace {
 
-std::optional<double> find(soup_recipe const& recipe, soup_slice const& slice, soup_source const* source, std::string_view name, std::string_view tensor,
-                           double t) {
+std::optional<double> find(soup_recipe const& recipe, soup_slice const& slice, soup_source const* source, std::string_view name,
+                           std::string_view tensor, double t) {
   std::optional<double> out;
   if (source != nullptr) out = evaluate(source->parameters, name, tensor, t);
   if (!out) out = evaluate(slice.parameters, name, tensor, t);
@@ -24,7 +24,8 @@ merge_values look_up(soup_recipe const& recipe, soup_slice const& slice, tensor_
     if (auto const given = find(recipe, slice, source, info.name, tensor, place.depth)) return *given;
     if (info.otherwise) return *info.otherwise;
     throw error(std::string{name_of(recipe.method)} + " needs the parameter " + in_quotes(info.name) +
-                (source != nullptr ? " for " + in_quotes(source->model.text()) : "") + ", which is not given for tensor " + in_quotes(tensor));
+                (source != nullptr ? " for " + in_quotes(source->model.text()) : "") + ", which is not given for tensor " +
+                in_quotes(tensor));
   };
   for (auto const& info : soup_parameter_table()) {
     if (!info.is_read_by(recipe.method)) continue;
@@ -32,7 +33,8 @@ merge_values look_up(soup_recipe const& recipe, soup_slice const& slice, tensor_
     if (info.reach == parameter_info::scope::shared) {
       values.push_back(value(info, nullptr, name));
     } else {
-      for (std::size_t s = 0; s < inputs.size(); ++s) values.push_back(s == base ? 1 : value(info, &slice.sources[s], inputs[s]));
+      for (std::size_t s = 0; s < inputs.size(); ++s)
+        values.push_back(s == base ? 1 : value(info, &slice.sources[s], inputs[s]));
     }
     out.set(info.name, std::move(values));
   }

@@ -7,8 +7,8 @@ namespace kedge::llm {
 
 /// Where a tensor of the result stands.
 struct tensor_place {
-  double depth = 0;       ///< t in its slice, 0 … 1: gradients of parameters are read there. 0 outside the layers
-  double in_model = 0;    ///< 0 for the first layer and what comes before, 1 for the last and what comes after: for LiNeS
+  double depth = 0;     ///< t in its slice, 0 … 1: gradients of parameters are read there. 0 outside the layers
+  double in_model = 0;  ///< 0 for the first layer and what comes before, 1 for the last and what comes after: for LiNeS
 };
 
 /// Every parameter that the recipe's method reads, for one tensor: looked up in the source, then the slice, then the recipe.

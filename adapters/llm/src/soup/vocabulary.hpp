@@ -9,15 +9,10 @@
 #include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/soup/recipe.hpp>
 
+#include "growing_tokenizer.hpp"
 #include "row_order.hpp"
 
 namespace kedge::llm {
-
-/// Token to id.
-using token_ids = std::unordered_map<std::string, std::int64_t>;
-
-/// Every token of a tokenizer.json, added ones included, as transformers' get_vocab() has them.
-[[nodiscard]] token_ids token_ids_of(nlohmann::ordered_json const& tokenizer);
 
 /// One vocabulary for models that have several: its tokenizer, and for each model the row of each of its tokens.
 /// source  mergekit 0.1.5's tokenizer_source and tokenizer, whose rules these are
@@ -46,18 +41,20 @@ class vocabulary_alignment {
   [[nodiscard]] bool is_identity(std::vector<source> const& sources) const;
   /// For each source, where the rows of its tensor in the common order come from: its own rows, and for tokens that it lacks, or that are forced,
   /// rows of the others.
-  [[nodiscard]] std::vector<std::shared_ptr<row_order const>> orders(std::vector<source> const& sources, std::optional<model_reference> const& base) const;
+  [[nodiscard]] std::vector<std::shared_ptr<row_order const>> orders(std::vector<source> const& sources,
+                                                                     std::optional<model_reference> const& base) const;
 
  private:
   void settle_tokenizer(soup_recipe const& recipe, std::vector<model_reference> const& models,
-                        std::function<checkpoint const&(model_reference const&)> const& opened, std::vector<std::string>& notes);
+                        std::function<checkpoint const&(model_reference const&)> const& opened,
+                        std::vector<std::string>& notes);
 
   std::vector<std::pair<std::string, token_source>> chosen_;
   model_reference donor_;
   nlohmann::ordered_json changed_;
-  std::vector<std::string> tokens_;                          ///< by id
+  std::vector<std::string> tokens_;                           ///< by id
   std::map<model_reference, std::vector<std::int64_t>> own_;  ///< for each token its row in a model, −1 where it has none
-  std::map<model_reference, token_ids> ids_;                 ///< of every model
+  std::map<model_reference, token_ids> ids_;                  ///< of every model
   std::size_t rows_ = 0;
 };
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>        // array
-#include <compare>      // strong_ordering
-#include <cstddef>      // size_t
-#include <cstdint>      // int64_t
-#include <filesystem>   // path
-#include <optional>     // optional
-#include <string>       // string
-#include <utility>      // pair
-#include <vector>       // vector
+#include <array>       // array
+#include <compare>     // strong_ordering
+#include <cstddef>     // size_t
+#include <cstdint>     // int64_t
+#include <filesystem>  // path
+#include <optional>    // optional
+#include <string>      // string
+#include <utility>     // pair
+#include <vector>      // vector
 
 #include <kedge/llm/base/names.hpp>
 
@@ -43,7 +43,8 @@ enum class vocabulary_source {
 };
 
 constexpr auto names(vocabulary_source) {
-  return std::array{named{vocabulary_source::models, "models"}, named{vocabulary_source::base, "base"}, named{vocabulary_source::every_model, "union"}};
+  return std::array{named{vocabulary_source::models, "models"}, named{vocabulary_source::base, "base"},
+                    named{vocabulary_source::every_model, "union"}};
 }
 
 /// Where a token's row comes from in models that lack it.
@@ -60,9 +61,9 @@ struct token_source {
 /// mergekit's `tokenizer`.
 struct soup_vocabulary {
   vocabulary_source source = vocabulary_source::models;
-  std::optional<model_reference> model;                       ///< a third model's vocabulary instead
+  std::optional<model_reference> model;                      ///< a third model's vocabulary instead
   std::vector<std::pair<std::string, token_source>> tokens;  ///< by their texts; those that are new are added
-  std::size_t pad_to_multiple_of = 0;                         ///< rows; those without a token are the mean of the others. 0: none
+  std::size_t pad_to_multiple_of = 0;  ///< rows; those without a token are the mean of the others. 0: none
 
   [[nodiscard]] bool rearranges() const { return source != vocabulary_source::models || model.has_value(); }
 };
