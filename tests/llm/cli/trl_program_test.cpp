@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "llm/train/counting_judge.hpp"
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
 #include "support/program.hpp"
@@ -32,6 +33,7 @@ struct data_sets {
 
   data_sets() {
     for (char const* const name : {"pairs", "conversations"}) fs::create_directories(folder / name);
+    std::ofstream(folder / "judge.sh") << judge_command << '\n';
     for (char const* const split : {"train", "test"}) {
       fs::copy_file(tiny / "pairs.jsonl", folder / "pairs" / (std::string(split) + ".jsonl"));
       std::ofstream talks(folder / "conversations" / (std::string(split) + ".jsonl"));
@@ -47,6 +49,7 @@ struct data_sets {
     replace(command, "PAIRS", quoted(folder / "pairs"));
     replace(command, "TALKS", quoted(folder / "conversations"));
     replace(command, "OUT", quoted(folder / "out"));
+    replace(command, "JUDGE", "'sh judge.sh'");
     return shell("cd " + quoted(folder.path()) + " && " + quoted(KEDGE_PROGRAM) + " " + command + " --threads 1");
   }
 };
@@ -69,6 +72,12 @@ TEST_CASE("the example commands of TRLs scripts start and end with a model", "[t
            // examples/scripts/reward_modeling.py
            std::string("reward --model_name_or_path MODEL --dataset_name PAIRS --output_dir OUT --per_device_train_batch_size 8 --num_train_epochs 1 "
                        "--gradient_checkpointing True --learning_rate 1.0e-4 --eval_strategy steps --eval_steps 50 --max_length 2048"),
+           // scripts/kto.py, on pairs
+           std::string("dpo --loss_type kto_pair --dataset_name PAIRS --model_name_or_path=MODEL --per_device_train_batch_size 16 --num_train_epochs 1 --learning_rate 5e-7 "
+                       "--lr_scheduler_type=cosine --gradient_accumulation_steps 1 --eval_steps 500 --output_dir=OUT --warmup_steps 0.1 --logging_first_step"),
+           // examples/scripts/dpo_online.py, whose penalty is the judge's here
+           std::string("apo --model_name_or_path MODEL --judge JUDGE --dataset_name PAIRS --learning_rate 5.0e-7 --output_dir OUT --per_device_train_batch_size 8 "
+                       "--gradient_accumulation_steps 16 --warmup_steps 0.1 --push_to_hub --max_new_tokens 4 --num_samples 2 --prompts_per_round 3"),
            // The documentation of the command line
            std::string("dpo --model_name_or_path MODEL --dataset_name PAIRS --output_dir OUT --max_steps 1 --bf16 --report_to none --gradient_checkpointing --padding_free --warmup_steps 0.1 "
                        "--attn_implementation sdpa --dataset_num_proc 4 --lr_scheduler_type=cosine --logging_first_step --save_strategy no"),
