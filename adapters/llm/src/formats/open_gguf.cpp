@@ -30,7 +30,8 @@ opened_checkpoint open_gguf(std::filesystem::path const& path) {
   auto words = vocabulary_from(*file);
   out.tokenizer = std::move(words.tokenizer);
   out.tokenizer_config = std::move(words.tokenizer_config);
-  out.chat_template = std::move(words.chat_template);
+  if (out.tokenizer.is_null()) out.tokenizer_problem = "the file has no vocabulary";
+  if (!words.chat_template.empty()) out.chat_templates.emplace_back("default", std::move(words.chat_template));
   return out;
 }
 

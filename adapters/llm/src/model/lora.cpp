@@ -151,9 +151,7 @@ void bound_rank(pack& adapter) {
   }
 }
 
-bool is_adapter(fs::path const& folder) {
-  return fs::exists(folder / "adapter_config.json") && !fs::exists(folder / "config.json");
-}
+bool is_adapter(fs::path const& folder) { return fs::exists(folder / "adapter_config.json"); }
 
 adapter_files read_adapter_config(fs::path const& folder) {
   std::string const where = (folder / "adapter_config.json").string();
@@ -164,6 +162,7 @@ adapter_files read_adapter_config(fs::path const& folder) {
     files.settings.rank = config.at("r").get<std::int64_t>();
     files.settings.alpha = config.at("lora_alpha").get<double>();
     files.settings.rslora = config.value("use_rslora", false);
+    if (fs::exists(folder / "config.json")) files.base = folder;  // the model beside it
     files.reward = is_reward(config);
     files.settings.target_modules = targets_of(config.at("target_modules"), where);
     return files;
@@ -210,6 +209,7 @@ checkpoint open_base(adapter_files const& files, fs::path const& base) {
   for (fs::path const& place : {base.empty() ? files.base : base, files.folder / files.base}) {
     if (base.empty() && !fs::exists(place)) continue;
     checkpoint source = checkpoint::open(place);
+    if (!fs::equivalent(place, files.folder)) source.take_text_of(files.folder);
     if (files.reward) source.config = reward_config(source.config, place.string());
     if (files.reward) source.generation_config = nullptr;
     return source;

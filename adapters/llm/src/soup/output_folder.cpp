@@ -97,8 +97,9 @@ void write_companions(path const& folder, soup_recipe const& recipe, soup_models
   } else {
     if (!speaker.tokenizer.is_null()) write(folder / "tokenizer.json", speaker.tokenizer);
     if (!speaker.tokenizer_config.empty()) write(folder / "tokenizer_config.json", speaker.tokenizer_config);
-    if (!speaker.chat_template.empty()) write(folder / "chat_template.jinja", speaker.chat_template);
   }
+  for (auto const& [name, text] : speaker.chat_templates)
+    if (name != "default" || !std::filesystem::is_directory(speaker.path())) write(template_file(folder, name), text);
   if (!recipe.chat_template.empty()) write(folder / "chat_template.jinja", recipe.chat_template);
 }
 

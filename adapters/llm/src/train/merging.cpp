@@ -15,7 +15,7 @@ void merge(merge_settings const& settings) {
   adapter_files const files = read_adapter_config(settings.adapter);
   checkpoint source = open_base(files, settings.base);
   if (files.reward && !source.config.contains("pad_token_id") && !source.tokenizer.is_null())
-    source.config["pad_token_id"] = padding_token(source, tokenizer::from_json(source.tokenizer));
+    source.config["pad_token_id"] = padding_token(source, open_tokenizer(source));
   transformer_config const config = read_config(source.config, source.path().string());
   pack const theta = load_merged(source, config, files);
   std::filesystem::create_directories(out);

@@ -29,7 +29,7 @@ void extrapolate_product(pack const& now, double alpha, pack& before);
 /// rounding, in no more memory than the map and that matrix.
 void bound_rank(pack& adapter);
 
-/// True where the folder holds an adapter (adapter_config.json) and no model.
+/// True where the folder holds an adapter (adapter_config.json), alone or beside a model, which then is its base, as in transformers.
 [[nodiscard]] bool is_adapter(std::filesystem::path const& folder);
 
 /// An adapter as PEFT writes it.
