@@ -42,7 +42,7 @@ void open_model(std::string const& path) {
     tokenizer const words = tokenizer::from_json(model.tokenizer);
     static_cast<void>(words.decode(words.encode("The bóat\n lay 12 <s>", true), false));
   });
-  may_refuse([&] { static_cast<void>(chat_template(model.chat_template)); });
+  may_refuse([&] { static_cast<void>(open_chat_template(model)); });
 }
 
 }  // namespace

@@ -167,6 +167,45 @@ def make_configs():
         write("config", name, json.dumps({"model_type": name, "architectures": [f"{model}ForCausalLM"], "rope_theta": 1e4, **shape, **more}))
 
 
+# --- folders -------------------------------------------------------------------------------------------------------------------
+
+KEYS = {
+    "tokenizer_config.json": "tokenizer_class bos_token eos_token unk_token pad_token sep_token cls_token mask_token image_token added_tokens_decoder "
+                             "additional_special_tokens extra_special_tokens model_specific_special_tokens add_bos_token add_eos_token add_prefix_space legacy "
+                             "split_special_tokens clean_up_tokenization_spaces chat_template auto_map padding_side model_max_length",
+    "special_tokens_map.json": "bos_token eos_token additional_special_tokens extra_special_tokens",
+    "generation_config.json": "do_sample temperature top_k top_p min_p top_h typical_p epsilon_cutoff eta_cutoff repetition_penalty encoder_repetition_penalty "
+                              "no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids sequence_bias min_length min_new_tokens max_length max_new_tokens "
+                              "forced_bos_token_id forced_eos_token_id exponential_decay_length_penalty suppress_tokens begin_suppress_tokens eos_token_id "
+                              "bos_token_id pad_token_id num_beams num_beam_groups diversity_penalty penalty_alpha guidance_scale num_return_sequences "
+                              "prompt_lookup_num_tokens max_time stop_strings watermarking_config constraints force_words_ids dola_layers token_healing",
+    "adapter_config.json": "base_model_name_or_path peft_type r lora_alpha target_modules modules_to_save task_type use_rslora",
+    "model.safetensors.index.json": "metadata weight_map",
+    "added_tokens.json": "<tool>",
+}
+VALUES = {"null": None, "object": {}, "list": [], "text": "", "zero": 0, "minus": -1, "huge": 1e300, "true": True, "nested": [[[{"a": [{}]}]]]}
+
+
+def make_folders():
+    small = {"version": "1.0", "added_tokens": [{"id": 2, "content": "</s>", "special": True}], "model": {
+        "type": "BPE", "vocab": {"a": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "▁": 4}, "merges": []}}
+    sound = {"config.json": {"model_type": "llama", "eos_token_id": 2}, "tokenizer.json": small,
+             "tokenizer_config.json": {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "chat_template": "{{ messages[0].content }}",
+                                       "added_tokens_decoder": {"5": {"content": "<tool>", "lstrip": True, "special": False}}},
+             "generation_config.json": {"eos_token_id": [2], "repetition_penalty": 1.1, "bad_words_ids": [[1]]}}
+    write("folder", "sound", json.dumps(sound))
+    write("folder", "named", json.dumps(sound | {"chat_template.jinja": "a", "additional_chat_templates/tool_use.jinja": "b",
+                                                 "special_tokens_map.json": {"pad_token": {"content": "<pad>", "lstrip": False}}, "added_tokens.json": {"<new>": 9}}))
+    write("folder", "adapter", json.dumps({"adapter_config.json": {"base_model_name_or_path": ".", "peft_type": "LORA"}, "tokenizer.json": small}))
+    older = {k: v for k, v in sound.items() if k != "tokenizer.json"}
+    write("folder", "words", json.dumps(older | {"vocab.json": {"a": 0, "b": 1, "ab": 2}, "merges.txt": "#version: 0.2\na b\n",
+                                                 "tokenizer_config.json": {"tokenizer_class": "GPT2Tokenizer"}}))
+    write("folder", "pieces", json.dumps(older | {"tokenizer.model": (GOLDEN / "text" / "pieces_unigram.model").read_bytes().hex()}))
+    for file, keys in KEYS.items():  # one file wrong, all its keys alike
+        for name, value in VALUES.items():
+            write("folder", f"{file.split('.')[0]}_{name}", json.dumps(sound | {file: {key: value for key in keys.split()}}))
+
+
 # --- data sets -----------------------------------------------------------------------------------------------------------------
 
 def make_jsonl():
@@ -215,6 +254,7 @@ if __name__ == "__main__":
     make_gguf()
     make_tokenizers()
     make_configs()
+    make_folders()
     make_jsonl()
     make_templates()
     make_dictionaries()

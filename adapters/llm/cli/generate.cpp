@@ -18,7 +18,7 @@ void declare(llm::settings_list& list, llm::generate_settings& s) {
   list.add("prompts", s.prompts, "JSONL; its key prompt is a text or a list of messages").alias("dataset").alias("data").required();
   list.add("num_samples", s.num_samples, "completions of each prompt").at_least(1).at_most(1 << 20);
   list.add("max_samples", s.max_samples, "use the first so many prompts; 0 or -1: all").also("-1", "0");
-  list.add("max_new_tokens", s.max_new_tokens, "longest completion").at_least(1).at_most(1 << 24);
+  list.add("max_new_tokens", s.max_new_tokens, "longest completion; none: the model's, else 256").at_least(1).at_most(1 << 24);
   list.group("Sampling (none: the model's generation_config.json, then what the line says)");
   list.add("temperature", s.temperature, "0: the likeliest token, always; else 1").at_most(1e6);
   list.add("top_k", s.top_k, "draw from the k likeliest tokens; 0, -1, and else: all").also("-1", "0");

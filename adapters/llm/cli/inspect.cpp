@@ -13,7 +13,7 @@ namespace kedge::cli {
 namespace {
 
 nlohmann::ordered_json describe(std::filesystem::path const& path, llm::described_run const& run) {
-  if (std::filesystem::is_directory(path)) return llm::describe(llm::checkpoint::open_description(path), run);
+  if (std::filesystem::is_directory(path)) return llm::describe(llm::checkpoint::open_text(path), run);
   return path.extension() == ".json" ? llm::describe_config(path, run) : llm::describe(llm::checkpoint::open(path), run);
 }
 
@@ -37,7 +37,7 @@ int run_inspect(arguments const& args) {
   llm::described_run planned;
   bool json = false;
   command_line line("kedge inspect", "What a checkpoint is: family, shapes, stored types, parameters, memory, tokenizer, and problems. Reads no weights.");
-  line.settings.add("model", path, "Hugging Face folder, GGUF file, or a config.json alone").alias("model_name_or_path").positional().required();
+  line.settings.add("model", path, "Hugging Face folder, adapter's folder, GGUF file, or a config.json alone").alias("model_name_or_path").positional().required();
   auto const moments = declare_optimizer(line.settings);
   line.settings.add("processes", planned.processes, "that share a run: the plan of memory is that of one of them").at_least(1).at_most(1 << 20);
   line.settings.add("json", json, "print one JSON object");

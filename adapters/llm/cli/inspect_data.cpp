@@ -24,12 +24,9 @@ struct data_settings {
 
 llm::data_report report_on(data_settings const& s) {
   if (s.model.empty()) return llm::report_on_file(s.data);
-  // Of a folder the weights may be missing.
-  llm::checkpoint const source = is_directory(s.model) ? llm::checkpoint::open_description(s.model) : llm::checkpoint::open(s.model);
-  if (source.tokenizer.is_null()) throw llm::error(s.model.string() + ": has no tokenizer.json");
-  std::optional<llm::chat_template> chat;
-  if (!source.chat_template.empty()) chat.emplace(source.chat_template);
-  llm::report_tokens const tokens{llm::tokenizer::from_json(source.tokenizer), chat ? &*chat : nullptr,
+  llm::checkpoint const source = llm::checkpoint::open_text(s.model);
+  std::optional<llm::chat_template> const chat = llm::open_chat_template(source);
+  llm::report_tokens const tokens{llm::open_tokenizer(source), chat ? &*chat : nullptr,
                                   llm::special_tokens(source.tokenizer_config), s.max_length};
   return llm::report_on_file(s.data, &tokens);
 }

@@ -25,11 +25,11 @@ struct tokenize_settings {
 class line_tokenizer {
  public:
   explicit line_tokenizer(tokenize_settings const& settings)
-      : settings_(settings), source_(llm::checkpoint::open(settings.model)), words_(open(source_)) {
-    for (std::string const& note : source_.notes) std::fprintf(stderr, "%s\n", note.c_str());
+      : settings_(settings), source_(llm::checkpoint::open_text(settings.model)), words_(llm::open_tokenizer(source_)) {
+    for (std::string const& note : source_.notes) std::fprintf(stderr, "%s: %s\n", settings.model.string().c_str(), note.c_str());
     if (!settings.chat) return;
-    if (source_.chat_template.empty()) throw llm::error(settings.model.string() + ": has no chat template; leave out --chat");
-    chat_.emplace(source_.chat_template);
+    chat_ = llm::open_chat_template(source_);
+    if (!chat_) throw llm::error(settings.model.string() + ": has no chat template; leave out --chat");
   }
 
   /// One line of input to one line of output. A chat is framed by its template alone.
@@ -48,11 +48,6 @@ class line_tokenizer {
   }
 
  private:
-  static llm::tokenizer open(llm::checkpoint const& source) {
-    if (source.tokenizer.is_null()) throw llm::error(source.path().string() + ": has no tokenizer.json");
-    return llm::tokenizer::from_json(source.tokenizer);
-  }
-
   [[nodiscard]] nlohmann::ordered_json parsed(std::string const& line) const {
     auto value = nlohmann::ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (value.is_discarded()) throw llm::error("is not JSON");
@@ -92,7 +87,7 @@ void tokenize(tokenize_settings const& settings, std::istream& in, std::ostream&
 int run_tokenize(arguments const& args) {
   tokenize_settings settings;
   command_line line("kedge tokenize", "Token ids, one line of output for each line of input.");
-  line.settings.add("model_name_or_path", settings.model, "Hugging Face folder or GGUF file").required();
+  line.settings.add("model_name_or_path", settings.model, "Hugging Face folder, adapter's folder or GGUF file").required();
   line.settings.add("input", settings.input, "file, or - for standard input");
   line.settings.add("output", settings.output, "file, or - for standard output");
   line.settings.add("json", settings.json, "print one JSON array a line");

@@ -105,7 +105,7 @@ TEST_CASE("pairs of the example data get TRL's ids with the tokenizer of the rea
   REQUIRE(path != nullptr);
   auto const files = checkpoint::open(path);
   auto const words = tokenizer::from_json(files.tokenizer);
-  chat_template const templating(files.chat_template);
+  chat_template const templating(files.chat_templates);
   pair_encoder const encoder(words, &templating, special_tokens(files.tokenizer_config), 0);
   auto const lines = golden_lines("sentiment.jsonl");
   REQUIRE(lines.size() == 20);
@@ -294,7 +294,7 @@ TEST_CASE("a bad line is told with file and line and reason or counted", "[data]
   refuses("\"text\"", "not a JSON object");
   refuses(R"({"prompt": "p", "chosen": "c"})", "the key 'rejected' is missing");
   refuses(R"({"prompt": "p", "rejected": "c"})", "the key 'chosen' is missing");
-  refuses(R"({"prompt": "p", "chosen": "c", "rejected": null})", "rejected is neither a text nor a list of messages");
+  refuses(R"({"prompt": "p", "chosen": "c", "rejected": null})", "the key 'rejected' is missing");
   refuses(R"({"prompt": "p", "chosen": "c", "rejected": []})", "rejected is empty");
   refuses(R"({"prompt": "p", "chosen": "c", "rejected": [{"role": "assistant", "content": "x"}]})", "all texts or all lists");
   refuses(R"({"prompt": 3, "chosen": "c", "rejected": "r"})", "prompt is neither");

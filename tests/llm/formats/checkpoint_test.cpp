@@ -99,7 +99,7 @@ TEST_CASE("config.json of a GGUF model agrees with transformers in every key tha
     }
     CHECK(model.config.at("architectures").at(0).get<std::string>().ends_with("ForCausalLM"));
     if (family != "gemma3") CHECK(model.config.at("rope_parameters").at("rope_theta") == 50000.0);
-    CHECK(model.chat_template == "{% for m in messages %}{{ m['content'] }}{% endfor %}");
+    CHECK(model.chat_templates == template_sources{{"default", "{% for m in messages %}{{ m['content'] }}{% endfor %}"}});
   }
 }
 
@@ -147,11 +147,11 @@ TEST_CASE("a folder with one file and one with shards are read alike", "[checkpo
   auto const tied = checkpoint::open(golden + "tiny/tied");
   CHECK(tied.config.at("model_type") == "llama");
   CHECK(tied.tokenizer.is_object());
-  CHECK_FALSE(tied.chat_template.empty());
+  CHECK_FALSE(tied.chat_templates.empty());
   auto const untied = checkpoint::open(golden + "tiny/untied");
   CHECK(untied.contains("lm_head.weight"));
   CHECK(untied.entry("lm_head.weight").stored_type == "BF16");
-  CHECK_FALSE(untied.chat_template.empty());
+  CHECK_FALSE(untied.chat_templates.empty());
   CHECK_FALSE(tied.contains("lm_head.weight"));
   CHECK_THROWS_WITH(tied.entry("lm_head.weight"), contains("tied' has no tensor 'lm_head.weight'"));
 }
@@ -198,14 +198,14 @@ TEST_CASE("special tokens are texts whatever their spelling and wherever they st
   write_file(folder / "tokenizer_config.json",
              R"({"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>", "pad_token": null,
     "chat_template": [{"name": "tool_use", "template": "no"}, {"name": "default", "template": "yes"}]})");
-  write_file(folder / "special_tokens_map.json", R"({"eos_token": "never", "unk_token": "<unk>"})");
+  write_file(folder / "special_tokens_map.json", R"({"eos_token": "<end>", "unk_token": "<unk>"})");
   auto const model = checkpoint::open(folder.path());
-  CHECK(special_tokens(model.tokenizer_config).dump() == R"({"bos_token":"<s>","eos_token":"</s>","unk_token":"<unk>"})");
-  CHECK(model.chat_template == "yes");
+  CHECK(special_tokens(model.tokenizer_config).dump() == R"({"bos_token":"<s>","eos_token":"<end>","unk_token":"<unk>"})");
+  CHECK(model.chat_templates.at(0).second == "yes");
   CHECK(model.tokenizer.is_null());
   CHECK(model.generation_config.is_null());
   write_file(folder / "chat_template.jinja", "first");
-  CHECK(checkpoint::open(folder.path()).chat_template == "first");
+  CHECK(checkpoint::open(folder.path()).chat_templates.at(0).second == "first");
 }
 
 TEST_CASE("a folder that is not a whole model is refused in one line", "[checkpoint]") {
@@ -317,7 +317,7 @@ TEST_CASE("the real model opens with its tokenizer and template", "[checkpoint][
   CHECK(model.config.at("tie_word_embeddings") == true);
   CHECK(model.tokenizer.at("model").at("vocab").size() == 49152);
   CHECK(special_tokens(model.tokenizer_config).at("eos_token") == "<|im_end|>");
-  CHECK(model.chat_template.find("<|im_start|>assistant") != std::string::npos);
+  CHECK(model.chat_templates.at(0).second.find("<|im_start|>assistant") != std::string::npos);
   // Hashes of what transformers 5.23 loads in float32.
   CHECK(hash_of(read(model, "model.layers.0.self_attn.q_proj.weight", dtype::f32)) == "02d311b9e9fef434");
   CHECK(hash_of(read(model, "model.layers.17.mlp.up_proj.weight", dtype::f32)) == "82ee650957e8ea08");

@@ -344,5 +344,5 @@ TEST_CASE("a soup takes a GGUF file as it takes its folder", "[soup][model]") {
     CHECK(a == b);
   }
   CHECK(out.tokenizer == in.tokenizer);
-  CHECK(out.chat_template == in.chat_template);
+  CHECK(out.chat_templates == in.chat_templates);
 }

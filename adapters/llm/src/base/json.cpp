@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>      // count, find_if, max
+#include <array>          // array
+#include <limits>         // numeric_limits
+#include <string_view>    // string_view
 #include <unordered_map>  // unordered_map
 #include <utility>        // move
 #include <vector>         // vector
@@ -13,6 +16,33 @@ namespace {
 
 using json = nlohmann::ordered_json;
 using members = std::vector<std::pair<std::string const, json>>;  // what an ordered object is underneath
+
+// Numbers that Python's json writes and reads, and JSON has not.
+constexpr std::array<std::pair<std::string_view, double>, 3> python_numbers{{{"NaN", std::numeric_limits<double>::quiet_NaN()},
+                                                                             {"Infinity", std::numeric_limits<double>::infinity()},
+                                                                             {"-Infinity", -std::numeric_limits<double>::infinity()}}};
+
+/// The text with each of those numbers, where it stands outside of strings, as a string that begins with a zero byte; empty if there is none.
+std::string with_python_numbers(std::string_view text) {
+  std::string out;
+  bool inside = false, found = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (inside && text[i] == '\\' && i + 1 < text.size()) {
+      out.append(text.substr(i++, 2));
+      continue;
+    }
+    if (text[i] == '"') inside = !inside;
+    auto const number = std::find_if(python_numbers.begin(), python_numbers.end(), [&](auto const& n) { return !inside && text.substr(i).starts_with(n.first); });
+    if (number == python_numbers.end()) {
+      out += text[i];
+      continue;
+    }
+    found = true;
+    out.append("\"\\u0000").append(number->first).append("\"");
+    i += number->first.size() - 1;
+  }
+  return found ? out : std::string();
+}
 
 members& members_of(json& object) { return object.get_ref<json::object_t&>(); }
 
@@ -31,7 +61,12 @@ class builder : public nlohmann::json_sax<json> {
   bool number_integer(number_integer_t value) override { return add(json(value)); }
   bool number_unsigned(number_unsigned_t value) override { return add(json(value)); }
   bool number_float(number_float_t value, string_t const&) override { return add(json(value)); }
-  bool string(string_t& value) override { return add(json(std::move(value))); }
+  bool string(string_t& value) override {
+    if (!value.empty() && value.front() == '\0')
+      for (auto const& [name, number] : python_numbers)
+        if (value.compare(1, std::string::npos, name) == 0) return add(json(number));
+    return add(json(std::move(value)));
+  }
   bool binary(binary_t&) override { return refuse("binary value"); }
   bool start_object(std::size_t) override { return open(json::object()); }
   bool start_array(std::size_t) override { return open(json::array()); }
@@ -155,6 +190,8 @@ bool is_utf8(std::string_view text) noexcept {
 json parse_json(std::string_view text, std::string const& what, json_rules rules) {
   builder events(rules);
   if (!json::sax_parse(text.begin(), text.end(), &events)) {
+    if (std::string const other = with_python_numbers(text); !other.empty())
+      if (builder again(rules); json::sax_parse(other.begin(), other.end(), &again)) return again.take();
     std::string const where = events.position() > 0 ? " at " + place(text, events.position()) : "";
     throw error(what + ": not valid JSON" + where + ": " + reason(events.problem()));
   }

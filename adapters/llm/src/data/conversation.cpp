@@ -25,7 +25,7 @@ std::vector<std::int32_t> conversation_encoder::encode(json const& value, bool a
 json conversation_encoder::variables_for(json const& extra) const {
   json out = variables_;
   if (!extra.is_object()) return out;
-  if (auto const tools = extra.find("tools"); tools != extra.end())
+  if (auto const tools = extra.find("tools"); tools != extra.end() && !tools->is_null())
     out["tools"] = tools->is_string() ? parse_json(tools->get_ref<std::string const&>(), "tools") : *tools;
   if (auto const more = extra.find("chat_template_kwargs"); more != extra.end() && more->is_object())
     for (auto const& [name, value] : more->items()) out[name] = value;
@@ -56,12 +56,33 @@ std::size_t common_prefix(std::span<std::int32_t const> a, std::span<std::int32_
   return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + length, b.begin()).first - a.begin());
 }
 
+namespace {
+
+/// throws  kedge::llm::error for a part of a message's content that is no text
+void check_parts(json const& content, std::string const& what) {
+  for (json const& part : content) {
+    if (!part.is_object()) throw error(what + " has a message whose content is a list of something that is no part");
+    json const type = part.value("type", json("text"));
+    if (type != "text" || !part.contains("text") || !part.at("text").is_string())
+      throw error(what + " has a message with a part of type " + type.dump() + "; kedge trains on text alone");
+  }
+}
+
+void check_message(json const& message, std::string const& what) {
+  if (message.is_object() && message.contains("from") && message.contains("value"))
+    throw error(what + " has messages with 'from' and 'value'; kedge reads 'role' (user, assistant, system, tool) and 'content'");
+  if (!message.is_object() || !message.contains("role") || !message.at("role").is_string())
+    throw error(what + " holds something that is no message with a role");
+  if (message.contains("content") && message.at("content").is_array()) check_parts(message.at("content"), what);
+}
+
+}  // namespace
+
 void check_text_or_messages(json const& value, char const* what) {
   if (value.is_string()) return;
+  if (value.is_object()) throw error(std::string{what} + " is one object; kedge reads a text, or a list of messages, each with role and content");
   if (!value.is_array()) throw error(std::string{what} + " is neither a text nor a list of messages");
-  for (auto const& message : value)
-    if (!message.is_object() || !message.contains("role") || !message.at("role").is_string())
-      throw error(std::string{what} + " holds something that is no message with a role");
+  for (auto const& message : value) check_message(message, what);
 }
 
 }  // namespace kedge::llm

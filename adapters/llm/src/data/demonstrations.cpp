@@ -16,6 +16,7 @@ using json = nlohmann::ordered_json;
 demonstration parse_demonstration(json_line line) {
   demonstration out;
   json& object = line.object;
+  refuse_media(object);
   if (object.contains("prompt") && object.contains("completion")) {
     out.prompt = take_field(object, "prompt");
     out.completion = take_field(object, "completion");

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fields.hpp"
 
-#include <cmath>    // isfinite
+#include <algorithm>  // equal
+#include <cmath>    // isfinite, isnan
+#include <iterator>  // next
 #include <limits>   // numeric_limits
 #include <string>   // string
 #include <utility>  // move
@@ -22,6 +24,33 @@ void become_messages(json& value, char const* role) {
 
 }  // namespace
 
+void drop_nulls(json& value) {
+  if (value.is_object())
+    for (auto member = value.begin(); member != value.end();)
+      member = member->is_null() ? value.erase(member) : std::next(member);
+  if (value.is_structured())
+    for (json& inner : value) drop_nulls(inner);
+}
+
+bool same_content(json const& a, json const& b) {
+  if (a.type() != b.type() || !a.is_structured()) return a == b;
+  if (a.size() != b.size()) return false;
+  if (a.is_array()) return std::equal(a.begin(), a.end(), b.begin(), same_content);
+  for (auto const& [key, value] : a.items()) {
+    auto const other = b.find(key);
+    if (other == b.end() || !same_content(value, *other)) return false;
+  }
+  return true;
+}
+
+void refuse_media(json const& object) {
+  for (char const* const key : {"images", "image", "videos", "video", "audios", "audio"}) {
+    auto const found = object.find(key);
+    if (found != object.end() && !found->is_null() && !(found->is_structured() && found->empty()))
+      throw error(std::string("the line has ") + key + ", which a model of text does not see; drop the key, or the line");
+  }
+}
+
 json take_field(json& object, char const* key) {
   auto const found = object.find(key);
   if (found == object.end()) throw error(std::string{"the key '"} + key + "' is missing");
@@ -35,6 +64,7 @@ json take_field(json& object, char const* key) {
 double number_or_nan(json const& object, char const* key) {
   auto const found = object.find(key);
   if (found == object.end() || found->is_null()) return std::numeric_limits<double>::quiet_NaN();
+  if (found->is_number() && std::isnan(found->get<double>())) return std::numeric_limits<double>::quiet_NaN();
   if (!found->is_number() || !std::isfinite(found->get<double>())) throw error(std::string{key} + " is not a finite number");
   return found->get<double>();
 }

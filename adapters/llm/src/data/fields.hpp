@@ -18,7 +18,16 @@ nlohmann::ordered_json take_field(nlohmann::ordered_json& object, char const* ke
 void take_system(nlohmann::ordered_json& object, nlohmann::ordered_json& prompt,
                  std::initializer_list<nlohmann::ordered_json*> completions);
 
-/// A number of a line's object, NaN where the key is missing or null.
+/// Takes every key away whose value is null, at any depth: column stores fill keys that a row does not have. Elements of lists stay.
+void drop_nulls(nlohmann::ordered_json& value);
+
+/// Whether two values hold the same, whatever the order of their keys.
+bool same_content(nlohmann::ordered_json const& a, nlohmann::ordered_json const& b);
+
+/// throws  kedge::llm::error if the line has a column of pictures, sound or films, which a model of text does not see
+void refuse_media(nlohmann::ordered_json const& object);
+
+/// A number of a line's object, NaN where the key is missing, null or NaN.
 /// throws  kedge::llm::error if it holds anything but a finite number
 double number_or_nan(nlohmann::ordered_json const& object, char const* key);
 

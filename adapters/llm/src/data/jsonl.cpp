@@ -6,6 +6,7 @@
 #include <kedge/llm/data/jsonl.hpp>
 
 #include "byte_source.hpp"
+#include "fields.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -18,6 +19,23 @@ nlohmann::ordered_json parse_line(std::string_view line) {
     std::string_view const message = problem.what();
     throw error(std::string{message.substr(message.find_first_not_of(": "))});
   }
+}
+
+/// The object of a line, without its null keys. "system" stays: it says of a line that it is a conversation, also where it is null.
+/// throws  kedge::llm::error with the reason, and the shape that is wanted where the line shows another one
+nlohmann::ordered_json object_of(std::string_view line, bool first) {
+  if (first && (line.starts_with("\xff\xfe") || line.starts_with("\xfe\xff"))) throw error("the file is UTF-16; convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)");
+  std::size_t const start = line.find_first_not_of(" \t");
+  if (first && line[start] == '[') throw error("the file is a JSON list; write one object a line (jq -c '.[]' FILE)");
+  if (first && line[start] != '{' && line.find(',') != std::string_view::npos && line.find('{') == std::string_view::npos)
+    throw error("the line is no JSON object; of a table of comma-separated values write one JSON object a line");
+  nlohmann::ordered_json object = parse_line(line);
+  if (!object.is_object()) throw error("the line is not a JSON object");
+  auto const system = object.find("system");
+  bool const null_system = system != object.end() && system->is_null();
+  drop_nulls(object);
+  if (null_system) object["system"] = nullptr;
+  return object;
 }
 
 }  // namespace
@@ -33,9 +51,7 @@ bool json_line_reader::next(taker const& take) {
     if (is_blank(line)) continue;
     std::string place = lines_->name() + ':' + std::to_string(number_);
     try {
-      auto object = parse_line(line);
-      if (!object.is_object()) throw error("the line is not a JSON object");
-      take({std::move(object), number_, place});
+      take({object_of(line, taken_ + skipped_ == 0), number_, place});
       ++taken_;
       return true;
     } catch (error const& problem) {

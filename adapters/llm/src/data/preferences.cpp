@@ -41,7 +41,7 @@ std::size_t parting(std::string const& a, std::string const& b) {
 std::size_t parting(json const& a, json const& b) {
   std::size_t const shorter = std::min(a.size(), b.size());
   for (std::size_t i = 0; i < shorter; ++i)
-    if (a[i] != b[i]) return i;
+    if (!same_content(a[i], b[i])) return i;
   return shorter - 1;
 }
 
@@ -70,6 +70,13 @@ void extract_prompt(preference_example& pair) {
   pair.rejected = tail(pair.rejected, cut);
 }
 
+/// Texts that have nothing in common, beside a key that looks like the question: without it the answers would be learned to nothing.
+void refuse_other_question(json const& object) {
+  for (char const* const key : {"question", "instruction", "query", "input", "messages", "conversations", "conversation"})
+    if (object.contains(key) && !object.at(key).empty())
+      throw error(std::string("there is no prompt, and chosen and rejected begin differently; is it the key '") + key + "'? Call it 'prompt'");
+}
+
 double score(json const& extra, char const* key) {
   auto const found = extra.find(key);
   return found != extra.end() && found->is_number() ? found->get<double>() : std::numeric_limits<double>::quiet_NaN();
@@ -91,6 +98,7 @@ preference_example parse_preference(json_line line) {
   preference_example out;
   out.line = line.number;
   out.place = std::move(line.place);
+  refuse_media(line.object);
   bool const has_prompt = line.object.contains("prompt");
   out.chosen = take_field(line.object, "chosen");
   out.rejected = take_field(line.object, "rejected");
@@ -100,6 +108,7 @@ preference_example parse_preference(json_line line) {
     throw error("prompt, chosen and rejected have to be all texts or all lists of messages");
   if (!has_prompt && texts && line.object.contains("system")) throw error("a line with the key 'system' needs a prompt of its own");
   if (!has_prompt) extract_prompt(out);
+  if (!has_prompt && texts && out.prompt == "") refuse_other_question(line.object);
   take_system(line.object, out.prompt, {&out.chosen, &out.rejected});
   out.extra = std::move(line.object);
   return out;

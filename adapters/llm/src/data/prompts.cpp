@@ -12,6 +12,7 @@ namespace kedge::llm {
 
 prompt_example parse_prompt(json_line line) {
   prompt_example out;
+  refuse_media(line.object);
   out.prompt = take_field(line.object, "prompt");
   take_system(line.object, out.prompt, {});
   out.line = line.number;

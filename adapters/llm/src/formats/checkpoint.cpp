@@ -80,9 +80,10 @@ checkpoint::~checkpoint() = default;
 checkpoint::checkpoint(opened_checkpoint&& opened)
     : config(std::move(opened.config)),
       tokenizer(std::move(opened.tokenizer)),
+      tokenizer_problem(std::move(opened.tokenizer_problem)),
       tokenizer_config(std::move(opened.tokenizer_config)),
       generation_config(std::move(opened.generation_config)),
-      chat_template(std::move(opened.chat_template)),
+      chat_templates(std::move(opened.chat_templates)),
       notes(std::move(opened.notes)),
       storage_(std::move(opened.files)) {}
 
@@ -138,19 +139,6 @@ std::optional<std::span<std::byte const>> checkpoint::view(std::string_view name
   bool const aligned = reinterpret_cast<std::uintptr_t>(source.bytes.data()) % size_of(as) == 0;
   if (!same || !aligned) return std::nullopt;
   return source.bytes;
-}
-
-nlohmann::ordered_json special_tokens(nlohmann::ordered_json const& tokenizer_config) {
-  auto out = nlohmann::ordered_json::object();
-  for (auto const* name : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
-    auto const found = tokenizer_config.find(name);
-    if (found == tokenizer_config.end()) continue;
-    if (found->is_string())
-      out[name] = *found;
-    else if (found->is_object() && found->contains("content") && found->at("content").is_string())
-      out[name] = found->at("content");
-  }
-  return out;
 }
 
 }  // namespace kedge::llm

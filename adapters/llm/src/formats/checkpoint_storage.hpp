@@ -43,7 +43,8 @@ struct checkpoint::storage {
 struct opened_checkpoint {
   std::unique_ptr<checkpoint::storage> files;
   nlohmann::ordered_json config, tokenizer, tokenizer_config, generation_config;
-  std::string chat_template;
+  std::string tokenizer_problem;
+  template_sources chat_templates;
   std::vector<std::string> notes;
 };
 

@@ -4,32 +4,17 @@
 #include <utility>  // move
 
 #include <kedge/llm/base/error.hpp>
-#include <kedge/llm/base/json.hpp>
-#include <kedge/llm/base/mapped_file.hpp>
 #include <kedge/llm/formats/safetensors.hpp>
 
 #include "checkpoint_storage.hpp"
+#include "folder_files.hpp"
+#include "text_side.hpp"
 
 namespace kedge::llm {
 namespace {
 
 using json = nlohmann::ordered_json;
 using std::filesystem::path;
-
-bool is_there(path const& file) {
-  std::error_code ignored;
-  return std::filesystem::is_regular_file(file, ignored);
-}
-
-json read_object(path const& file) {
-  json out = read_json_file(file);
-  if (!out.is_object()) throw error(in_quotes(file.string()) + " is not a JSON object; fetch the file again");
-  return out;
-}
-
-json read_object_if_there(path const& file, json otherwise) {
-  return is_there(file) ? read_object(file) : std::move(otherwise);
-}
 
 /// Shard → the tensors that the index places there. A shard is a plain file name of the same folder.
 std::map<std::string, std::set<std::string>> read_index(path const& file) {
@@ -96,32 +81,6 @@ void add_weights(checkpoint::storage& files, path const& folder, weights_are wei
   }
 }
 
-/// The template's source: chat_template.jinja before tokenizer_config.json, whose entry may be a list of named templates.
-std::string template_of(path const& folder, json const& tokenizer_config) {
-  if (path const file = folder / "chat_template.jinja"; is_there(file)) {
-    mapped_file const source(file);
-    if (!is_utf8(source.text())) throw error(in_quotes(file.string()) + " is not UTF-8");
-    return std::string{source.text()};
-  }
-  if (!tokenizer_config.contains("chat_template")) return {};
-  json const& value = tokenizer_config.at("chat_template");
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_array())
-    for (auto const& named : value)
-      if (named.is_object() && named.value("name", json{}) == "default" && named.value("template", json{}).is_string())
-        return named.at("template").get<std::string>();
-  return {};
-}
-
-/// tokenizer_config.json, completed from the file that older versions of transformers wrote beside it.
-json tokenizer_config_of(path const& folder) {
-  json config = read_object_if_there(folder / "tokenizer_config.json", json::object());
-  json const older = read_object_if_there(folder / "special_tokens_map.json", json::object());
-  for (auto const& [name, token] : older.items())
-    if (!config.contains(name)) config[name] = token;
-  return config;
-}
-
 }  // namespace
 
 opened_checkpoint open_folder(path const& folder, weights_are weights) {
@@ -132,10 +91,13 @@ opened_checkpoint open_folder(path const& folder, weights_are weights) {
   out.files = std::make_unique<checkpoint::storage>();
   out.files->path = folder;
   out.config = read_object(folder / "config.json");
-  out.tokenizer = read_object_if_there(folder / "tokenizer.json", nullptr);
-  out.tokenizer_config = tokenizer_config_of(folder);
   out.generation_config = read_object_if_there(folder / "generation_config.json", nullptr);
-  out.chat_template = template_of(folder, out.tokenizer_config);
+  text_side words = read_text_side(folder, out.config);
+  out.tokenizer = std::move(words.tokenizer);
+  out.tokenizer_problem = std::move(words.problem);
+  out.tokenizer_config = std::move(words.tokenizer_config);
+  out.chat_templates = std::move(words.chat_templates);
+  out.notes = std::move(words.notes);
   add_weights(*out.files, folder, weights);
   return out;
 }

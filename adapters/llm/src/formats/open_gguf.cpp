@@ -32,10 +32,10 @@ opened_checkpoint open_gguf(std::filesystem::path const& path) {
   out.tokenizer = std::move(words.tokenizer);
   out.tokenizer_config = std::move(words.tokenizer_config);
   out.generation_config = std::move(words.generation_config);
-  out.chat_template = std::move(words.chat_template);
   out.notes = std::move(words.notes);
   for (std::string& note : check_unread(*file)) out.notes.push_back(std::move(note));
-  for (std::string& note : out.notes) note.insert(0, path.string() + ": ");
+  if (out.tokenizer.is_null()) out.tokenizer_problem = "the file has no vocabulary";
+  if (!words.chat_template.empty()) out.chat_templates.emplace_back("default", std::move(words.chat_template));
   return out;
 }
 

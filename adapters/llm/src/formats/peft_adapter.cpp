@@ -89,9 +89,7 @@ std::string module_of(std::string const& name) { return name.substr(0, name.rfin
 
 }  // namespace
 
-bool is_adapter(fs::path const& folder) {
-  return fs::exists(folder / "adapter_config.json") && !fs::exists(folder / "config.json");
-}
+bool is_adapter(fs::path const& folder) { return fs::exists(folder / "adapter_config.json"); }
 
 void peft_adapter::fail(std::string const& what) const {
   throw error((folder_ / "adapter_config.json").string() + ": " + what);
@@ -160,15 +158,6 @@ std::optional<peft_adapter::tensor> peft_adapter::read(std::string const& module
   tensor out{t.shape, std::vector<float>(static_cast<std::size_t>(elements(t.shape)))};
   convert(*t.type, t.bytes, dtype::f32, std::as_writable_bytes(std::span(out.numbers)));
   return out;
-}
-
-fs::path peft_adapter::find_base() const {
-  std::error_code ignored;
-  for (fs::path const& place : {base_, folder_ / base_})
-    if (!base_.empty() && fs::exists(place, ignored)) return place;
-  throw error(folder_.string() + ": its base " + in_quotes(base_.string()) +
-              " is not there; name it (kedge merge takes it as --base_model, a recipe as BASE+ADAPTER), or change "
-              "base_model_name_or_path in adapter_config.json");
 }
 
 std::map<std::string, low_rank_entry, std::less<>> peft_adapter::products() const {

@@ -36,7 +36,7 @@ void check(transformer_config const& config, std::span<token_ids const> prompts,
   if (s.batch_size == 0) throw error("the batch size must be at least 1");
   if (s.max_new_tokens == 0) throw error("the number of new tokens must be at least 1");
   if (!(s.temperature >= 0) || !std::isfinite(s.temperature)) throw error("the temperature must be 0 or positive, not " + std::to_string(s.temperature));
-  if (!(s.top_p > 0 && s.top_p <= 1)) throw error("top_p must be above 0 and at most 1, not " + std::to_string(s.top_p));
+  if (!(s.top_p >= 0 && s.top_p <= 1)) throw error("top_p must be from 0 to 1, not " + std::to_string(s.top_p));
   if (!(s.min_p >= 0 && s.min_p <= 1)) throw error("min_p must be from 0 to 1, not " + std::to_string(s.min_p));
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     std::string const where = "prompt " + std::to_string(i + 1);
@@ -44,6 +44,8 @@ void check(transformer_config const& config, std::span<token_ids const> prompts,
     if (static_cast<std::int64_t>(prompts[i].size()) >= config.generation_positions())
       throw error(where + " has " + std::to_string(prompts[i].size()) + " tokens and leaves no room for an answer: the model has " +
                   std::to_string(config.generation_positions()) + " positions");
+    if (s.max_length > 0 && prompts[i].size() >= s.max_length)
+      throw error(where + " has " + std::to_string(prompts[i].size()) + " tokens and leaves no room for an answer: max_length is " + std::to_string(s.max_length));
     for (std::int32_t const id : prompts[i])
       if (id < 0 || id >= config.vocabulary)
         throw error(where + " holds token " + std::to_string(id) + ", the model knows 0 to " + std::to_string(config.vocabulary - 1));
@@ -183,7 +185,7 @@ class sampling_run {
       sequence& s = running ? active_[i] : started_[i - active_.size()];
       std::size_t const row = running ? i : active_.size() + (i - active_.size()) / samples_;
       double const u = settings_.temperature == 0 ? 0 : uniform_draw(settings_.seed, s.result.prompt, s.result.sample, s.result.tokens.size());
-      token_draw const drawn = draw_from(logits, row, u);
+      token_draw const drawn = draw_from(logits, row, place_of(s), u);
       s.result.tokens.push_back(drawn.token);
       s.result.logp.push_back(drawn.logp);
       s.result.finished = std::find(settings_.stop_tokens.begin(), settings_.stop_tokens.end(), drawn.token) != settings_.stop_tokens.end();
@@ -192,16 +194,21 @@ class sampling_run {
     threads_.walk(10 * n * static_cast<std::size_t>(logits.size(1)), [&] { threads_.each(n, one); });
   }
 
-  token_draw draw_from(at::Tensor const& logits, std::size_t row, double u) const {
+  decoding_place place_of(sequence const& s) const {
+    token_ids const& prompt = prompts_[s.result.prompt];
+    std::size_t const all = settings_.max_length > 0 ? std::min(settings_.max_length, static_cast<std::size_t>(limit_)) : static_cast<std::size_t>(limit_);
+    return {prompt, s.result.tokens, std::min(settings_.max_new_tokens, all - prompt.size()), settings_.stop_tokens};
+  }
+
+  token_draw draw_from(at::Tensor const& logits, std::size_t row, decoding_place const& place, double u) const {
     auto const V = static_cast<std::size_t>(logits.size(1)), first = row * static_cast<std::size_t>(logits.stride(0));
-    if (logits.scalar_type() == at::kDouble) return draw_token(std::span(logits.const_data_ptr<double>() + first, V), settings_, u);
-    return draw_token(std::span(logits.const_data_ptr<float>() + first, V), settings_, u);
+    if (logits.scalar_type() == at::kDouble) return draw_token(std::span(logits.const_data_ptr<double>() + first, V), settings_, place, u);
+    return draw_token(std::span(logits.const_data_ptr<float>() + first, V), settings_, place, u);
   }
 
   void retire() {
     auto const ended = [&](sequence& s) {
-      std::size_t const room = static_cast<std::size_t>(limit_) - prompts_[s.result.prompt].size();
-      if (!s.result.finished && s.result.tokens.size() < std::min(settings_.max_new_tokens, room)) return false;
+      if (!s.result.finished && s.result.tokens.size() < place_of(s).max_new_tokens) return false;
       if (s.prompt) --s.prompt->samples_left;
       results_.emplace(s.result.prompt * samples_ + s.result.sample, std::move(s.result));
       ++done_;

@@ -73,13 +73,27 @@ void compare_tensors(checkpoint const& source, transformer_config const& c, json
 void describe_tokenizer(checkpoint const& source, json& about, json& problems) {
   if (source.tokenizer.is_null()) {
     about["tokenizer"] = nullptr;
-    problems.push_back("there is no tokenizer.json");
+    problems.push_back(source.tokenizer_problem);
     return;
   }
-  tokenizer const words = tokenizer::from_json(source.tokenizer);
+  tokenizer const words = open_tokenizer(source);
   about["tokenizer"] = {{"type", source.tokenizer.value("/model/type"_json_pointer, std::string())}, {"tokens", words.size()}};
   for (char const* name : {"bos_token", "eos_token", "pad_token"})
     if (source.tokenizer_config.contains(name)) about["tokenizer"][name] = source.tokenizer_config[name];
+  auto const rows = about.find("vocab_size");
+  if (rows == about.end()) return;
+  if (auto const id = words.first_beyond(rows->get<std::int64_t>()); id)
+    problems.push_back("token " + std::to_string(*id) + ", " + in_quotes(words.token_of(*id)) + ", has no row in the embedding, which has " + rows->dump() +
+                       "; a text that needs it is refused");
+}
+
+// The default template's presence, and the names of all where there are more.
+json describe_templates(template_sources const& templates) {
+  if (templates.size() == 1 && templates.front().first == "default") return true;
+  if (templates.empty()) return false;
+  json names = json::array();
+  for (auto const& [name, source] : templates) names.push_back(name);
+  return names;
 }
 
 }  // namespace
@@ -109,9 +123,9 @@ json describe(checkpoint const& source, described_run const& run) {
   about["tensors"] = source.tensors().size();
   about["stored_types"] = types;
   probe(problems, [&] { describe_tokenizer(source, about, problems); });
-  about["chat_template"] = !source.chat_template.empty();
-  if (!source.chat_template.empty())
-    probe(problems, [&] { static_cast<void>(chat_template(source.chat_template)); });
+  about["chat_template"] = describe_templates(source.chat_templates);
+  for (auto const& [name, text] : source.chat_templates)
+    probe(problems, [&, &text = text] { static_cast<void>(chat_template(text)); });
   if (!source.notes.empty()) about["notes"] = source.notes;
   about["problems"] = problems;
   return about;

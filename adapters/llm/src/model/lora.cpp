@@ -177,7 +177,9 @@ std::string base_tensor(checkpoint const& source, std::string const& name) {
 }  // namespace
 
 checkpoint open_base(peft_adapter const& adapter, fs::path const& base) {
-  checkpoint source = checkpoint::open(base.empty() ? adapter.find_base() : base);
+  fs::path const place = base.empty() ? base_of_adapter(adapter.folder()).value() : base;
+  checkpoint source = checkpoint::open(place);
+  if (!fs::equivalent(place, adapter.folder())) source.take_text_of(adapter.folder());
   change_config(adapter, source);
   return source;
 }

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -90,8 +91,92 @@ void keep_top_p(std::vector<candidate>& kept, double dropped, double all, double
   std::sort(kept.begin(), kept.end(), [](candidate const& a, candidate const& b) { return a.token < b.token; });
 }
 
+bool in_unit(double x) { return x > 0 && x < 1; }
+
+double mass_of(std::vector<candidate> const& kept) {
+  double all = 0;
+  for (candidate const& c : kept) all += c.mass;
+  return all;
+}
+
+double entropy_of(std::vector<candidate> const& kept, double all) {
+  double entropy = 0;
+  for (candidate const& c : kept)
+    if (c.mass > 0) entropy -= c.mass / all * std::log(c.mass / all);
+  return entropy;
+}
+
+// The likeliest tokens, of the first hundred, that hold a share of those hundred's entropy; the rest goes.
+void keep_top_h(std::vector<candidate>& kept, double top_h) {
+  constexpr std::size_t most = 100;
+  std::stable_sort(kept.begin(), kept.end(), [](candidate const& a, candidate const& b) { return a.mass > b.mass; });
+  if (kept.size() > most) kept.resize(most);
+  double const all = mass_of(kept), limit = entropy_of(kept, all) * top_h;
+  double held = 0;
+  std::size_t count = 0;
+  for (; count < kept.size(); ++count) {
+    double const p = kept[count].mass / all;
+    held -= p > 0 ? p * std::log(p) : 0;
+    if (count > 0 && held > limit) break;
+  }
+  kept.resize(std::max<std::size_t>(count, 1));
+  std::sort(kept.begin(), kept.end(), [](candidate const& a, candidate const& b) { return a.token < b.token; });
+}
+
+// Tokens whose surprise −ln p is nearest to the entropy, until they hold a share of the probability.
+void keep_typical(std::vector<candidate>& kept, double share) {
+  double const all = mass_of(kept), entropy = entropy_of(kept, all);
+  auto const distance = [&](candidate const& c) { return std::abs(-std::log(c.mass / all) - entropy); };
+  std::stable_sort(kept.begin(), kept.end(), [&](candidate const& a, candidate const& b) { return distance(a) < distance(b); });
+  double held = 0;
+  std::size_t last = 0;
+  for (; last + 1 < kept.size() && (held += kept[last].mass / all) < share; ++last) {
+  }
+  double const farthest = distance(kept[last]);
+  std::size_t count = last + 1;
+  while (count < kept.size() && distance(kept[count]) <= farthest) ++count;
+  kept.resize(count);
+  std::sort(kept.begin(), kept.end(), [](candidate const& a, candidate const& b) { return a.token < b.token; });
+}
+
+// Tokens at least so likely, and the likeliest in any case.
+void keep_likely(std::vector<candidate>& kept, double least) {
+  double const all = mass_of(kept);
+  double top = 0;
+  for (candidate const& c : kept) top = std::max(top, c.mass);
+  std::erase_if(kept, [&](candidate const& c) { return c.mass / all < least && c.mass < top; });
+}
+
+// All tokens that can be drawn.
+template <class Real>
+std::vector<candidate> possible(std::span<Real const> x, double shift, double scale) {
+  std::vector<candidate> all;
+  for (std::size_t i = 0; i < x.size(); ++i)
+    if (double const mass = std::exp((static_cast<double>(x[i]) - shift) * scale); mass > 0) all.push_back({i, mass});
+  return all;
+}
+
+void truncate_further(std::vector<candidate>& kept, sampling_settings const& s) {
+  if (s.typical_p < 1) keep_typical(kept, s.typical_p);
+  if (in_unit(s.epsilon_cutoff)) keep_likely(kept, s.epsilon_cutoff);
+  if (in_unit(s.eta_cutoff)) {
+    double const entropy = entropy_of(kept, mass_of(kept));
+    keep_likely(kept, std::min(s.eta_cutoff, std::sqrt(s.eta_cutoff) * std::exp(-entropy)));
+  }
+}
+
 template <class Real>
 std::vector<candidate> truncated(std::span<Real const> x, double shift, double scale, sampling_settings const& s) {
+  if (s.top_h > 0) {
+    // What top-h drops counts for nothing in the truncations after it: they see the rest alone.
+    std::vector<candidate> few = possible(x, shift, scale);
+    keep_top_h(few, s.top_h);
+    std::vector<Real> rest(x.size(), -std::numeric_limits<Real>::infinity());
+    for (candidate const& c : few) rest[c.token] = x[c.token];
+    sampling_settings without = s;
+    without.top_h = 0;
+    return truncated(std::span<Real const>(rest), shift, scale, without);
+  }
   Real const lowest = lowest_of_top_k(x, s.top_k);
   bool const by_share = s.top_p < 1;
   double all = 0, dropped = 0, unkeepable = 0;
@@ -117,13 +202,12 @@ std::vector<candidate> truncated(std::span<Real const> x, double shift, double s
   dropped = all - keepable;
   if (by_share) keep_top_p(kept, dropped, all, s.top_p);
   std::erase_if(kept, [&](candidate const& c) { return c.mass < s.min_p && c.mass < 1; });
+  truncate_further(kept, s);
   return kept;
 }
 
 std::size_t invert(std::vector<candidate> const& kept, double u) {
-  double all = 0;
-  for (candidate const& c : kept) all += c.mass;
-  double left = u * all;
+  double left = u * mass_of(kept);
   for (candidate const& c : kept) {
     if (left < c.mass) return c.token;
     left -= c.mass;
@@ -131,20 +215,36 @@ std::size_t invert(std::vector<candidate> const& kept, double u) {
   return kept.back().token;
 }
 
+bool truncates(sampling_settings const& s) {
+  return s.top_k > 0 || s.top_p < 1 || s.min_p > 0 || s.top_h > 0 || s.typical_p < 1 || in_unit(s.epsilon_cutoff) || in_unit(s.eta_cutoff);
+}
+
+template <class Real>
+std::size_t choose(std::span<Real const> x, double shift, sampling_settings const& s, double u) {
+  if (std::isinf(shift)) return 0;  // every token is ruled out
+  if (s.temperature == 0) return static_cast<std::size_t>(std::find(x.begin(), x.end(), static_cast<Real>(shift)) - x.begin());
+  double const scale = 1 / s.temperature;
+  return truncates(s) ? invert(truncated(x, shift, scale, s), u) : invert(x, shift, scale, block_sums(x, shift, scale), u);
+}
+
 template <class Real>
 token_draw draw(std::span<Real const> x, sampling_settings const& s, double u) {
   double const shift = static_cast<double>(largest(x));
   block_sums const plain(x, shift, 1);
-  std::size_t token = 0;
-  if (s.temperature == 0)
-    token = static_cast<std::size_t>(std::find(x.begin(), x.end(), static_cast<Real>(shift)) - x.begin());
-  else if (s.top_k > 0 || s.top_p < 1 || s.min_p > 0)
-    token = invert(truncated(x, shift, 1 / s.temperature, s), u);
-  else if (s.temperature == 1)
-    token = invert(x, shift, 1, plain, u);
-  else
-    token = invert(x, shift, 1 / s.temperature, block_sums(x, shift, 1 / s.temperature), u);
+  bool const as_it_is = s.temperature == 1 && !truncates(s) && std::isfinite(shift);
+  std::size_t const token = as_it_is ? invert(x, shift, 1, plain, u) : choose(x, shift, s, u);
   return {static_cast<std::int32_t>(token), static_cast<double>(x[token]) - shift - std::log(plain.total)};
+}
+
+template <class Real>
+token_draw draw(std::span<Real const> x, sampling_settings const& s, decoding_place const& place, double u) {
+  if (s.rules.empty()) return draw(x, s, u);
+  std::vector<Real> scores(x.begin(), x.end());
+  apply(s.rules, place, std::span<Real>(scores));
+  std::span<Real const> const ruled = scores;
+  std::size_t const token = choose(ruled, static_cast<double>(largest(ruled)), s, u);
+  double const shift = static_cast<double>(largest(x));
+  return {static_cast<std::int32_t>(token), static_cast<double>(x[token]) - shift - std::log(block_sums(x, shift, 1).total)};
 }
 
 using four_words = std::array<std::uint32_t, 4>;
@@ -171,5 +271,12 @@ double uniform_draw(std::uint64_t seed, std::size_t prompt, std::size_t sample, 
 
 token_draw draw_token(std::span<float const> logits, sampling_settings const& settings, double u) { return draw(logits, settings, u); }
 token_draw draw_token(std::span<double const> logits, sampling_settings const& settings, double u) { return draw(logits, settings, u); }
+
+token_draw draw_token(std::span<float const> logits, sampling_settings const& settings, decoding_place const& place, double u) {
+  return draw(logits, settings, place, u);
+}
+token_draw draw_token(std::span<double const> logits, sampling_settings const& settings, decoding_place const& place, double u) {
+  return draw(logits, settings, place, u);
+}
 
 }  // namespace kedge::llm

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include <kedge/llm/model/generation.hpp>
+#include <kedge/llm/model/sampling_settings.hpp>
 
 namespace kedge::llm {
 
@@ -23,5 +23,9 @@ struct token_draw {
 /// cost    one pass over the vocabulary, two with a temperature; truncations sort only what may be kept
 [[nodiscard]] token_draw draw_token(std::span<float const> logits, sampling_settings const& settings, double u);
 [[nodiscard]] token_draw draw_token(std::span<double const> logits, sampling_settings const& settings, double u);
+
+/// The same after the settings' rules at a place. The log-probability is that of the logits as they were.
+[[nodiscard]] token_draw draw_token(std::span<float const> logits, sampling_settings const& settings, decoding_place const& place, double u);
+[[nodiscard]] token_draw draw_token(std::span<double const> logits, sampling_settings const& settings, decoding_place const& place, double u);
 
 }  // namespace kedge::llm

@@ -67,7 +67,7 @@ void write_tokenizer(std::filesystem::path const& folder, checkpoint const& sour
   };
   if (!source.tokenizer.is_null()) write_json("tokenizer.json", source.tokenizer);
   if (!source.tokenizer_config.empty()) write_json("tokenizer_config.json", source.tokenizer_config);
-  if (!source.chat_template.empty()) write_file_atomically(folder / "chat_template.jinja", source.chat_template);
+  for (auto const& [name, text] : source.chat_templates) write_file_atomically(template_file(folder, name), text);
 }
 
 void write_model(std::filesystem::path const& folder, checkpoint const& source, transformer_config const& config, pack const& theta,

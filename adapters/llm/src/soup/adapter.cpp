@@ -68,7 +68,7 @@ model_reference find_model(std::string const& text) {
   std::string const missing = "no model at ",
                     fix = ": models are not fetched; pass a Hugging Face folder, a .gguf file, or an adapter's folder";
   if (std::filesystem::exists(text, ignored))
-    return is_adapter(text) ? model_reference{peft_adapter(text).find_base(), text} : model_reference{text};
+    return is_adapter(text) ? model_reference{base_of_adapter(text).value(), text} : model_reference{text};
   std::size_t const plus = text.find('+');
   if (plus == std::string::npos) throw error(missing + in_quotes(text) + fix);
   model_reference const out{text.substr(0, plus), text.substr(plus + 1)};

@@ -35,6 +35,11 @@ std::shared_ptr<opened_model const> open(model_reference const& model) {
   return out;
 }
 
+std::string own_template(checkpoint const& model) {
+  auto const found = std::find_if(model.chat_templates.begin(), model.chat_templates.end(), [](auto const& one) { return one.first == "default"; });
+  return found == model.chat_templates.end() ? std::string() : found->second;
+}
+
 /// The models' own template that most of them have, the first of equals; empty where none has one.
 std::string commonest_template(std::vector<checkpoint const*> const& models) {
   auto const trimmed = [](std::string const& text) {
@@ -43,7 +48,7 @@ std::string commonest_template(std::vector<checkpoint const*> const& models) {
   };
   std::vector<std::pair<std::string, std::size_t>> counts;
   for (auto const* const model : models) {
-    std::string const text = trimmed(model->chat_template);
+    std::string const text = trimmed(own_template(*model));
     if (text.empty()) continue;
     auto const found = std::find_if(counts.begin(), counts.end(), [&](auto const& one) { return one.first == text; });
     if (found == counts.end())
@@ -68,7 +73,8 @@ soup_models::soup_models(soup_recipe const& recipe, soup_settings const& setting
   thread_pool workers(settings.threads);  // parsing a tokenizer takes longer than averaging a layer
   workers.run(references_.size(), [&](std::size_t i, std::size_t) { opened[i] = open(references_[i]); });
   for (std::size_t i = 0; i < references_.size(); ++i) opened_[references_[i]] = opened[i];
-  for (auto const& model : opened) notes_.insert(notes_.end(), model->weights.notes.begin(), model->weights.notes.end());
+  for (auto const& model : opened)
+    for (std::string const& note : model->weights.notes) notes_.push_back(model->weights.path().string() + ": " + note);
   for (std::size_t i = 1; i < merged; ++i) hold_against_donor(at(references_[i]), recipe, settings);
   if (recipe.vocabulary.rearranges())
     alignment_ = std::make_shared<vocabulary_alignment const>(

@@ -101,7 +101,7 @@ json settings_of(json config, json const& tokenizer) {
 }
 
 /// The tokenizer of a folder or GGUF file; with another tokenizer.json where the result has one, and then without older formats of the first.
-void write_tokenizer(path const& folder, checkpoint const& speaker, json const& changed) {
+void write_words(path const& folder, checkpoint const& speaker, json const& changed) {
   static constexpr std::array settings_files{"special_tokens_map.json", "chat_template.jinja", "chat_template.json"};
   static constexpr std::array vocabulary_files{"tokenizer.json", "tokenizer_config.json", "tokenizer.model", "added_tokens.json", "vocab.json", "merges.txt"};
   bool const is_folder = std::filesystem::is_directory(speaker.path());
@@ -110,7 +110,6 @@ void write_tokenizer(path const& folder, checkpoint const& speaker, json const& 
   json const& tokenizer = changed.is_null() ? speaker.tokenizer : changed;
   if (!tokenizer.is_null()) write(folder / "tokenizer.json", tokenizer);
   if (!speaker.tokenizer_config.empty()) write(folder / "tokenizer_config.json", changed.is_null() ? speaker.tokenizer_config : settings_of(speaker.tokenizer_config, changed));
-  if (!is_folder && !speaker.chat_template.empty()) write(folder / "chat_template.jinja", speaker.chat_template);
 }
 
 }  // namespace
@@ -124,7 +123,10 @@ void write_companions(path const& folder, soup_recipe const& recipe, soup_models
   } else if (!donor.generation_config.is_null()) {
     write(folder / "generation_config.json", donor.generation_config);
   }
-  write_tokenizer(folder, alignment != nullptr ? models.at(alignment->donor()) : donor, alignment != nullptr ? alignment->changed_tokenizer() : json());
+  checkpoint const& speaker = alignment != nullptr ? models.at(alignment->donor()) : donor;
+  write_words(folder, speaker, alignment != nullptr ? alignment->changed_tokenizer() : json());
+  for (auto const& [name, text] : speaker.chat_templates)
+    if (name != "default" || !std::filesystem::is_directory(speaker.path())) write(template_file(folder, name), text);
   if (!models.chat_template().empty()) write(folder / "chat_template.jinja", models.chat_template());
 }
 

@@ -84,7 +84,7 @@ void added_tokens::add(added_token token, model const& m, normalizer const* norm
   tokens_.push_back(std::move(token));
 }
 
-void added_tokens::cut(std::string_view text, bool normalized, std::vector<section>& out) const {
+void added_tokens::cut(std::string_view text, bool normalized, bool splits_special, std::vector<section>& out) const {
   matcher const& words = normalized ? after_ : before_;
   std::size_t done = 0;
   for (std::size_t i = 0; i < text.size() && !words.empty();) {
@@ -98,6 +98,7 @@ void added_tokens::cut(std::string_view text, bool normalized, std::vector<secti
     std::size_t begin = i;
     std::size_t end = i + length;
     i = end;
+    if (splits_special && is_special(token.content)) continue;
     if (token.single_word) {
       bool const left = begin > 0 && is_plain_word(decode(text.data() + before(text, begin)).value);
       bool const right = end < text.size() && is_plain_word(decode(text.data() + end).value);

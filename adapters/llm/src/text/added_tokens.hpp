@@ -34,7 +34,8 @@ class added_tokens {
   added_tokens(json const& definition, model const& m, normalizer const* normal);
 
   /// Cuts a text at the tokens that are looked up before (`normalized` false) or after (true) normalisation.
-  void cut(std::string_view text, bool normalized, std::vector<section>& out) const;
+  /// With `splits_special` the special ones among them are text.
+  void cut(std::string_view text, bool normalized, bool splits_special, std::vector<section>& out) const;
 
   [[nodiscard]] added_token const* find(std::int32_t id) const;
   [[nodiscard]] added_token const* find(std::string_view content) const;

@@ -2,6 +2,7 @@
 #include "decoder.hpp"
 
 #include <algorithm>  // unique
+#include <array>      // array
 #include <utility>    // move
 
 #include "byte_alphabet.hpp"
@@ -182,6 +183,21 @@ std::unique_ptr<decoder const> make_ctc(json const& definition) {
 }
 
 }  // namespace
+
+void clean_up_spaces(std::string& text) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 10> steps{{{" .", "."},
+                                                                                 {" ?", "?"},
+                                                                                 {" !", "!"},
+                                                                                 {" ,", ","},
+                                                                                 {" ' ", "'"},
+                                                                                 {" n't", "n't"},
+                                                                                 {" 'm", "'m"},
+                                                                                 {" 's", "'s"},
+                                                                                 {" 've", "'ve"},
+                                                                                 {" 're", "'re"}}};
+  for (auto const& [from, to] : steps)
+    for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) text.replace(at, from.size(), to);
+}
 
 std::unique_ptr<decoder const> make_decoder(json const& definition) {
   std::string const type = type_of(definition, "decoder");

@@ -23,4 +23,7 @@ class decoder {
 /// throws  kedge::llm::error naming a type that is not supported
 std::unique_ptr<decoder const> make_decoder(json const& definition);
 
+/// Takes the space away before . ? ! , and before n't, 'm, 's, 've, 're, and both around ', as transformers' clean_up_tokenization does.
+void clean_up_spaces(std::string& text);
+
 }  // namespace kedge::llm::text

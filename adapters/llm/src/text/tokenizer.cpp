@@ -20,7 +20,7 @@ using text::json;
 
 class tokenizer::implementation {
  public:
-  explicit implementation(json const& definition) {
+  implementation(json const& definition, tokenizer_use use) : use_(use) {
     if (!definition.is_object()) text::fail("not an object");
     json const nothing;
     auto const part = [&](char const* key) -> json const& {
@@ -44,7 +44,7 @@ class tokenizer::implementation {
     out.reserve(utf8.size() / 3 + 16);
     if (add_special_tokens) out = frame_.before;
     work->sections.clear();
-    added_->cut(utf8, false, work->sections);
+    added_->cut(utf8, false, use_.split_special_tokens, work->sections);
     for (auto const& section : work->sections) {
       if (section.token >= 0)
         out.push_back(section.token);
@@ -53,6 +53,7 @@ class tokenizer::implementation {
     }
     if (add_special_tokens) out.insert(out.end(), frame_.after.begin(), frame_.after.end());
     give_back(std::move(work));
+    if (use_.rows > 0) check_rows(out);
     return out;
   }
 
@@ -74,6 +75,7 @@ class tokenizer::implementation {
       if (decoder_ == nullptr && i > 0) out += ' ';
       out += tokens[i];
     }
+    if (use_.clean_up_spaces && !is_bpe_) text::clean_up_spaces(out);
     return out;
   }
 
@@ -100,7 +102,26 @@ class tokenizer::implementation {
     return count;
   }
 
+  [[nodiscard]] std::optional<std::int32_t> first_beyond(std::int64_t rows) const {
+    std::optional<std::int32_t> least;
+    auto const look = [&](std::int32_t id) {
+      if (id >= rows && (!least || id < *least)) least = id;
+    };
+    auto const& tokens = model_->tokens();
+    for (std::size_t id = rows < 0 ? 0 : static_cast<std::size_t>(rows); id < tokens.present.size() && !least; ++id)
+      if (tokens.present[id]) look(static_cast<std::int32_t>(id));
+    for (auto const& token : added_->all()) look(token.id);
+    return least;
+  }
+
  private:
+  void check_rows(std::vector<std::int32_t> const& ids) const {
+    for (std::int32_t const id : ids)
+      if (id >= use_.rows)
+        throw error("the text needs token " + std::to_string(id) + ", " + in_quotes(token_of(id)) + ", but the model's embedding has " +
+                    std::to_string(use_.rows) + " rows; the tokenizer belongs to another model, or its new tokens were never given rows");
+  }
+
   /// Buffers of one running call.
   struct workspace {
     std::unique_ptr<text::model::workspace> of_model;
@@ -113,7 +134,8 @@ class tokenizer::implementation {
     std::string type = text::member(definition, "type") == nullptr ? "" : text::type_of(definition, "model");
     if (type.empty()) type = text::member(definition, "merges") != nullptr ? "BPE" : "of no type";
     bool raw_bytes = false;
-    if (type == "BPE") {
+    is_bpe_ = type == "BPE";
+    if (is_bpe_) {
       raw_bytes = text::can_use_bytes(definition) && text::make_pre_tokenizer(splitting, false).ends_with_bytes;
       model_ = text::make_bpe(definition, raw_bytes ? text::spelling::bytes : text::spelling::text);
     } else if (type == "Unigram") {
@@ -133,7 +155,7 @@ class tokenizer::implementation {
       section = work.normal;
     }
     work.inner.clear();
-    added_->cut(section, true, work.inner);
+    added_->cut(section, true, use_.split_special_tokens, work.inner);
     for (auto const& inner : work.inner) {
       if (inner.token >= 0)
         out.push_back(inner.token);
@@ -170,9 +192,11 @@ class tokenizer::implementation {
     idle_.push_back(std::move(work));
   }
 
+  tokenizer_use use_;
   std::unique_ptr<text::normalizer const> normalizer_;
   text::pre_tokenizer pre_tokenizer_;
   std::unique_ptr<text::model const> model_;
+  bool is_bpe_ = false;
   std::unique_ptr<text::added_tokens const> added_;
   text::frame frame_;
   std::unique_ptr<text::decoder const> decoder_;
@@ -180,8 +204,8 @@ class tokenizer::implementation {
   mutable std::vector<std::unique_ptr<workspace>> idle_;
 };
 
-tokenizer tokenizer::from_json(nlohmann::ordered_json const& tokenizer_json) {
-  return tokenizer(std::make_shared<implementation const>(tokenizer_json));
+tokenizer tokenizer::from_json(nlohmann::ordered_json const& tokenizer_json, tokenizer_use use) {
+  return tokenizer(std::make_shared<implementation const>(tokenizer_json, use));
 }
 
 std::vector<std::int32_t> tokenizer::encode(std::string_view utf8, bool add_special_tokens) const {
@@ -194,5 +218,6 @@ std::optional<std::int32_t> tokenizer::id_of(std::string_view token) const { ret
 std::string tokenizer::token_of(std::int32_t id) const { return shared_->token_of(id); }
 bool tokenizer::is_special(std::int32_t id) const { return shared_->is_special(id); }
 std::size_t tokenizer::size() const { return shared_->size(); }
+std::optional<std::int32_t> tokenizer::first_beyond(std::int64_t rows) const { return shared_->first_beyond(rows); }
 
 }  // namespace kedge::llm

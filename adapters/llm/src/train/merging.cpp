@@ -15,7 +15,7 @@ void merge(merge_settings const& settings) {
   peft_adapter const files(settings.adapter);
   checkpoint source = open_base(files, settings.base);
   if (files.task() == peft_task::sequence_score && !source.config.contains("pad_token_id") && !source.tokenizer.is_null())
-    source.config["pad_token_id"] = padding_token(source, tokenizer::from_json(source.tokenizer));
+    source.config["pad_token_id"] = padding_token(source, open_tokenizer(source));
   transformer_config const config = read_config(source);
   pack const theta = load_merged(source, config, files);
   std::filesystem::create_directories(out);

@@ -46,6 +46,9 @@ rollout_source::rollout_source(session const& s, causal_lm const& model, on_poli
       stop_(s.stop_tokens()),
       judge_(judge),
       seed_(seed) {
+  // The model's rules count as in TRL, which sets temperature, truncations and repetition_penalty itself.
+  rules_ = read_generation_config(s.source.generation_config, s.source.path().string()).further.rules;
+  rules_.repetition_penalty = 1;
   for (std::size_t i = 0; i < prompts_.ids.size(); ++i)
     if (static_cast<std::int64_t>(prompts_.ids[i].size() + settings.max_new_tokens) > s.config.generation_positions())
       throw error(prompts_.examples[i].place + ": a prompt of " + std::to_string(prompts_.ids[i].size()) + " tokens leaves no room for " +
@@ -61,7 +64,7 @@ std::vector<rollout> rollout_source::sample(std::span<mixture_term const> policy
   bool stopped = false;
   sampling_settings const sampling{.max_new_tokens = settings_.max_new_tokens, .temperature = settings_.temperature, .top_p = settings_.top_p,
                                    .top_k = settings_.top_k, .stop_tokens = stop_, .seed = mixed(seed_, stream),
-                                   .batch_size = settings_.generation_batch_size};
+                                   .batch_size = settings_.generation_batch_size, .rules = rules_};
   std::vector<sampled_completion> completions = generate(model_, policy, ids, samples, sampling, [&](std::size_t, std::size_t) {
     stopped = !keep_going();
     return !stopped;

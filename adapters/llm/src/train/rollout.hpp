@@ -62,6 +62,7 @@ class rollout_source {
   on_policy_settings const& settings_;
   encoded_prompts prompts_;
   std::vector<std::int32_t> stop_;
+  logit_rules rules_;
   scorer& judge_;
   std::uint64_t seed_;
 };

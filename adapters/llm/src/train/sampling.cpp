@@ -17,22 +17,20 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-double number_or(checkpoint const& source, char const* key, double fallback) {
-  if (!source.generation_config.is_object()) return fallback;
-  json const value = source.generation_config.value(key, json());
-  if (value.is_null()) return fallback;
-  if (!value.is_number()) throw error(source.path().string() + ": " + key + " of the generation settings is not a number");
-  return value.get<double>();
-}
+constexpr std::size_t default_new_tokens = 256;
 
+// Flags first, then the model's generation_config.json; a model that says do_sample false answers with the likeliest tokens.
 sampling_settings settings_for(session const& model, generate_settings const& asked) {
-  checkpoint const& source = model.source;
-  sampling_settings s;
-  s.max_new_tokens = asked.max_new_tokens;
-  s.temperature = asked.temperature.value_or(number_or(source, "temperature", 1));
-  s.top_p = asked.top_p.value_or(number_or(source, "top_p", 1));
-  s.min_p = asked.min_p.value_or(number_or(source, "min_p", 0));
-  s.top_k = asked.top_k.value_or(static_cast<std::size_t>(number_or(source, "top_k", 0)));
+  generation_defaults const said = read_generation_config(model.source.generation_config, model.source.path().string());
+  if (!asked.quiet)
+    for (std::string const& note : said.notes) asked.tells.say(note);
+  sampling_settings s = said.further;
+  s.max_new_tokens = asked.max_new_tokens.value_or(said.max_new_tokens.value_or(default_new_tokens));
+  if (!asked.max_new_tokens && !said.max_new_tokens) s.max_length = said.max_length.value_or(0);
+  s.temperature = asked.temperature.value_or(said.do_sample == false ? 0 : said.temperature.value_or(1));
+  s.top_p = asked.top_p.value_or(said.top_p.value_or(1));
+  s.min_p = asked.min_p.value_or(said.min_p.value_or(0));
+  s.top_k = asked.top_k.value_or(said.top_k.value_or(0));
   if (!asked.ignore_eos) s.stop_tokens = model.stop_tokens();
   s.seed = asked.seed;
   s.batch_size = asked.batch_size;

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include <kedge/llm/base/error.hpp>
+#include <kedge/llm/model/sampling_settings.hpp>
 #include <kedge/llm/model/weights.hpp>
 
 #include "../base/thread_pool.hpp"
@@ -66,12 +67,6 @@ void tell_skipped(screen const& to, std::filesystem::path const& file, std::size
   if (lines > 0) to.say(file.string() + ": " + std::to_string(lines) + " lines skipped that could not be used");
 }
 
-tokenizer open_tokenizer(checkpoint const& source) {
-  if (source.tokenizer.is_null())
-    throw error(source.path().string() + ": no tokenizer.json; kedge needs one to read text (save the tokenizer with transformers)");
-  return tokenizer::from_json(source.tokenizer);
-}
-
 }  // namespace
 
 session::session(std::filesystem::path const& path, device_settings const& device, screen tells)
@@ -87,13 +82,14 @@ session::session(std::filesystem::path const& path, std::optional<peft_adapter> 
 session::session(checkpoint opened, device_settings const& device, screen tells)
     : source(std::move(opened)),
       config(read_config(source)),
-      tokens(open_tokenizer(source)),
+      tokens(open_tokenizer(source, config.vocabulary)),
       compute(resolve(device)),
       tells_(tells) {
   for (std::string const& note : source.notes) tells_.say(note);
   constexpr std::int64_t logits_at_a_time = 64 << 20;  // bytes: each chunk walks through the head's gradient, so that few are better than many
   compute.head_rows = std::max<std::int64_t>(16, logits_at_a_time / (config.vocabulary * std::int64_t{sizeof(float)}));
-  if (!source.chat_template.empty()) chat.emplace(source.chat_template);
+  chat = open_chat_template(source);
+  for (std::string const& note : source.notes) tells_.say(source.path().string() + ": " + note);
   if (std::string const unread = tell_unread(unread_tensors(source, config)); !unread.empty() && !wraps_text_model(source.config))
     tells_.say(source.path().string() + ": " + unread);
   if (device.threads > 0) {
@@ -135,18 +131,7 @@ encoded_prompts session::read_prompts(std::filesystem::path const& file, std::si
   return out;
 }
 
-std::vector<std::int32_t> session::stop_tokens() const {
-  nlohmann::ordered_json ids;
-  for (nlohmann::ordered_json const* const settings : {&source.config, &source.generation_config})
-    if (settings->is_object() && settings->contains("eos_token_id") && !(*settings)["eos_token_id"].is_null()) ids = (*settings)["eos_token_id"];
-  if (ids.is_null()) return {};
-  std::vector<std::int32_t> stop;
-  for (auto const& id : ids.is_array() ? ids : nlohmann::ordered_json::array({ids})) {
-    if (!id.is_number_integer()) throw error(source.path().string() + ": eos_token_id is neither an integer nor a list of integers");
-    stop.push_back(id.get<std::int32_t>());
-  }
-  return stop;
-}
+std::vector<std::int32_t> session::stop_tokens() const { return stop_tokens_of(source.config, source.generation_config, source.path().string()); }
 
 conversation_encoder session::encoder() const { return {tokens, chat ? &*chat : nullptr, special_tokens(source.tokenizer_config)}; }
 

@@ -57,7 +57,7 @@ class session {
   /// throws  error naming file and line of one that has no token, or leaves no room for an answer
   [[nodiscard]] encoded_prompts read_prompts(std::filesystem::path const& file, std::size_t most, bool skip_bad_lines) const;
 
-  /// The tokens that end a completion: eos_token_id of generation_config.json, or else of config.json; none if neither has one.
+  /// The tokens that end a completion: eos_token_id of generation_config.json, or where there is no such file, of config.json.
   [[nodiscard]] std::vector<std::int32_t> stop_tokens() const;
 
   /// fp32 master weights on the device.

@@ -14,6 +14,8 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/formats/dtype.hpp>
+#include <kedge/llm/text/chat_template.hpp>
+#include <kedge/llm/text/tokenizer.hpp>
 
 namespace kedge::llm {
 
@@ -43,16 +45,24 @@ class checkpoint {
   /// The same, but the folder may be without weights: a description, to start a model from random numbers.
   static checkpoint open_description(std::filesystem::path const& folder);
 
+  /// What a path names, to read text for it: a model, or an adapter's base with the adapter's own text. A folder's weights may be missing.
+  static checkpoint open_text(std::filesystem::path const& model_or_adapter);
+
   checkpoint(checkpoint&&) noexcept;
   checkpoint& operator=(checkpoint&&) noexcept;
   ~checkpoint();
 
+  /// Takes tokenizer, chat templates and generation settings from an adapter's folder, each where that folder has its own.
+  /// throws  kedge::llm::error if a file of the folder is damaged
+  void take_text_of(std::filesystem::path const& adapter_folder);
+
   nlohmann::ordered_json config;             ///< config.json
-  nlohmann::ordered_json tokenizer;          ///< tokenizer.json, null if there is none
-  nlohmann::ordered_json tokenizer_config;   ///< tokenizer_config.json, {} if there is none
+  nlohmann::ordered_json tokenizer;          ///< tokenizer.json as transformers' AutoTokenizer makes it of all files; null if there is none
+  std::string tokenizer_problem;             ///< why there is none
+  nlohmann::ordered_json tokenizer_config;   ///< tokenizer_config.json with what special_tokens_map.json and the class add; {} if there is none
   nlohmann::ordered_json generation_config;  ///< generation_config.json, null if there is none
-  std::string chat_template;                 ///< the template's source, "" if there is none
-  std::vector<std::string> notes;            ///< what the files say and isn't used, or leave out and is filled in: a sentence each, for people
+  template_sources chat_templates;           ///< empty if there are none
+  std::vector<std::string> notes;            ///< what the files say and isn't used as it stands, or leave out and is filled in: a line each, for people
 
   std::vector<tensor_entry> const& tensors() const noexcept;
   bool contains(std::string_view name) const;
@@ -76,8 +86,26 @@ class checkpoint {
   std::unique_ptr<storage> storage_;
 };
 
-/// The named special tokens of a tokenizer_config ("bos_token": "<s>", …) as texts, which chat templates get as variables.
+/// The named special tokens of a tokenizer_config ("bos_token": "<s>", …) as texts, which chat templates get as variables: the seven usual
+/// ones, then those of a model's own ("image_token", or names in extra_special_tokens).
 /// Tokens written as objects count by their content; names without a token are left out.
 nlohmann::ordered_json special_tokens(nlohmann::ordered_json const& tokenizer_config);
+
+/// A checkpoint's tokenizer.
+/// rows    of the model's embedding: a text that needs a token beyond is an error; 0: no limit
+/// throws  kedge::llm::error if there is none, with the reason, or it is not supported
+tokenizer open_tokenizer(checkpoint const& source, std::int64_t rows = 0);
+
+/// A checkpoint's chat templates, if it has any.
+/// throws  kedge::llm::error if the only one can't be parsed
+std::optional<chat_template> open_chat_template(checkpoint const& source);
+
+/// Where a folder keeps a chat template: chat_template.jinja, or additional_chat_templates/NAME.jinja, whose folder is made.
+/// throws  kedge::llm::error for a name that is no file's
+std::filesystem::path template_file(std::filesystem::path const& folder, std::string const& name);
+
+/// The base that an adapter's folder names in adapter_config.json, as a path from here or from that folder; none if it is no adapter's folder.
+/// throws  kedge::llm::error if it names none, or one that is not there
+std::optional<std::filesystem::path> base_of_adapter(std::filesystem::path const& folder);
 
 }  // namespace kedge::llm

@@ -25,7 +25,7 @@ constexpr auto names(peft_task) {
   return std::array<named<peft_task>, 2>{{{peft_task::language_model, "CAUSAL_LM"}, {peft_task::sequence_score, "SEQ_CLS"}}};
 }
 
-/// True where a folder holds an adapter (adapter_config.json) and no model.
+/// True where a folder holds an adapter (adapter_config.json), alone or beside a model, which then is its base, as in transformers.
 [[nodiscard]] bool is_adapter(std::filesystem::path const& folder);
 
 /// What a plain adapter adds to a weight, scale · B A, as it lies in the file. A: [r, in], B: [out, r]
@@ -50,10 +50,6 @@ class peft_adapter {
   [[nodiscard]] nlohmann::ordered_json const& config() const { return config_; }
   /// Keys that are on and that neither PEFT 0.21 nor kedge knows: they change nothing here. Empty: there is none.
   [[nodiscard]] std::string const& unknown_keys() const { return unknown_; }
-
-  /// Where the base may be: what the adapter names, from here or from its folder.
-  /// throws  kedge::llm::error naming both if there is no such file or folder
-  [[nodiscard]] std::filesystem::path find_base() const;
 
   /// All that it is, by the weight of the base, where it is products on weights and nothing else.
   /// throws  kedge::llm::error naming a tensor that is more

@@ -9,20 +9,9 @@
 #include <vector>
 
 #include <kedge/llm/model/causal_lm.hpp>
+#include <kedge/llm/model/sampling_settings.hpp>
 
 namespace kedge::llm {
-
-/// How tokens are drawn. The truncations keep what transformers keeps, in its order: temperature, top-k, top-p, min-p.
-struct sampling_settings {
-  std::size_t max_new_tokens = 256;
-  double temperature = 1;                 ///< 0: the likeliest token, always
-  double top_p = 1;                       ///< fewest tokens that hold this share of the probability; 1: off
-  double min_p = 0;                       ///< tokens at least so likely as this share of the likeliest; 0: off
-  std::size_t top_k = 0;                  ///< 0: off
-  std::vector<std::int32_t> stop_tokens = {};  ///< a completion ends with the first of these
-  std::uint64_t seed = 42;
-  std::size_t batch_size = 48;            ///< sequences decoded at once; changes speed and memory, and results only by rounding
-};
 
 /// One sampled completion.
 struct sampled_completion {

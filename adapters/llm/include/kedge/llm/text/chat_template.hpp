@@ -4,12 +4,17 @@
 #include <memory>        // shared_ptr
 #include <string>        // string
 #include <string_view>   // string_view
+#include <utility>       // pair
+#include <vector>        // vector
 
 #include <nlohmann/json_fwd.hpp>
 
 namespace kedge::llm {
 
-/// A checkpoint's chat template (Jinja), rendered as transformers' apply_chat_template renders it: trim_blocks and
+/// The sources of a checkpoint's chat templates by name ("default", "tool_use", "rag"), each name once.
+using template_sources = std::vector<std::pair<std::string, std::string>>;
+
+/// A checkpoint's chat templates (Jinja), rendered as transformers' apply_chat_template renders them: trim_blocks and
 /// lstrip_blocks on, no escaping, loop controls, `generation` blocks, raise_exception, strftime_now, tojson without ASCII escapes.
 ///
 /// A value that shares what it parsed; const calls from several threads at once are safe.
@@ -18,10 +23,17 @@ class chat_template {
   /// throws  kedge::llm::error naming the line and the construct that is malformed or not supported
   explicit chat_template(std::string_view source);
 
+  /// Several templates; one that cannot be parsed is an error when it is used.
+  explicit chat_template(template_sources const& named);
+
   /// The text of a conversation. The template sees `messages`, `add_generation_prompt`, `variables` (bos_token, eos_token,
-  /// tools, …), and none for `tools` and `documents` where they are not given.
+  /// tools, …), and none for `tools` and `documents` where they are not given. Keys of a message that are null are left out.
+  /// Content in parts ({"type": "text", "text": …}) is given as such to a template that reads parts, else as one text.
+  ///
+  /// Of several templates: the one, by name or source, of `chat_template` among the variables; "tool_use" where there are
+  /// tools and it exists; "default".
   /// throws  kedge::llm::error with the line: the template's own raise_exception, a rule of the language broken, or a bound on
-  ///         steps, depth and size passed
+  ///         steps, depth and size passed; or naming the templates that there are, if none of them is the default
   [[nodiscard]] std::string render(nlohmann::ordered_json const& messages, bool add_generation_prompt,
                                    nlohmann::ordered_json const& variables) const;
 

@@ -13,12 +13,12 @@
 namespace kedge::llm {
 
 /// What `kedge generate` is asked. What is left open is taken from the model's generation_config.json, and where that says
-/// nothing: temperature 1, no truncation.
+/// nothing: temperature 1, no truncation. Its rules (repetition_penalty, suppress_tokens and so on) apply as in transformers' generate.
 struct generate_settings {
   std::filesystem::path model, prompts;
   device_settings compute;
   std::size_t num_samples = 1;
-  std::size_t max_new_tokens = 256;
+  std::optional<std::size_t> max_new_tokens;  ///< none: the model's, within its max_length; else 256
   std::optional<double> temperature, top_p, min_p;
   std::optional<std::size_t> top_k;
   std::uint64_t seed = 42;
