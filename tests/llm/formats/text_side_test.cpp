@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <map>
 
-#include <kedge/llm/base/atomic.hpp>
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/base/json.hpp>
 #include <kedge/llm/formats/checkpoint.hpp>
@@ -22,7 +21,7 @@ std::string const golden = KEDGE_TESTS_DIR "/golden/text/";
 
 json base(std::string const& name) { return read_json_file(golden + "tokenizer_" + name + ".json").at("tokenizer"); }
 
-void write(std::filesystem::path const& file, json const& content) { write_file_atomically(file, content.is_string() ? content.get<std::string>() : content.dump()); }
+void write(std::filesystem::path const& file, json const& content) { write_file(file, content.is_string() ? content.get<std::string>() : content.dump()); }
 
 /// A folder without weights: a description, the tokenizer of a base, and further files.
 void write_folder(std::filesystem::path const& folder, json const& tokenizer, json const& files) {

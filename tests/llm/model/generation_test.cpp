@@ -376,7 +376,7 @@ TEST_CASE("settings and prompts that make no sense are refused in one line", "[g
   CHECK_THROWS_WITH(with.sample({token_ids(64, 1)}, 1, {}), contains("leaves no room"));
   CHECK_THROWS_WITH(with.sample(good, 0, {}), contains("samples"));
   CHECK_THROWS_WITH(with.sample(good, 1, {.temperature = -1}), contains("temperature"));
-  CHECK_THROWS_WITH(with.sample(good, 1, {.top_p = 0}), contains("top_p"));
+  CHECK_THROWS_WITH(with.sample(good, 1, {.top_p = -0.1}), contains("top_p"));
   CHECK_THROWS_WITH(with.sample(good, 1, {.min_p = 1.5}), contains("min_p"));
   CHECK_THROWS_WITH(with.sample(good, 1, {.batch_size = 0}), contains("batch size"));
   CHECK_THROWS_WITH(with.sample(good, 1, {.max_new_tokens = 0}), contains("new tokens"));
