@@ -34,6 +34,7 @@ int run_soup(arguments const& args);
 int run_shuffle(arguments const& args);
 int run_tokenize(arguments const& args);
 int run_inspect(arguments const& args);
+int run_export(arguments const& args);
 int run_merge(arguments const& args);
 
 /// Runs a subcommand and turns what it throws into one line on stderr and an exit code.
