@@ -79,6 +79,8 @@ def gguf(keys, tensors):
 # Bytes of a block of each storage type, by its number.
 BLOCKS = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 10: (256, 84), 11: (256, 110), 12: (256, 144),
           13: (256, 176), 14: (256, 210), 30: (1, 2)}
+CODEBOOKS = {16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82), 23: (256, 136), 28: (1, 8), 29: (256, 56),
+             34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36), 41: (128, 18), 42: (64, 18)}
 
 
 def llama(vocabulary, model, hidden=4):
@@ -103,6 +105,9 @@ def llama(vocabulary, model, hidden=4):
 def make_gguf():
     write("gguf", "blocks", gguf({"general.name": "x", "a.list": ["p", "q"], "a.reals": [0.5, 1.0], "a.flag": True},
                                  {f"t{k}": ([n], k, bytes(range(size))) for k, (n, size) in BLOCKS.items()}))
+    write("gguf", "codebooks", gguf({"split.count": 1, "split.no": 0}, {f"t{k}": ([n], k, bytes(range(size))) for k, (n, size) in CODEBOOKS.items()}))
+    write("gguf", "part", gguf({"split.count": 2, "split.no": 1, "split.tensors.count": 3}, {"t": ([1], 0, bytes(4))}))
+    write("gguf", "big_endian", (GOLDEN / "gguf" / "big_endian.gguf").read_bytes())
     write("gguf", "llama_bytes", llama(["t", "h", "e", "th", "the", "<|endoftext|>", "<|im_start|>", "<|im_end|>"], "gpt2"))
     write("gguf", "llama_pieces", llama(["<unk>", "<s>", "</s>", "▁", "t", "h", "▁t", "<0x41>"], "llama"))
     write("gguf", "empty", gguf({}, {}))

@@ -7,6 +7,7 @@ Versions: requirements.txt. The files land in tests/golden/gguf:
 
 blocks.gguf           rows of random blocks of every storage type that kedge decodes and `gguf` can
 big_endian.gguf       some of them in the other order of bytes
+quantised.safetensors  numbers and their bytes as `gguf` quantises them
 blocks.safetensors    the same tensors as gguf.dequantize gives them
 FAMILY.gguf           a random model of two layers with a small vocabulary
 FAMILY.json           what transformers makes of it (gguf_file=…): config, special tokens, token ids of some texts, and of every tensor
@@ -85,6 +86,19 @@ def blocks(random):
     codebook_blocks(writer, expected, np.random.default_rng(11))
     finish(writer)
     save_file(expected, HERE / "blocks.safetensors")
+
+
+def quantised(random):
+    """Numbers, ties and zeros among them, as `gguf` stores them."""
+    numbers = random.standard_normal((12, 32)).astype(np.float32) * np.float32(10.0) ** random.integers(-3, 3, (12, 1)).astype(np.float32)
+    numbers[0] = 0
+    numbers[1, :4] = [127, 0.5, -0.5, 2.5]
+    numbers[1, 4:] = 1.5
+    numbers[2] = -np.abs(numbers[2])
+    file = {"numbers": numbers.reshape(-1)}
+    for name in ("F16", "BF16", "Q8_0", "Q4_0"):
+        file[name] = quantize(numbers, Type[name]).reshape(-1).view(np.uint8)
+    save_file(file, HERE / "quantised.safetensors")
 
 
 def big_endian():
@@ -256,6 +270,7 @@ if __name__ == "__main__":
     generator = np.random.default_rng(7)
     blocks(generator)
     big_endian()
+    quantised(np.random.default_rng(12))
     model("llama", generator, lambda w: sentencepiece_vocabulary(w, generator, False))
     model("qwen2", generator, lambda w: byte_level_vocabulary(w, "qwen2"))
     model("qwen3", generator, lambda w: byte_level_vocabulary(w, "gpt-2"))

@@ -36,6 +36,7 @@ int run_soup(arguments const& args);
 int run_shuffle(arguments const& args);
 int run_tokenize(arguments const& args);
 int run_inspect(arguments const& args);
+int run_export(arguments const& args);
 int run_merge(arguments const& args);
 int run_extract(arguments const& args);
 

@@ -15,6 +15,7 @@ inline constexpr std::array formats_commands{
     command{"shuffle", "the lines of a data set in a random order, also of one larger than memory", run_shuffle},
     command{"tokenize", "token ids of lines or of chat messages", run_tokenize},
     command{"inspect", "what a checkpoint or a data set is, and what is wrong with it", run_inspect},
+    command{"export", "a model as a GGUF file", run_export},
 };
 
 /// What a program has.

@@ -8,12 +8,10 @@
 #include <kedge/llm/formats/gguf.hpp>
 
 #include "checkpoint_storage.hpp"
+#include "gguf_to_hf.hpp"
 
 namespace kedge::llm {
-namespace {
 
-/// The row of the file that holds row `wanted` of the tensor. A rotary pair (i, i + d/2) of a head of size d lies in
-/// neighbouring rows (2i, 2i + 1) of a GGUF file; Hugging Face keeps the first halves of all pairs together.
 std::size_t stored_row(std::size_t wanted, std::size_t rows, std::size_t heads) {
   std::size_t const head_size = rows / heads;
   std::size_t const head = wanted / head_size;
@@ -21,6 +19,8 @@ std::size_t stored_row(std::size_t wanted, std::size_t rows, std::size_t heads) 
   std::size_t const pairs = head_size / 2;
   return head * head_size + 2 * (within % pairs) + within / pairs;
 }
+
+namespace {
 
 void decode(tensor_source const& source, std::span<std::byte const> in, std::span<float> out) {
   if (source.plain)

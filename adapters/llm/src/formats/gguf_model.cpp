@@ -268,6 +268,47 @@ std::optional<gguf_spelling> spell(gguf_file const& file, gguf_tensor const& ten
   return out;
 }
 
+namespace {
+
+family const& family_of_type(std::string_view model_type) {
+  std::string known;
+  for (auto const& model : families) {
+    if (model.model_type == (model_type == "mistral" ? "llama" : model_type)) return model;
+    known += (known.empty() ? "" : ", ") + std::string{model.model_type};
+  }
+  throw error("GGUF files of the family " + in_quotes(model_type) + " can't be written; kedge writes those of mistral, " + known);
+}
+
+}  // namespace
+
+gguf_architecture architecture_of(std::string_view model_type) {
+  family const& model = family_of_type(model_type);
+  return {model.architecture, model.architecture == "gemma2" || model.architecture == "gemma3" || model.architecture == "phi3"};
+}
+
+gguf_place place_of(std::string_view model_type, std::string_view tensor) {
+  family const& model = family_of_type(model_type);
+  std::string_view rest = tensor;
+  std::string layer;
+  if (rest.starts_with("model.layers.")) {
+    rest.remove_prefix(std::string_view{"model.layers."}.size());
+    layer = "blk." + std::string{rest.substr(0, rest.find('.'))} + ".";
+    rest.remove_prefix(std::min(rest.size(), rest.find('.') + 1));
+  }
+  std::size_t const dot = std::min(rest.rfind('.'), rest.size());
+  for (auto const& [theirs, ours] : layer_names) {
+    bool const outer = ours.starts_with("model.") || ours == "lm_head";
+    if (part_name(model, theirs) != rest.substr(0, dot) || outer != layer.empty()) continue;
+    if (model.architecture != "gemma2" && model.architecture != "gemma3" && theirs == "post_attention_norm") continue;
+    gguf_place out{layer + std::string{theirs} + std::string{rest.substr(dot)}};
+    out.query = model.paired_rows && theirs == "attn_q";
+    out.key = model.paired_rows && theirs == "attn_k";
+    if (model.gemma_norms && out.name.ends_with("norm.weight")) out.shift = 1.0F;
+    return out;
+  }
+  throw error("tensor " + in_quotes(tensor) + " has no name in GGUF files of the family " + std::string{model_type});
+}
+
 json config_from(gguf_file const& file) {
   family const& model = family_of(file);
   json config = json::object();

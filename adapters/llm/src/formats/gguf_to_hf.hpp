@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>   // size_t
 #include <cstdint>   // int64_t
 #include <optional>  // optional
 #include <string>    // string
+#include <string_view>  // string_view
 #include <vector>    // vector
 
 #include <nlohmann/json.hpp>
@@ -22,6 +24,27 @@ struct gguf_spelling {
 /// Nothing for tensors that Hugging Face's model does not have (tables of rotary frequencies).
 /// throws  kedge::llm::error for a name that the architecture does not explain
 std::optional<gguf_spelling> spell(gguf_file const& file, gguf_tensor const& tensor);
+
+/// The row of a GGUF file that holds row `wanted` of a tensor of Hugging Face's. A rotary pair (i, i + d/2) of a head of size d lies in
+/// neighbouring rows (2i, 2i + 1) of a GGUF file; Hugging Face keeps the first halves of all pairs together.
+std::size_t stored_row(std::size_t wanted, std::size_t rows, std::size_t heads);
+
+/// The other way: what a tensor of a family of Hugging Face is called in GGUF, and how it lies there.
+struct gguf_place {
+  std::string name;
+  bool query = false, key = false;  ///< rows in rotary pairs, by the heads of queries or of keys
+  float shift = 0;                  ///< added
+};
+/// throws  kedge::llm::error for a name that GGUF has none for
+gguf_place place_of(std::string_view model_type, std::string_view tensor);
+
+/// GGUF's name of a family, and whether it knows windows of keys.
+struct gguf_architecture {
+  std::string_view name;
+  bool windows = false;
+};
+/// throws  kedge::llm::error for a family that GGUF files can't be written of
+gguf_architecture architecture_of(std::string_view model_type);
 
 /// config.json as transformers 5 writes it.
 /// throws  kedge::llm::error for an architecture that kedge does not know, or metadata that are missing
