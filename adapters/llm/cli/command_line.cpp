@@ -100,6 +100,15 @@ void command_line::parse(arguments const& args) {
 // takes what follows, be it a negative number, unless that is a flag. Flags of TRL's are kept apart.
 arguments command_line::joined(arguments const& args) {
   arguments all;
+  auto const add = [&](std::string const& name, std::string const& value) {
+    auto const before = std::find_if(all.begin(), all.end(), [&](std::string const& arg) { return arg.starts_with("--" + name + "="); });
+    if (before != all.end() && !settings.at(name).takes_many()) {
+      if (!takes_trl_) throw usage_error("--" + name + " is given twice; leave one of the two out");
+      note("another value of it follows, which counts", before->replace(before->find('='), 1, " "));
+      all.erase(before);
+    }
+    all.push_back("--" + name + "=" + value);
+  };
   for (std::size_t i = 0; i < args.size(); ++i) {
     if (!is_flag(args[i])) {
       all.push_back(args[i]);
@@ -109,7 +118,7 @@ arguments command_line::joined(arguments const& args) {
     setting const* one = settings.find(name);
     bool const negated = one == nullptr && name.starts_with("no_") && (one = settings.find(name.substr(3))) != nullptr && can_be_off(*one);
     if (negated) {
-      all.push_back("--" + one->name() + "=false");
+      add(one->name(), "false");
       continue;
     }
     if (settings.find(name) == nullptr && (trl(name) != nullptr || (name.starts_with("no_") && trl(name.substr(3)) != nullptr))) {
@@ -120,15 +129,15 @@ arguments command_line::joined(arguments const& args) {
     std::size_t const equals = args[i].find('=');
     bool const next_is_value = i + 1 < args.size() && !is_flag(args[i + 1]);
     if (equals != std::string::npos)
-      all.push_back("--" + one->name() + args[i].substr(equals));
+      add(one->name(), args[i].substr(equals + 1));
     else if (one->takes_many())
       all.push_back("--" + one->name());
     else if (one->is_switch() && !(next_is_value && (is_truth(args[i + 1]) || llm::means_none(args[i + 1]))))
-      all.push_back("--" + one->name() + "=true");
+      add(one->name(), "true");
     else if (next_is_value)
-      all.push_back("--" + one->name() + "=" + args[++i]);
+      add(one->name(), args[++i]);
     else if (!one->bare_value().empty())
-      all.push_back("--" + one->name() + "=" + one->bare_value());
+      add(one->name(), one->bare_value());
     else
       throw usage_error("--" + one->name() + ": a value is missing; it takes " + one->form());
   }
@@ -207,10 +216,13 @@ void command_line::apply(std::vector<trl_given> const& all, std::vector<setting 
     if (found->fate == trl_fate::refused) throw usage_error(given.where + "--" + name + (bare ? "" : " " + given.value) + ": " + std::string(found->text));
     if (found->fate == trl_fate::mapped) map(given, found->text, by_flag);
     if (found->fate == trl_fate::mapped || found->text.empty()) continue;
-    std::string const why(found->text);
-    auto const same = std::find_if(remarks_.begin(), remarks_.end(), [&](auto const& one) { return one.first == why; });
-    (same == remarks_.end() ? remarks_.emplace_back(why, std::vector<std::string>{}) : *same).second.push_back("--" + name);
+    note(std::string(found->text), "--" + name);
   }
+}
+
+void command_line::note(std::string const& why, std::string const& flag) {
+  auto const same = std::find_if(remarks_.begin(), remarks_.end(), [&](auto const& one) { return one.first == why; });
+  (same == remarks_.end() ? remarks_.emplace_back(why, std::vector<std::string>{}) : *same).second.push_back(flag);
 }
 
 // Sets the setting that a flag of TRL's means: NAME=VALUE.

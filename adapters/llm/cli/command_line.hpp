@@ -47,6 +47,7 @@ class command_line {
   void read(llm::setting& one, std::vector<std::string> const& values, std::string const& where) const;
   void apply(std::vector<trl_given> const& all, std::vector<llm::setting const*> const& by_flag);
   void map(trl_given const& given, std::string_view target, std::vector<llm::setting const*> const& by_flag);
+  void note(std::string const& why, std::string const& flag);
   void read_flags(arguments const& args);
   void read_config();
   void print_help() const;

@@ -31,7 +31,9 @@ fs::path file_of(dataset_choice const& choice, std::string const& split, bool ot
   if (!fs::exists(choice.name))
     throw usage_error("--dataset_name " + choice.name + ": no such file or folder; download it (hf download " + choice.name +
                       " --repo-type dataset --local-dir DIR) and give the file, --dataset FILE");
-  if (other_split) throw usage_error("--dataset_name " + choice.name + " is a file, which has no split " + split + "; give a file of that, or the folder of both");
+  if (other_split)
+    throw usage_error("--dataset_name " + choice.name + " is a file, which has no split " + split +
+                      "; give a file of that, or the folder of both");
   return choice.name;
 }
 
@@ -40,32 +42,43 @@ fs::path file_of(dataset_choice const& choice, std::string const& split, bool ot
 void declare(llm::settings_list& list, dataset_choice& choice) {
   list.at("dataset").optional().excludes("dataset_name");
   list.group("");
-  list.add("dataset_name", choice.name, "TRL's word for --dataset: a file, or a folder with a file for each split").resumes(llm::on_resume::content);
-  list.add("dataset_train_split", choice.train_split, "split of that folder to train on: train.jsonl, train-00000-of-00001.parquet, …").needs("dataset_name").resumes(llm::on_resume::content);
-  list.add("dataset_test_split", choice.test_split, "split of that folder to measure while training, without --eval_dataset").needs("dataset_name").resumes(llm::on_resume::content);
+  list.add("dataset_name", choice.name, "TRL's word for --dataset: a file, or a folder with a file for each split")
+      .resumes(llm::on_resume::content);
+  list.add("dataset_train_split", choice.train_split,
+           "split of that folder to train on: train.jsonl, train-00000-of-00001.parquet, …")
+      .needs("dataset_name")
+      .resumes(llm::on_resume::content);
+  list.add("dataset_test_split", choice.test_split, "split of that folder to measure while training, without --eval_dataset")
+      .needs("dataset_name")
+      .resumes(llm::on_resume::content);
 }
 
 fs::path file_of_split(fs::path const& folder, std::string const& split) {
   std::vector<fs::path> const files = files_of_split(folder, split);
-  if (files.empty()) throw usage_error(folder.string() + ": no file of the split " + split + " in it (" + split + ".jsonl, say); give the file, --dataset FILE");
+  if (files.empty())
+    throw usage_error(folder.string() + ": no file of the split " + split + " in it (" + split +
+                      ".jsonl, say); give the file, --dataset FILE");
   if (files.size() > 1)
-    throw usage_error(folder.string() + ": " + std::to_string(files.size()) + " files of the split " + split + ", " + files[0].filename().string() + " and " +
-                      files[1].filename().string() + " among them; give one file, --dataset FILE");
+    throw usage_error(folder.string() + ": " + std::to_string(files.size()) + " files of the split " + split + ", " +
+                      files[0].filename().string() + " and " + files[1].filename().string() +
+                      " among them; give one file, --dataset FILE");
   return files.front();
 }
 
-void choose_files(command_line const& line, dataset_choice const& choice, llm::evaluation_settings const& evaluations, fs::path& dataset,
-                  fs::path& eval_dataset) {
+void choose_files(command_line const& line, dataset_choice const& choice, llm::evaluation_settings const& evaluations,
+                  fs::path& dataset, fs::path& eval_dataset) {
   if (choice.name.empty() && dataset.empty()) throw usage_error("--dataset is required: " + line.settings.at("dataset").help());
   bool const measured = evaluations.eval_strategy != llm::interval::no;
   if (!choice.name.empty()) dataset = file_of(choice, choice.train_split, choice.train_split != "train");
-  if (!choice.name.empty() && measured && eval_dataset.empty() && fs::is_directory(choice.name)) eval_dataset = file_of(choice, choice.test_split, true);
+  if (!choice.name.empty() && measured && eval_dataset.empty() && fs::is_directory(choice.name))
+    eval_dataset = file_of(choice, choice.test_split, true);
   if (measured && eval_dataset.empty())
-    throw usage_error("--eval_strategy " + std::string(name_of(evaluations.eval_strategy)) + " needs held-out data; give them, --eval_dataset FILE");
+    throw usage_error("--eval_strategy " + std::string(name_of(evaluations.eval_strategy)) +
+                      " needs held-out data; give them, --eval_dataset FILE");
 }
 
-void choose_files(command_line const& line, dataset_choice const& choice, llm::evaluation_settings const& evaluations, std::vector<fs::path>& dataset,
-                  fs::path& eval_dataset) {
+void choose_files(command_line const& line, dataset_choice const& choice, llm::evaluation_settings const& evaluations,
+                  std::vector<fs::path>& dataset, fs::path& eval_dataset) {
   fs::path first = dataset.empty() ? fs::path() : dataset.front();
   choose_files(line, choice, evaluations, first, eval_dataset);
   if (!choice.name.empty()) dataset = {first};

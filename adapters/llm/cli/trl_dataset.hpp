@@ -27,8 +27,8 @@ void declare(llm::settings_list& list, dataset_choice& choice);
 /// Puts the files of --dataset_name where those of --dataset stand. The test split is read where evaluations while training are asked for and
 /// no --eval_dataset is given, as TRL does.
 /// throws  usage_error: there is no such data set; there is none at all; evaluations are asked for and nothing is held out
-void choose_files(command_line const& line, dataset_choice const& choice, llm::evaluation_settings const& evaluations, std::filesystem::path& dataset,
-                  std::filesystem::path& eval_dataset);
+void choose_files(command_line const& line, dataset_choice const& choice, llm::evaluation_settings const& evaluations,
+                  std::filesystem::path& dataset, std::filesystem::path& eval_dataset);
 void choose_files(command_line const& line, dataset_choice const& choice, llm::evaluation_settings const& evaluations,
                   std::vector<std::filesystem::path>& dataset, std::filesystem::path& eval_dataset);
 

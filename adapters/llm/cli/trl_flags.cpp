@@ -282,7 +282,7 @@ void print_trl_tables() {
     for (trl_flag const& flag : trl_flags())
       for (trl_case const& one : flag.cases)
         if (one.fate == fate.value && !one.text.empty())
-          std::printf("| `--%s`%s | %s | %s |\n", std::string(flag.name).c_str(), flag.commands.empty() ? "" : (" (" + std::string(flag.commands) + ")").c_str(),
+          std::printf("| `--%s`%s | %s | %s |\n", std::string(flag.name).c_str(), flag.commands.empty() ? "" : (" (of " + std::string(flag.commands) + ")").c_str(),
                       in_words(flag, one).c_str(), explained(one).c_str());
     std::printf("\n");
   }

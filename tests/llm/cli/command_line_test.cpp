@@ -71,6 +71,7 @@ TEST_CASE("what a command line can't mean is refused with the flag's name", "[co
            {{"--rate", "-inf"}, "--rate"},
            {{"--when", "winter"}, "--when winter: it takes spring or autumn"},
            {{"--off", "--on=perhaps"}, "--on perhaps: it takes true or false"},
+           {{"--count", "3", "--count", "4"}, "--count is given twice; leave one of the two out"},
            {{"--name", "x"}, "--name means nothing without --off"},
            {{"a", "b"}, "b"}}) {
     INFO(message);

@@ -73,8 +73,10 @@ std::set<std::string> names_in(std::string const& script) {
 // The flags that a command can't do without, but for one.
 arguments needed(std::string const& but) {
   arguments args;
-  for (auto const& [name, value] : std::map<std::string, std::string>{{"model_name_or_path", "model"}, {"dataset", "data.jsonl"}})
-    if (name != but && but != "dataset_" + value && !(name == "dataset" && but.starts_with("dataset_"))) args.insert(args.end(), {"--" + name, value});
+  for (auto const& [name, value] :
+       std::map<std::string, std::string>{{"model_name_or_path", "model"}, {"dataset", "data.jsonl"}})
+    if (name != but && but != "dataset_" + value && !(name == "dataset" && but.starts_with("dataset_")))
+      args.insert(args.end(), {"--" + name, value});
   return args;
 }
 
@@ -92,8 +94,11 @@ bool starts_or_says_why(std::string const& command, std::string const& name, arg
   command_of one(command);
   std::string const message = refusal(one.line, args);
   INFO("kedge " << command << " " << flag[0] << (flag.size() > 1 ? " " + flag[1] : "") << ": " << message);
-  bool const right = message.empty() || (message.find(name) != std::string::npos && message.find("--" + name + " is not known") == std::string::npos && message.find('\n') == std::string::npos &&
-                                         message.find("value is missing") == std::string::npos && message.size() > name.size() + 12);
+  bool const right =
+      message.empty() ||
+      (message.find(name) != std::string::npos && message.find("--" + name + " is not known") == std::string::npos &&
+       message.find('\n') == std::string::npos && message.find("value is missing") == std::string::npos &&
+       message.size() > name.size() + 12);
   CHECK(right);
   return message.empty();
 }
@@ -123,15 +128,20 @@ TEST_CASE("every flag of TRLs scripts starts or is refused with the reason", "[t
 TEST_CASE("a choice of TRLs is taken or refused with the reason", "[trl]") {
   for (std::string const command : {"dpo", "sft", "reward"})
     for (std::string const& name : names_in(command))
-      for (auto const& choice : trl().at("flags").at(name).value("choices", json::array())) starts_or_says_why(command, name, {"--" + name, choice.get<std::string>()});
+      for (auto const& choice : trl().at("flags").at(name).value("choices", json::array()))
+        starts_or_says_why(command, name, {"--" + name, choice.get<std::string>()});
 }
 
 TEST_CASE("settings that TRL has as well have its defaults but for those of the page", "[trl]") {
   // Where nothing is set, TRL quantizes, downloads or computes in another way; the page on coming from TRL lists these.
-  std::set<std::string> const others{"gradient_checkpointing", "lora_dropout", "dtype", "weight_decay", "output_dir", "top_k", "temperature", "max_new_tokens"};
+  std::set<std::string> const others{
+      "gradient_checkpointing", "lora_dropout", "dtype", "weight_decay", "output_dir", "top_k", "temperature",
+      "max_new_tokens"};
   auto const plain = [](json value) {
     if (value.is_array() && value.size() == 1) value = value[0];
-    if (value.is_null() || value == "" || value == -1 || value == 0 || value == false || value == "no" || (value.is_array() && value.empty())) return json();
+    if (value.is_null() || value == "" || value == -1 || value == 0 || value == false || value == "no" ||
+        (value.is_array() && value.empty()))
+      return json();
     return value.is_number() ? json(value.get<double>()) : value;
   };
   for (std::string const command : {"dpo", "sft", "reward"}) {
@@ -141,7 +151,8 @@ TEST_CASE("settings that TRL has as well have its defaults but for those of the 
       if (ours == nullptr || others.contains(name)) continue;
       INFO(command << " " << name);
       json const& theirs = trl().at(command).contains(name) ? trl().at(command).at(name) : trl().at("common").at(name);
-      json const of_losses = json::parse(ours->default_text(), nullptr, false);  // a parameter of some losses shows its default so
+      json const of_losses =
+          json::parse(ours->default_text(), nullptr, false);  // a parameter of some losses shows its default so
       CHECK(plain(of_losses.is_discarded() ? ours->value() : of_losses) == plain(theirs));
     }
   }
@@ -167,10 +178,15 @@ TEST_CASE("flags that are others here are these", "[trl]") {
   CHECK(parsed({"--shuffle_dataset", "false"})->training.shuffle);
   CHECK(parsed({"--max_length", "None"})->training.max_length == 0);
   CHECK(parsed({"--save_steps", "0.25", "--logging_steps", "1e-1"})->training.save_steps.of(9) == 3);
-  CHECK(parsed({"--lr_scheduler_kwargs", "{\"num_cycles\": 2}"})->training.lr_kwargs == read_lr_scheduler_kwargs("{\"num_cycles\": 2}"));
+  CHECK(parsed({"--lr_scheduler_kwargs", "{\"num_cycles\": 2}"})->training.lr_kwargs ==
+        read_lr_scheduler_kwargs("{\"num_cycles\": 2}"));
   CHECK(parsed({"--report_to", "none", "wandb", "--padding_free", "--packing"})->line.remark() ==
-        "without effect here: --report_to (metrics go to metrics.jsonl in --output_dir); --padding_free (nothing is ever padded); --packing (nothing is padded, so there is nothing to "
+        "without effect here: --report_to (metrics go to metrics.jsonl in --output_dir); --padding_free (nothing is ever "
+        "padded); --packing (nothing is padded, so there is nothing to "
         "pack; a step has --per_device_train_batch_size examples still)");
+  auto const twice = parsed({"--logging_steps", "1", "--logging-steps=0.5"});  // as argparse has it
+  CHECK(twice->training.logging_steps == step_count(0.5));
+  CHECK(twice->line.remark() == "without effect here: --logging_steps 1 (another value of it follows, which counts)");
   CHECK(parsed({"--fp16", "false", "--load_in_4bit=0"})->line.remark().empty());
   CHECK(parsed({"--hub_token", "secret"})->line.remark().find("secret") == std::string::npos);
   for (auto const& [args, message] : std::vector<std::pair<arguments, std::string>>{
@@ -199,8 +215,10 @@ TEST_CASE("a configuration file of TRLs is taken as its flags are", "[trl]") {
     return one;
   };
   std::string const yaml =
-      "# TRL\nmodel_name_or_path: m\ndataset_name: d.jsonl\nbf16: true\nlearning_rate: 5.0e-2\nlr_scheduler_kwargs: {num_cycles: 2}\n"
-      "gradient_checkpointing: True\ngradient_checkpointing_kwargs:\n  use_reentrant: false\nreport_to:\n- wandb\nloss_type: [sigmoid, sft]\nloss_weights: [1.0, 0.5]\n"
+      "# TRL\nmodel_name_or_path: m\ndataset_name: d.jsonl\nbf16: true\nlearning_rate: 5.0e-2\nlr_scheduler_kwargs: "
+      "{num_cycles: 2}\n"
+      "gradient_checkpointing: True\ngradient_checkpointing_kwargs:\n  use_reentrant: false\nreport_to:\n- wandb\nloss_type: "
+      "[sigmoid, sft]\nloss_weights: [1.0, 0.5]\n"
       "lora_target_modules: all-linear\nuse_peft: yes\nmax_steps: -1\nwarmup_steps: 0.1\nrun_name: null\n";
   auto const one = parsed("trl.yaml", yaml);
   CHECK(one->training.compute.dtype == compute_type::bfloat16);
@@ -215,19 +233,26 @@ TEST_CASE("a configuration file of TRLs is taken as its flags are", "[trl]") {
   CHECK_THAT(one->line.remark(), contains("--report_to") && contains("--gradient_checkpointing_kwargs"));
   CHECK(parsed("trl.yaml", yaml, {"--dtype", "float32"})->training.compute.dtype == compute_type::float32);  // flags win
   CHECK(parsed("trl.yaml", yaml, {"--no_bf16"})->training.compute.dtype == compute_type::float32);
-  CHECK(parsed("trl.json", R"({"model_name_or_path": "m", "dataset": "d", "bf16": true, "dataset_num_proc": 4})")->training.compute.dtype == compute_type::bfloat16);
-  CHECK(parsed("trl.toml", "model_name_or_path = \"m\"\ndataset = \"d\"\nbf16 = true\n")->training.compute.dtype == compute_type::bfloat16);
-  CHECK_THROWS_WITH(parsed("a.yaml", "model_name_or_path: m\ndatasets:\n- path: a\n  split: train\n- path: b\n"), contains("a.yaml: --datasets") && contains("mixtures of data sets"));
-  CHECK_THROWS_WITH(parsed("a.yaml", "env: {CUDA_VISIBLE_DEVICES: 0}\n"), contains("set the environment where you start kedge"));
+  CHECK(parsed("trl.json", R"({"model_name_or_path": "m", "dataset": "d", "bf16": true, "dataset_num_proc": 4})")
+            ->training.compute.dtype == compute_type::bfloat16);
+  CHECK(parsed("trl.toml", "model_name_or_path = \"m\"\ndataset = \"d\"\nbf16 = true\n")->training.compute.dtype ==
+        compute_type::bfloat16);
+  CHECK_THROWS_WITH(parsed("a.yaml", "model_name_or_path: m\ndatasets:\n- path: a\n  split: train\n- path: b\n"),
+                    contains("a.yaml: --datasets") && contains("mixtures of data sets"));
+  CHECK_THROWS_WITH(parsed("a.yaml", "env: {CUDA_VISIBLE_DEVICES: 0}\n"),
+                    contains("set the environment where you start kedge"));
   CHECK_THROWS_WITH(parsed("a.yaml", "fp16: true\n"), contains("a.yaml: --fp16: there is no float16 here"));
   CHECK_THROWS_WITH(parsed("a.yaml", "learning_rate: {a: 1}\n"), contains("learning_rate holds other keys"));
-  CHECK_THROWS_WITH(parsed("a.yaml", "bf16: true\ndtype: float32\nmodel_name_or_path: m\ndataset: d\n"), contains("leave one of the two out"));
+  CHECK_THROWS_WITH(parsed("a.yaml", "bf16: true\ndtype: float32\nmodel_name_or_path: m\ndataset: d\n"),
+                    contains("leave one of the two out"));
 }
 
 TEST_CASE("a data set is named as TRL does by a file or a folder with a file for each split", "[trl]") {
   scratch_folder const folder;
   std::filesystem::create_directories(folder / "set/data");
-  for (char const* const name : {"set/train.jsonl", "set/data/test-00000-of-00001.parquet", "set/training.jsonl", "set/dev-0.jsonl", "set/dev-1.jsonl"}) std::ofstream(folder / name) << "{}\n";
+  for (char const* const name :
+       {"set/train.jsonl", "set/data/test-00000-of-00001.parquet", "set/training.jsonl", "set/dev-0.jsonl", "set/dev-1.jsonl"})
+    std::ofstream(folder / name) << "{}\n";
   CHECK(file_of_split(folder / "set", "train") == folder / "set/train.jsonl");
   CHECK(file_of_split(folder / "set", "test") == folder / "set/data/test-00000-of-00001.parquet");
   CHECK_THROWS_WITH(file_of_split(folder / "set", "validation"), contains("no file of the split validation"));
@@ -241,7 +266,8 @@ TEST_CASE("a data set is named as TRL does by a file or a folder with a file for
   };
   std::string const set = (folder / "set").string(), file = (folder / "set/train.jsonl").string();
   CHECK(chosen({"--dataset_name", set}) == std::pair<std::string, std::string>{"train.jsonl", ""});
-  CHECK(chosen({"--dataset_name", set, "--eval_strategy", "steps"}) == std::pair<std::string, std::string>{"train.jsonl", "test-00000-of-00001.parquet"});
+  CHECK(chosen({"--dataset_name", set, "--eval_strategy", "steps"}) ==
+        std::pair<std::string, std::string>{"train.jsonl", "test-00000-of-00001.parquet"});
   CHECK(chosen({"--dataset_name", set, "--dataset_train_split", "training"}).first == "training.jsonl");
   CHECK(chosen({"--dataset_name", file}).first == "train.jsonl");
   CHECK(chosen({"--dataset_name", file, "--eval_strategy", "epoch", "--eval_dataset", "e.jsonl"}).second == "e.jsonl");
@@ -258,8 +284,10 @@ TEST_CASE("a data set is named as TRL does by a file or a folder with a file for
 
 TEST_CASE("no command offers a flag that it does not read", "[trl]") {
   command_of ppo("ppo");
-  for (char const* const name : {"max_steps", "max_length", "per_device_eval_batch_size"}) CHECK(ppo.line.settings.find(name) == nullptr);
-  CHECK_THAT(refusal(ppo.line, {"--model_name_or_path", "m", "--prompts", "p", "--max_steps", "2"}), contains("--max_steps 2: how long it trains is said in completions"));
+  for (char const* const name : {"max_steps", "max_length", "per_device_eval_batch_size"})
+    CHECK(ppo.line.settings.find(name) == nullptr);
+  CHECK_THAT(refusal(ppo.line, {"--model_name_or_path", "m", "--prompts", "p", "--max_steps", "2"}),
+             contains("--max_steps 2: how long it trains is said in completions"));
   command_of named("ppo");
   named.line.parse({"--model_name_or_path", "m", "--dataset_name", "p.jsonl", "--max_steps", "-1"});
   CHECK(named.ppo.sampling.prompts == "p.jsonl");

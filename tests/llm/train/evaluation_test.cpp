@@ -37,11 +37,13 @@ struct split_pairs {
 
   split_pairs() {
     std::size_t place = 0;
-    std::ofstream train(folder / "train.jsonl"), held_out(folder / "test.jsonl"), sft_train(folder / "sft-train.jsonl"), sft_held_out(folder / "sft-test.jsonl");
+    std::ofstream train(folder / "train.jsonl"), held_out(folder / "test.jsonl"), sft_train(folder / "sft-train.jsonl"),
+        sft_held_out(folder / "sft-test.jsonl");
     for (json const& pair : lines(tiny / "pairs.jsonl")) {
       bool const trained = place++ < 12;
       (trained ? train : held_out) << pair.dump() << '\n';
-      (trained ? sft_train : sft_held_out) << json{{"prompt", pair.at("prompt")}, {"completion", pair.at("chosen")}}.dump() << '\n';
+      (trained ? sft_train : sft_held_out) << json{{"prompt", pair.at("prompt")}, {"completion", pair.at("chosen")}}.dump()
+                                           << '\n';
     }
   }
 };
@@ -118,19 +120,23 @@ TEST_CASE("evaluations and the best model and early stops are those of TRLs trai
     INFO(given.dump());
     bool const is_sft = given.at("method") == "sft";
     std::string const output = "run-" + std::to_string(number++);
-    run_result const result = is_sft ? run_result(train_sft(told(sft(data, output.c_str()), given))) : run_result(train_preferences(told(dpo(data, output.c_str()), given), {}));
+    run_result const result = is_sft ? run_result(train_sft(told(sft(data, output.c_str()), given)))
+                                     : run_result(train_preferences(told(dpo(data, output.c_str()), given), {}));
     std::vector<json> ours = evaluations_of(data.folder / output);
-    if (!ours.empty() && ours.size() == theirs.at("evaluations").size() + 1) ours.pop_back();  // the one after the last step, which is kedge's own
+    if (!ours.empty() && ours.size() == theirs.at("evaluations").size() + 1)
+      ours.pop_back();  // the one after the last step, which is kedge's own
     REQUIRE(ours.size() == theirs.at("evaluations").size());
     for (std::size_t i = 0; i < ours.size(); ++i)
       for (auto const& [key, value] : theirs.at("evaluations").at(i).items()) {
         if (!ours[i].contains(key)) continue;
         INFO(i << " " << key);
-        CHECK_THAT(ours[i].at(key).get<double>(), WithinAbs(value.get<double>(), 1e-5 * std::max(1.0, std::abs(value.get<double>()))));
+        CHECK_THAT(ours[i].at(key).get<double>(),
+                   WithinAbs(value.get<double>(), 1e-5 * std::max(1.0, std::abs(value.get<double>()))));
       }
     CHECK(result.steps == theirs.at("steps").get<std::size_t>());
     if (!theirs.at("best_step").is_null()) CHECK(result.best_step == theirs.at("best_step").get<std::size_t>());
-    if (!theirs.at("best_metric").is_null()) CHECK_THAT(result.best_metric, WithinAbs(theirs.at("best_metric").get<double>(), 1e-5));
+    if (!theirs.at("best_metric").is_null())
+      CHECK_THAT(result.best_metric, WithinAbs(theirs.at("best_metric").get<double>(), 1e-5));
     CHECK_THAT(loss_of_written(data, data.folder / output, is_sft), WithinAbs(theirs.at("end_loss").get<double>(), 1e-5));
   }
   CHECK(number == 6);
@@ -152,7 +158,8 @@ TEST_CASE("a run that is resumed has the best model and the patience of one that
   };
   training_settings const whole = settings("whole");
   training_result const undisturbed = train_preferences(whole, {});
-  std::string const expected = read_file(whole.output_dir / "model.safetensors"), metrics = read_file(whole.output_dir / "metrics.jsonl");
+  std::string const expected = read_file(whole.output_dir / "model.safetensors"),
+                    metrics = read_file(whole.output_dir / "metrics.jsonl");
   REQUIRE(undisturbed.best_step);
   for (std::size_t step = 1; step < undisturbed.steps; ++step) {
     INFO(step);
@@ -221,8 +228,13 @@ TEST_CASE("patience counts evaluations that are no better by more than the thres
   s.early_stopping_threshold = 0.1;
   best_model best;
   // Against the best before it; a best one may be too small a step to count.
-  for (auto const& [loss, is_best, waited] : std::vector<std::tuple<double, bool, std::size_t>>{
-           {1.0, true, 0}, {0.95, true, 1}, {0.96, false, 2}, {0.8, true, 0}, {0.8, false, 1}, {std::numeric_limits<double>::quiet_NaN(), false, 2}}) {
+  for (auto const& [loss, is_best, waited] :
+       std::vector<std::tuple<double, bool, std::size_t>>{{1.0, true, 0},
+                                                          {0.95, true, 1},
+                                                          {0.96, false, 2},
+                                                          {0.8, true, 0},
+                                                          {0.8, false, 1},
+                                                          {std::numeric_limits<double>::quiet_NaN(), false, 2}}) {
     INFO(loss);
     CHECK(best.take(s, {{"eval_loss", loss}}, 7) == is_best);
     CHECK(best.no_better == waited);
@@ -231,7 +243,8 @@ TEST_CASE("patience counts evaluations that are no better by more than the thres
   s.metric_for_best_model = "rewards/margins";
   CHECK(s.metric() == "eval_rewards/margins");
   CHECK(s.greater());
-  CHECK_THROWS_WITH(best.take(s, {{"round", 1}, {"eval_loss", 1.0}, {"eval_x", 2.0}}, 8), contains("--metric_for_best_model eval_rewards/margins: evaluations have eval_loss, eval_x"));
+  CHECK_THROWS_WITH(best.take(s, {{"round", 1}, {"eval_loss", 1.0}, {"eval_x", 2.0}}, 8),
+                    contains("--metric_for_best_model eval_rewards/margins: evaluations have eval_loss, eval_x"));
 }
 
 TEST_CASE("what contradicts itself about evaluations is refused", "[evaluation]") {

@@ -10,7 +10,9 @@ namespace kedge::llm {
 void end_texts_with(session& opened, std::string const& token) {
   if (token.empty()) return;
   std::optional<std::int32_t> const id = opened.tokens.id_of(token);
-  if (!id) throw usage_error("--eos_token " + token + ": " + opened.source.path().string() + " has no such token; name one of its tokenizer's");
+  if (!id)
+    throw usage_error("--eos_token " + token + ": " + opened.source.path().string() +
+                      " has no such token; name one of its tokenizer's");
   opened.source.tokenizer_config["eos_token"] = token;
   opened.source.config["eos_token_id"] = *id;
   if (!opened.source.generation_config.is_object()) return;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/llm/train/evaluation.hpp>
-
 #include <cmath>
+
+#include <kedge/llm/train/evaluation.hpp>
 
 namespace kedge::llm {
 
