@@ -148,7 +148,7 @@ TEST_CASE("an exported model has its vocabulary, its template and its storage", 
   for (auto const type : {gguf_storage::f32, gguf_storage::bf16, gguf_storage::q8_0, gguf_storage::q4_0, gguf_storage::q4_k}) {
     CAPTURE(name_of(type));
     checkpoint const model = exported(folder, golden / "tiny" / "tied", type);
-    CHECK(model.chat_template == source.chat_template);
+    CHECK(model.chat_templates == source.chat_templates);
     CHECK(special_tokens(model.tokenizer_config)["eos_token"] == special_tokens(source.tokenizer_config)["eos_token"]);
     for (std::string const text : {"The boat lay still.", "  x<|im_end|>\n12345"}) CHECK(ids(model, text) == ids(source, text));
     CHECK(model.entry("model.norm.weight").stored_type == "F32");

@@ -272,9 +272,10 @@ namespace {
 
 family const& family_of_type(std::string_view model_type) {
   std::string known;
-  for (auto const& model : families) {
-    if (model.model_type == (model_type == "mistral" ? "llama" : model_type)) return model;
-    known += (known.empty() ? "" : ", ") + std::string{model.model_type};
+  for (family const* const f : families()) {
+    if (!f->gguf.written) continue;
+    if (f->names.type == (model_type == "mistral" ? "llama" : model_type)) return *f;
+    known += (known.empty() ? "" : ", ") + std::string{f->names.type};
   }
   throw error("GGUF files of the family " + in_quotes(model_type) + " can't be written; kedge writes those of mistral, " + known);
 }
@@ -283,7 +284,7 @@ family const& family_of_type(std::string_view model_type) {
 
 gguf_architecture architecture_of(std::string_view model_type) {
   family const& model = family_of_type(model_type);
-  return {model.architecture, model.architecture == "gemma2" || model.architecture == "gemma3" || model.architecture == "phi3"};
+  return {model.gguf.architecture, model.gguf.states_windows};
 }
 
 gguf_place place_of(std::string_view model_type, std::string_view tensor) {
@@ -296,14 +297,14 @@ gguf_place place_of(std::string_view model_type, std::string_view tensor) {
     rest.remove_prefix(std::min(rest.size(), rest.find('.') + 1));
   }
   std::size_t const dot = std::min(rest.rfind('.'), rest.size());
-  for (auto const& [theirs, ours] : layer_names) {
+  for (auto const& [theirs, ours] : usual_parts) {
     bool const outer = ours.starts_with("model.") || ours == "lm_head";
     if (part_name(model, theirs) != rest.substr(0, dot) || outer != layer.empty()) continue;
-    if (model.architecture != "gemma2" && model.architecture != "gemma3" && theirs == "post_attention_norm") continue;
+    if (model.norms.after_attention.empty() && theirs == "post_attention_norm") continue;
     gguf_place out{layer + std::string{theirs} + std::string{rest.substr(dot)}};
-    out.query = model.paired_rows && theirs == "attn_q";
-    out.key = model.paired_rows && theirs == "attn_k";
-    if (model.gemma_norms && out.name.ends_with("norm.weight")) out.shift = 1.0F;
+    out.query = model.gguf.paired_rows && theirs == "attn_q";
+    out.key = model.gguf.paired_rows && theirs == "attn_k";
+    if (model.gguf.norms_plus_one && out.name.ends_with("norm.weight")) out.shift = 1.0F;
     return out;
   }
   throw error("tensor " + in_quotes(tensor) + " has no name in GGUF files of the family " + std::string{model_type});

@@ -145,7 +145,13 @@ void put_vocabulary(checkpoint const& source, std::int64_t size, gguf_header& ou
   }
   put_special(source, words, out);
   put_ends(source, words, out, notes);
-  if (!source.chat_template.empty()) out.put("tokenizer.chat_template", source.chat_template);
+  // GGUF has one place for a template.
+  for (auto const& [name, text] : source.chat_templates) {
+    if (name == "default")
+      out.put("tokenizer.chat_template", text);
+    else
+      notes.push_back("the chat template " + in_quotes(name) + " has no place in GGUF and is left out");
+  }
 }
 
 }  // namespace kedge::llm

@@ -232,7 +232,7 @@ class exporter {
     bool const same = read.hidden == c.hidden && read.intermediate == c.intermediate && read.layers == c.layers && read.heads == c.heads &&
                       read.kv_heads == c.kv_heads && read.head_dim == c.head_dim && read.vocabulary == c.vocabulary && near(read.rms_norm_eps, c.rms_norm_eps) &&
                       read.tied_embeddings == c.tied_embeddings && read.qkv_bias == c.qkv_bias && read.mlp_bias == c.mlp_bias &&
-                      read.qk_norms == c.qk_norms && read.output_norms == c.output_norms && read.fused == c.fused && near(read.rope.share, c.rope.share) &&
+                      read.qk_norms == c.qk_norms && read.norms == c.norms && read.fused_qkv == c.fused_qkv && read.fused_gate_up == c.fused_gate_up && near(read.rope.share, c.rope.share) &&
                       near(read.attention_soft_cap, c.attention_soft_cap) && near(read.logit_soft_cap, c.logit_soft_cap);
     if (!same) refuse("some setting");
   }

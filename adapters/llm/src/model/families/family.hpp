@@ -47,6 +47,8 @@ struct gguf_facts {
   bool norms_plus_one = false;         ///< weights of norms are stored with 1 added
   bool two_ropes = false;              ///< layers with a window turn by rope.freq_base_swa
   bool long_factors = false;           ///< divisors of short and of long sequences are tensors
+  bool states_windows = false;         ///< of keys, which llama.cpp honours
+  bool written = false;                ///< kedge export writes such files too
   std::span<gguf_part const> parts{};  ///< where they differ from the usual ones
   /// Adds what only this family's config.json has, or takes away what it hasn't.
   void (*complete)(gguf_keys const& file, nlohmann::ordered_json& config) = nullptr;

@@ -29,7 +29,7 @@ void complete_gemma(gguf_keys const& file, nlohmann::ordered_json& config, std::
 
 extern family const gemma{
     .names = {"gemma", "GemmaForCausalLM", "GemmaForSequenceClassification"},
-    .gguf = {.architecture = "gemma", .norms_plus_one = true, .complete = complete},
+    .gguf = {.architecture = "gemma", .norms_plus_one = true, .written = true, .complete = complete},
     .sizes = {.vocabulary = 256000,
               .hidden = 3072,
               .intermediate = 24576,

@@ -16,7 +16,12 @@ void complete(gguf_keys const& file, nlohmann::ordered_json& config) { complete_
 
 extern family const gemma2{
     .names = {"gemma2", "Gemma2ForCausalLM", "Gemma2ForSequenceClassification"},
-    .gguf = {.architecture = "gemma2", .norms_plus_one = true, .parts = parts, .complete = complete},
+    .gguf = {.architecture = "gemma2",
+             .norms_plus_one = true,
+             .states_windows = true,
+             .written = true,
+             .parts = parts,
+             .complete = complete},
     .sizes = {.vocabulary = 256000,
               .hidden = 2304,
               .intermediate = 9216,

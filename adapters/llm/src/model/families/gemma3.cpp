@@ -16,7 +16,13 @@ void complete(gguf_keys const& file, nlohmann::ordered_json& config) { complete_
 
 extern family const gemma3{
     .names = {"gemma3_text", "Gemma3ForCausalLM", "Gemma3TextForSequenceClassification", "Gemma3TextModel"},
-    .gguf = {.architecture = "gemma3", .norms_plus_one = true, .two_ropes = true, .parts = parts, .complete = complete},
+    .gguf = {.architecture = "gemma3",
+             .norms_plus_one = true,
+             .two_ropes = true,
+             .states_windows = true,
+             .written = true,
+             .parts = parts,
+             .complete = complete},
     .sizes = {.vocabulary = 262208,
               .hidden = 2304,
               .intermediate = 9216,

@@ -14,7 +14,7 @@ void complete_llama(gguf_keys const& file, nlohmann::ordered_json& config) {
 
 extern family const llama{
     .names = {"llama", "LlamaForCausalLM", "LlamaForSequenceClassification"},
-    .gguf = {.architecture = "llama", .paired_rows = true, .complete = complete_llama},
+    .gguf = {.architecture = "llama", .paired_rows = true, .written = true, .complete = complete_llama},
     .sizes = {.vocabulary = 32000, .hidden = 4096, .intermediate = 11008, .layers = 32, .heads = 32, .positions = 2048},
     .attention_bias = bias_key::off,
     .mlp_bias = bias_key::off,

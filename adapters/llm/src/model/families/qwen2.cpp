@@ -8,7 +8,7 @@ namespace kedge::llm::known {
 
 extern family const qwen2{
     .names = {"qwen2", "Qwen2ForCausalLM", "Qwen2ForSequenceClassification"},
-    .gguf = {.architecture = "qwen2"},
+    .gguf = {.architecture = "qwen2", .written = true},
     .sizes = {.vocabulary = 151936,
               .hidden = 4096,
               .intermediate = 22016,

@@ -16,7 +16,7 @@ void complete(gguf_keys const& file, nlohmann::ordered_json& config) {
 
 extern family const qwen3{
     .names = {"qwen3", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"},
-    .gguf = {.architecture = "qwen3", .complete = complete},
+    .gguf = {.architecture = "qwen3", .written = true, .complete = complete},
     .sizes = {.vocabulary = 151936,
               .hidden = 4096,
               .intermediate = 22016,

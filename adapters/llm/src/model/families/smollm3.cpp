@@ -8,7 +8,7 @@ namespace kedge::llm::known {
 
 extern family const smollm3{
     .names = {"smollm3", "SmolLM3ForCausalLM", "SmolLM3ForSequenceClassification"},
-    .gguf = {.architecture = "smollm3", .paired_rows = true, .complete = complete_llama},
+    .gguf = {.architecture = "smollm3", .paired_rows = true, .written = true, .complete = complete_llama},
     .sizes = {.vocabulary = 128256,
               .hidden = 2048,
               .intermediate = 11008,
