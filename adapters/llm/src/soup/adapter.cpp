@@ -145,30 +145,44 @@ low_rank_entry const* lora_adapter::of(std::string_view weight) const {
 
 bool is_adapter_folder(path const& folder) { return is_file(folder / config_file) && !is_file(folder / "config.json"); }
 
+namespace {
+
+[[noreturn]] void refuse_missing(path const& model) {
+  throw error("no model at " + in_quotes(model.string()) +
+              ": models are not fetched; pass a Hugging Face folder, a .gguf file, or an adapter's folder");
+}
+
+/// The base that an adapter names, from here or from its folder.
+model_reference with_own_base(path const& adapter) {
+  json const config = read_json_file(adapter / config_file);
+  json const& named = member(config, "base_model_name_or_path");
+  std::string const way_out = "; write BASE+" + adapter.string();
+  if (!named.is_string()) throw error(in_quotes((adapter / config_file).string()) + " names no base" + way_out);
+  path const base = named.get<std::string>();
+  std::error_code ignored;
+  for (path const& place : {base, adapter / base})
+    if (std::filesystem::exists(place, ignored)) return {place, adapter};
+  throw error(in_quotes(adapter.string()) + ": its base " + in_quotes(base.string()) + " is not there" + way_out +
+              ", or change base_model_name_or_path in adapter_config.json");
+}
+
+}  // namespace
+
+model_reference with_adapter(path const& model, path const& adapter) {
+  std::error_code ignored;
+  for (path const& part : {model, adapter})
+    if (!std::filesystem::exists(part, ignored)) refuse_missing(part);
+  if (!is_file(adapter / config_file))
+    throw error(in_quotes(adapter.string()) + " holds no adapter_config.json; what follows '+' is a LoRA adapter's folder");
+  return {model, adapter};
+}
+
 model_reference find_model(std::string const& text) {
   std::error_code ignored;
-  std::string const missing = "no model at ",
-                    fix = ": models are not fetched; pass a Hugging Face folder, a .gguf file, or an adapter's folder";
-  if (std::filesystem::exists(text, ignored)) {
-    if (!is_adapter_folder(text)) return {text};
-    path const folder = text;
-    json const config = read_json_file(folder / config_file);
-    json const& named = member(config, "base_model_name_or_path");
-    if (!named.is_string()) throw error(in_quotes((folder / config_file).string()) + " names no base; write BASE+" + text);
-    path const base = named.get<std::string>();
-    for (path const& place : {base, folder / base})
-      if (std::filesystem::exists(place, ignored)) return {place, folder};
-    throw error(in_quotes(text) + ": its base " + in_quotes(base.string()) + " is not there; write BASE+" + text +
-                ", or change base_model_name_or_path in adapter_config.json");
-  }
+  if (std::filesystem::exists(text, ignored)) return is_adapter_folder(text) ? with_own_base(text) : model_reference(text);
   std::size_t const plus = text.find('+');
-  if (plus == std::string::npos) throw error(missing + in_quotes(text) + fix);
-  model_reference const out{text.substr(0, plus), text.substr(plus + 1)};
-  for (path const& part : {out.model, out.adapter})
-    if (!std::filesystem::exists(part, ignored)) throw error(missing + in_quotes(part.string()) + fix);
-  if (!is_file(out.adapter / config_file))
-    throw error(in_quotes(out.adapter.string()) + " holds no adapter_config.json; what follows '+' is a LoRA adapter's folder");
-  return out;
+  if (plus == std::string::npos) refuse_missing(text);
+  return with_adapter(text.substr(0, plus), text.substr(plus + 1));
 }
 
 }  // namespace kedge::llm

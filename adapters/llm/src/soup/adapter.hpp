@@ -6,6 +6,7 @@
 
 #include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/formats/safetensors.hpp>
+#include <kedge/llm/soup/vocabulary.hpp>
 
 namespace kedge::llm {
 
@@ -42,6 +43,10 @@ class lora_adapter {
   safetensors_file file_;
   std::map<std::string, low_rank_entry, std::less<>> changes_;
 };
+
+/// A model and an adapter that is merged into it.
+/// throws  kedge::llm::error if either is not there, or the second is no adapter's folder
+[[nodiscard]] model_reference with_adapter(std::filesystem::path const& model, std::filesystem::path const& adapter);
 
 /// True where a folder holds an adapter and no model.
 [[nodiscard]] bool is_adapter_folder(std::filesystem::path const& folder);
