@@ -2,6 +2,9 @@
 
 // Models of several vocabularies, adapters in recipes, and what of two models' settings may differ.
 
+#include <cstdio>
+#include <cstring>
+
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/base/json.hpp>
 #include <kedge/llm/formats/checkpoint.hpp>
@@ -124,6 +127,20 @@ TEST_CASE("an adapter is merged into its base as it is read, by any of its names
     for (std::size_t k = 0; k < rank; ++k) sum += 2.0 * b[i / in * rank + k] * a[k * in + i % in];
     CHECK_THAT(both[i], WithinAbs(sum, 1e-6));
   }
+}
+
+TEST_CASE("an adapter's tokens and template are told where they are others than its base's", "[soup]") {
+  scratch_folder const folder;
+  fs::copy(golden / "lora", folder / "lora");
+  write_file(folder / "lora/chat_template.jinja", "{{ messages[0].content }}");
+  auto const recipe = make_recipe(soup_method::linear, {(golden / "base").string() + "+" + (folder / "lora").string()}, "", "", {}, false);
+  auto settings = to(folder / "out");
+  settings.quiet = false;
+  std::FILE* const file = std::fopen((folder / "told").c_str(), "w");
+  settings.tells = screen(file);
+  plan_soup(recipe, settings);
+  std::fclose(file);
+  CHECK_THAT(read_file(folder / "told"), contains("lora/chat_template.jinja' is not used; an adapter's tokens and template are taken to be those of"));
 }
 
 TEST_CASE("an adapter that is more than plain LoRA, or another model's, is refused by what it is", "[soup]") {

@@ -63,20 +63,31 @@ low_rank_entry const* lora_adapter::of(std::string_view weight) const {
   return found == changes_.end() ? nullptr : &found->second;
 }
 
+namespace {
+
+[[noreturn]] void refuse_missing(path const& model) {
+  throw error("no model at " + in_quotes(model.string()) +
+              ": models are not fetched; pass a Hugging Face folder, a .gguf file, or an adapter's folder");
+}
+
+}  // namespace
+
+model_reference with_adapter(path const& model, path const& adapter) {
+  std::error_code ignored;
+  for (path const& part : {model, adapter})
+    if (!std::filesystem::exists(part, ignored)) refuse_missing(part);
+  if (!is_adapter(adapter))
+    throw error(in_quotes(adapter.string()) + " holds no adapter_config.json; what follows '+' is a LoRA adapter's folder");
+  return {model, adapter};
+}
+
 model_reference find_model(std::string const& text) {
   std::error_code ignored;
-  std::string const missing = "no model at ",
-                    fix = ": models are not fetched; pass a Hugging Face folder, a .gguf file, or an adapter's folder";
   if (std::filesystem::exists(text, ignored))
-    return is_adapter(text) ? model_reference{base_of_adapter(text).value(), text} : model_reference{text};
+    return is_adapter(text) ? model_reference{base_of_adapter(text).value(), text} : model_reference(text);
   std::size_t const plus = text.find('+');
-  if (plus == std::string::npos) throw error(missing + in_quotes(text) + fix);
-  model_reference const out{text.substr(0, plus), text.substr(plus + 1)};
-  for (path const& part : {out.model, out.adapter})
-    if (!std::filesystem::exists(part, ignored)) throw error(missing + in_quotes(part.string()) + fix);
-  if (!std::filesystem::exists(out.adapter / "adapter_config.json"))
-    throw error(in_quotes(out.adapter.string()) + " holds no adapter_config.json; what follows '+' is a LoRA adapter's folder");
-  return out;
+  if (plus == std::string::npos) refuse_missing(text);
+  return with_adapter(text.substr(0, plus), text.substr(plus + 1));
 }
 
 }  // namespace kedge::llm

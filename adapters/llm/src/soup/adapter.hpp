@@ -6,6 +6,7 @@
 
 #include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/formats/peft_adapter.hpp>
+#include <kedge/llm/soup/vocabulary.hpp>
 
 namespace kedge::llm {
 
@@ -35,5 +36,9 @@ class lora_adapter {
   peft_adapter adapter_;
   std::map<std::string, low_rank_entry, std::less<>> changes_;
 };
+
+/// A model and an adapter that is merged into it.
+/// throws  kedge::llm::error if either is not there, or the second is no adapter's folder
+[[nodiscard]] model_reference with_adapter(std::filesystem::path const& model, std::filesystem::path const& adapter);
 
 }  // namespace kedge::llm

@@ -4,6 +4,7 @@
 #include <string>     // string
 
 #include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/mapped_file.hpp>
 
 #include "../base/thread_pool.hpp"
 #include "agreement.hpp"
@@ -38,6 +39,21 @@ std::shared_ptr<opened_model const> open(model_reference const& model) {
 std::string own_template(checkpoint const& model) {
   auto const found = std::find_if(model.chat_templates.begin(), model.chat_templates.end(), [](auto const& one) { return one.first == "default"; });
   return found == model.chat_templates.end() ? std::string() : found->second;
+}
+
+bool same_content(std::filesystem::path const& a, std::filesystem::path const& b) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(b, ignored) && mapped_file(a).text() == mapped_file(b).text();
+}
+
+/// A file of an adapter's folder that speaks of tokens otherwise than its base's; empty where there is none.
+std::filesystem::path own_tokens_of(model_reference const& model) {
+  for (char const* const name : {"tokenizer.json", "chat_template.jinja"}) {
+    std::error_code ignored;
+    std::filesystem::path const own = model.adapter / name;
+    if (std::filesystem::is_regular_file(own, ignored) && !same_content(own, model.model / name)) return own;
+  }
+  return {};
 }
 
 /// The models' own template that most of them have, the first of equals; empty where none has one.
@@ -75,6 +91,10 @@ soup_models::soup_models(soup_recipe const& recipe, soup_settings const& setting
   for (std::size_t i = 0; i < references_.size(); ++i) opened_[references_[i]] = opened[i];
   for (auto const& model : opened)
     for (std::string const& note : model->weights.notes) notes_.push_back(model->weights.path().string() + ": " + note);
+  for (auto const& model : references_)
+    if (std::filesystem::path const own = model.adapter.empty() ? "" : own_tokens_of(model); !own.empty())
+      notes_.push_back(in_quotes(own.string()) + " is not used; an adapter's tokens and template are taken to be those of " +
+                       in_quotes(model.model.string()));
   for (std::size_t i = 1; i < merged; ++i) hold_against_donor(at(references_[i]), recipe, settings);
   if (recipe.vocabulary.rearranges())
     alignment_ = std::make_shared<vocabulary_alignment const>(

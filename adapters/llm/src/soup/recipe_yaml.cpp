@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>  // any_of, find, max
+#include <algorithm>  // any_of, find, max, min
 #include <cmath>      // isfinite, floor
 
 #include <kedge/llm/base/error.hpp>
@@ -7,6 +7,7 @@
 #include <kedge/llm/soup/recipe.hpp>
 
 #include "../base/yaml_value.hpp"
+#include "adapter.hpp"
 #include "recipe_parameters.hpp"
 
 namespace kedge::llm {
@@ -50,6 +51,7 @@ class reader {
 
   static bool present(yaml_value const& value) {
     return !value.is_null() && (value.kind != yaml_kind::list || !value.items.empty()) &&
+           (value.kind != yaml_kind::mapping || !value.pairs.empty()) &&
            (value.kind != yaml_kind::text || !value.text.empty());
   }
 
@@ -123,18 +125,34 @@ class reader {
   /// "DIR", "DIR+ADAPTER", or {model: {path: DIR}, lora: {path: ADAPTER}} as mergekit writes it itself.
   model_reference model(yaml_value const& value, std::string const& what) {
     try {
-      if (value.kind != yaml_kind::mapping) return find_model(text(value, what));
+      if (value.kind != yaml_kind::mapping) return find_model(without_revisions(value, text(value, what)));
       tell_unknown(value, "a model", {"model", "path", "lora"}, {"revision", "override_architecture"});
       yaml_value const& inner = value["model"].is_null() ? value["path"] : value["model"];
       if (inner.is_null()) fail(value, "a model is a folder, or a mapping with model");
       model_reference out = model(inner, what);
-      if (!value["lora"].is_null()) out = find_model(out.model.string() + "+" + path_in(value["lora"]));
+      if (!value["lora"].is_null()) out = with_adapter(out.model, path_in(value["lora"]));
       return out;
     } catch (error const& why) {
       std::string const line = why.what(), place = place_of(file_, value);
       if (line.starts_with(in_quotes(file_.string()))) throw;
       throw error(place + ": " + line);
     }
+  }
+
+  /// "DIR@REVISION+ADAPTER@REVISION" without what follows '@', which chooses a version of what is fetched.
+  std::string without_revisions(yaml_value const& at, std::string const& name) {
+    std::error_code ignored;
+    std::string out;
+    if (name.find('@') == std::string::npos || std::filesystem::exists(name, ignored)) return name;
+    for (std::size_t begin = 0; begin <= name.size();) {
+      std::size_t const end = std::min(name.find('+', begin), name.size());
+      std::string const part = name.substr(begin, end - begin);
+      std::size_t const revision = std::filesystem::exists(part, ignored) ? std::string::npos : part.find('@');
+      if (revision != std::string::npos) tell(at, in_quotes(part.substr(revision)) + " has no effect; models are folders here");
+      out += (out.empty() ? "" : "+") + part.substr(0, revision);
+      begin = end + 1;
+    }
+    return out;
   }
 
   std::string path_in(yaml_value const& value) {
