@@ -161,16 +161,18 @@ class exporter {
     tensors_.push_back({{}, {std::move(name)}, gguf_storage::f32, std::move(numbers)});
   }
 
-  /// Vectors stay float32. Of types with four bits embedding and head are Q8_0, and rows that are no whole blocks are F16.
+  /// Vectors stay float32. Of types with four bits embedding and head are Q8_0, and rows that are no whole blocks are Q8_0 or F16.
   gguf_storage storage_of(tensor_entry const& entry) {
     using enum gguf_storage;
     if (entry.shape.size() < 2) return f32;
     bool const edge = entry.name == "model.embed_tokens.weight" || entry.name == "lm_head.weight";
     gguf_storage const type = edge && (settings_.type == q4_0 || settings_.type == q4_k) ? q8_0 : settings_.type;
-    auto const block = static_cast<std::int64_t>(gguf_block_of(static_cast<std::uint32_t>(type))->elements);
-    if (entry.shape.back() % block == 0) return type;
+    auto const fits = [&](gguf_storage stored) {
+      return entry.shape.back() % static_cast<std::int64_t>(gguf_block_of(static_cast<std::uint32_t>(stored))->elements) == 0;
+    };
+    if (fits(type)) return type;
     ++without_blocks_;
-    return f16;
+    return fits(q8_0) ? q8_0 : f16;
   }
 
   void plan_tensors() {
@@ -183,7 +185,7 @@ class exporter {
     for (parameter const& p : parameters_of(config_))
       if (!source_.contains(p.name)) throw error(where_ + "tensor " + p.name + " is missing");
     if (without_blocks_ > 0)
-      result_.notes.push_back(std::to_string(without_blocks_) + " matrices are stored as F16: their rows are no whole blocks of " + std::string(name_of(settings_.type)));
+      result_.notes.push_back(std::to_string(without_blocks_) + " matrices are stored as Q8_0, or as F16: their rows are no whole blocks of " + std::string(name_of(settings_.type)));
   }
 
   /// Reads the description and the vocabulary that `start` holds, from a file without numbers.

@@ -23,7 +23,6 @@ extern family const phi3{
     .names = {"phi3", "Phi3ForCausalLM", "Phi3ForSequenceClassification"},
     .gguf = {.architecture = "phi3",
              .long_factors = true,
-             .states_windows = true,
              .written = true,
              .parts = parts,
              .complete = complete},

@@ -29,7 +29,7 @@ struct gguf_export_result {
 
 /// Writes a model as one GGUF file, atomically, with the metadata and the names that llama.cpp's converter gives them. Before any weight is
 /// written, the file's description and vocabulary are read back: they have to be the model's own, and the vocabulary has to give the same
-/// ids. Matrices whose rows are no whole blocks are F16; where a type has 4 bits, embedding and head are Q8_0.
+/// ids. Matrices whose rows are no whole blocks are Q8_0, or F16; where a type has 4 bits, embedding and head are Q8_0.
 /// throws  kedge::llm::error for what GGUF has no word for, a tokenizer whose way of splitting text llama.cpp doesn't know, a tensor
 ///         without a name there, and weights beyond the range of F16
 /// cost    memory for the largest tensor in float32, and for what is written of it
