@@ -219,6 +219,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for base, changed, files in folders(o.count, o.seed):
             write_folder(folder, base, changed, files)
+            listed = [t["content"] for t in files.get("tokenizer_config.json", {}).get("added_tokens_decoder", {}).values()]
+            if base == "gpt2" and len(listed) != len(set(listed)) and "<|new|>" in listed:
+                continue  # one content under two ids, of which the file has one: kedge takes the other's flags
             if (answer := ask(folder)) is not None:
                 cases.append({"base": base, "changed": changed, "files": files, **answer})
     write("text_sides", cases)

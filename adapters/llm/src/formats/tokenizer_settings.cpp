@@ -192,6 +192,7 @@ tokenizer_settings read_tokenizer_settings(std::filesystem::path const& folder, 
     if (!out.config.contains("extra_special_tokens")) rename_extra_tokens(out.config);
     out.listed = listed_by_older_files(folder, out.config, tokenizer_json);
   }
+  out.config.erase("additional_special_tokens");  // what is left of it means nothing, and would count if it were written
   return out;
 }
 
