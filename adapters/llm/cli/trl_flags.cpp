@@ -35,7 +35,7 @@ std::vector<trl_flag> table() {
     {"max_prompt_length", one, {{"none", idle, ""}, {"*", refused, "no limit for prompts alone; --max_length cuts the end of prompt + completion"}}},
     {"max_completion_length", one, {{"none", idle, ""}, {"*", refused, "no limit for completions alone; --max_length cuts the end of prompt + completion"}}},
     {"max_seq_length", one, {{"*", mapped, "max_length={}"}}},
-    {"max_length", one, {{"none|512|1024", idle, "prompts are never cut; --max_new_tokens bounds completions"}, {"*", refused, "prompts are never cut; --max_new_tokens bounds completions"}}, "ppo salsa"},
+    {"max_length", one, {{"none", idle, ""}, {"*", refused, "prompts are never cut; --max_new_tokens bounds completions"}}, "ppo salsa"},
     {"shuffle_dataset", truth, {{"*", idle, "--shuffle says whether the order is drawn by the seed"}}},
     {"train_sampling_strategy", one, {{"random", mapped, "shuffle=true"}, {"sequential", mapped, "shuffle=false"}, {"*", refused, "batches are not made by length: nothing is padded, so there is nothing to save; use random or sequential"}}},
     {"group_by_length", truth, {{"false", idle, ""}, {"*", refused, "batches are not made by length: nothing is padded, so there is nothing to save; leave it out"}}},
@@ -242,7 +242,10 @@ std::string canonical(trl_flag const& flag, std::string const& value) {
 
 // The values of a case, as people read them.
 std::string in_words(trl_flag const& flag, trl_case const& one) {
-  if (one.values == "*") return flag.cases.size() > 1 ? "others" : "any";
+  if (one.values == "*") {
+    std::string_view const other = flag.cases.size() == 2 && flag.form == trl_form::truth ? flag.cases.front().values : "";
+    return other == "false" ? "true" : other == "true" ? "false" : flag.cases.size() > 1 ? "others" : "any";
+  }
   std::string text(one.values);
   for (std::size_t at = 0; (at = text.find('|', at)) != std::string::npos; at += 2) text.replace(at, 1, ", ");
   return text;
