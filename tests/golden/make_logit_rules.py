@@ -47,8 +47,9 @@ def main():
             written = [r.choice((1, 3, 4, 6, 9)) for _ in range(r.choice((0, 0, 1, 3, 4)))]
             most = len(written) + r.choice((1, 3))
             eos = r.choice(([2], [2, 7]))
-            scores = [r.randrange(-12, 12) / 2 for _ in range(VOCABULARY)]
             sampled = settings in SAMPLING
+            # Cuts among equal scores fall where torch's unstable sort puts them: those that are drawn from differ.
+            scores = [s / 2 for s in (r.sample(range(-12, 12), VOCABULARY) if sampled else r.choices(range(-12, 12), k=VOCABULARY))]
             config = GenerationConfig(**{**GenerationConfig._get_default_generation_params(), "top_k": None, "do_sample": sampled, "eos_token_id": eos,
                                          "pad_token_id": 0, "max_new_tokens": most, **settings})
             if config.min_new_tokens is not None:

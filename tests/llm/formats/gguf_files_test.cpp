@@ -101,7 +101,7 @@ TEST_CASE("metadata that change the numbers are refused and others that nothing 
   silent(llama().key("llama.attention.key_length", 4U).key("llama.attention.value_length", 4U).key("general.whatever", 3U));
   auto const told = open(folder, llama().key("llama.attention.sliding_window", 16U).key("llama.novelty", 2.5F).key("tokenizer.ggml.novelty", 1U));
   REQUIRE(told.notes.size() == 1);
-  CHECK(contains("x.gguf: of its metadata kedge does not use llama.attention.sliding_window = 16, llama.novelty = 2.5, tokenizer.ggml.novelty")
+  CHECK(contains("of its metadata kedge does not use llama.attention.sliding_window = 16, llama.novelty = 2.5, tokenizer.ggml.novelty")
             .match(told.notes.front()));
 }
 

@@ -174,7 +174,7 @@ TEST_CASE("Null keys of messages are absent, and parts of text are text to a tem
   chat_template const reads("{% for m in messages %}{% for p in m.content %}[{{ p.text }}]{% endfor %}{% endfor %}");
   CHECK(reads.render(messages, false, json::object()) == "[a][b]");
   json const picture = json::array({{{"role", "user"}, {"content", json::array({{{"type", "image"}}})}}});
-  CHECK_THROWS_WITH(strict.render(picture, false, json::object()), contains("reads messages of text alone"));
+  CHECK_THROWS_AS(strict.render(picture, false, json::object()), error);  // a list and a string don't add, as in Jinja
 }
 
 TEST_CASE("An adapter's tokenizer, templates and generation settings come before those of its base", "[text-side]") {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <random>
+#include <set>
 
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/base/json.hpp>
@@ -42,7 +43,8 @@ fs::path with_tokenizer(scratch_folder const& folder, std::string const& family)
   fs::path const out = folder / family;
   fs::copy(golden / "families" / family, out);
   nlohmann::ordered_json vocabulary = nlohmann::ordered_json::object();
-  for (int i = 0; i < 48; ++i) vocabulary[std::string(1, static_cast<char>('A' + i))] = i;
+  for (int i = 0; i < 47; ++i) vocabulary[std::string(1, static_cast<char>('A' + i))] = i;
+  vocabulary["<|endoftext|>"] = 47;  // the classes of some families add this token where it isn't there
   nlohmann::ordered_json const byte_level{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
   write_file(out / "tokenizer.json", nlohmann::ordered_json{{"version", "1.0"},
                                                             {"added_tokens", nlohmann::ordered_json::array()},
@@ -52,6 +54,7 @@ fs::path with_tokenizer(scratch_folder const& folder, std::string const& family)
                                                             {"decoder", byte_level},
                                                             {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", nlohmann::ordered_json::array()}}}}
                                         .dump());
+  write_file(out / "tokenizer_config.json", R"({"tokenizer_class": "PreTrainedTokenizerFast"})");
   return out;
 }
 
@@ -111,7 +114,13 @@ TEST_CASE("a model of every family comes back from the GGUF file that it was exp
                                                    {"gemma3", "query_pre_attn_scalar"},
                                                    {"gemma3_old", "query_pre_attn_scalar"},
                                                    {"llama_yarn_old", "the scaling of rotary positions"},
-                                                   {"smollm3", "which layers have which rotary embedding"}};
+                                                   {"smollm3", "which layers have which rotary embedding"},
+                                                   {"gemma3_multimodal", "has no name in GGUF files"},
+                                                   {"mistral3_multimodal", "has no name in GGUF files"}};
+  auto const written = [](fs::path const& model) {
+    std::set<std::string> const types{"llama", "mistral", "smollm3", "gemma", "gemma2", "gemma3_text", "gemma3", "mistral3", "qwen2", "qwen3", "phi3"};
+    return types.contains(read_json_file(model / "config.json")["model_type"].get<std::string>());
+  };
   for (auto const& entry : fs::directory_iterator(golden / "families")) {
     std::string const family = entry.path().filename().string();
     CAPTURE(family);
@@ -124,7 +133,7 @@ TEST_CASE("a model of every family comes back from the GGUF file that it was exp
     }
     if (!why.empty()) {
       auto const known = refused.find(family);
-      CHECK_THAT(why, contains(known == refused.end() ? "nothing" : known->second));
+      CHECK_THAT(why, contains(!written(model) ? "can't be written; kedge writes those of" : known == refused.end() ? "nothing" : known->second));
       continue;
     }
     CHECK_FALSE(refused.contains(family));
