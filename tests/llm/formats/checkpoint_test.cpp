@@ -295,6 +295,10 @@ TEST_CASE("a GGUF file of something else than a model that kedge knows is refuse
   refuses(words({"a b"}).key("tokenizer.ggml.bos_token_id", 3U), "names token 3, beyond the vocabulary");
   write_file(folder / "x.gguf", words({"a b"}).file());
   CHECK(checkpoint::open(folder / "x.gguf").tokenizer.at("model").at("merges").size() == 1);
+  write_file(folder / "x.gguf", words({"a b"}).key("tokenizer.ggml.pre", std::string{"smollm"}).key("tokenizer.ggml.eot_token_id", 107U).file());
+  auto const cut = checkpoint::open(folder / "x.gguf").notes;
+  REQUIRE(cut.size() == 1);
+  CHECK_THAT(cut.front(), contains("names token 107, beyond the vocabulary; no text ends there"));
 }
 
 TEST_CASE("a GGUF vocabulary of Llama 3 takes a word that is a token whole and others merge it", "[checkpoint]") {

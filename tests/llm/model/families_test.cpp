@@ -118,7 +118,8 @@ TEST_CASE("loss and gradient of every family are those of transformers in every 
       INFO(names[i].name);
       json const& theirs = f.golden.at("gradients").at(names[i].name);
       at::Tensor const flat = gradient[i].to(at::kDouble).flatten(), index = at::arange(1, flat.numel() + 1, at::kDouble);
-      double const norm = theirs.at("norm"), tolerance = 1e-4 * norm;
+      // The bias of keys that aren't rotated moves all scores of a query alike: its gradient is rounding, here and there.
+      double const norm = theirs.at("norm"), tolerance = std::max(1e-4 * norm, 1e-8);
       CHECK_THAT(flat.norm().item<double>(), WithinAbs(norm, tolerance));
       CHECK_THAT(flat.dot(index.sin()).item<double>(), WithinAbs(theirs.at("sin").get<double>(), 10 * tolerance));
       CHECK_THAT(flat.dot(index.cos()).item<double>(), WithinAbs(theirs.at("cos").get<double>(), 10 * tolerance));
@@ -443,8 +444,8 @@ TEST_CASE("every family read from the file that llama.cpp's converter made of it
       f.config = other;
     }
     for (auto const put_right : unsaid[f.name]) put_right(said, f.config);
-    CHECK(static_cast<float>(said.rms_norm_eps) == static_cast<float>(f.config.rms_norm_eps));
-    said.rms_norm_eps = f.config.rms_norm_eps;
+    for (config* const c : {&said, &f.config})  // GGUF's numbers are float32
+      for (double* const x : {&c->rms_norm_eps, &c->attention_scale, &c->residual_scale, &c->rope.query_growth}) *x = static_cast<float>(*x);
     CHECK(said == f.config);
   }
   CHECK(files == 26);

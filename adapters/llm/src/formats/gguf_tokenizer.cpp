@@ -33,6 +33,7 @@ struct vocabulary {
   std::vector<std::int64_t> types;                                                // by id, or empty
   bool byte_level = false;
 
+  [[nodiscard]] bool has(std::int64_t id) const { return id >= 0 && static_cast<std::size_t>(id) < tokens.size(); }
   /// Found in a text as it stands, before any merge.
   [[nodiscard]] bool is_added(std::size_t id) const {
     return id < types.size() && (types[id] == control_token || types[id] == user_defined_token);
@@ -227,7 +228,7 @@ using special_ids = std::vector<std::pair<std::string, std::int64_t>>;  // bos_t
 /// A token that the metadata name by its number; throws for a number beyond the vocabulary.
 std::optional<std::int64_t> token_at(gguf_file const& file, std::string const& key, vocabulary const& words) {
   auto const id = file.integer(key);
-  if (id && (*id < 0 || static_cast<std::size_t>(*id) >= words.tokens.size()))
+  if (id && !words.has(*id))
     fail(file, "the metadata key " + in_quotes(key) + " names token " + std::to_string(*id) + ", beyond the vocabulary");
   return id;
 }
@@ -261,8 +262,9 @@ std::optional<std::int64_t> id_of(special_ids const& named, std::string_view nam
 }
 
 /// generation_config.json: the tokens that end a text. Beside the one that ends every text those that end a turn, by their number or,
-/// as llama.cpp does, by their spelling; null where there is no second one.
-json generation_config_of(gguf_file const& file, vocabulary const& words, special_ids const& named) {
+/// as llama.cpp does, by their spelling; null where there is no second one. Its converter states Gemma's ends even where the vocabulary was cut
+/// before them: such a number is passed over, as llama.cpp does, and told.
+json generation_config_of(gguf_file const& file, vocabulary const& words, special_ids const& named, std::vector<std::string>& notes) {
   struct turn_end {
     char const* key;
     std::vector<char const*> spellings;
@@ -275,7 +277,11 @@ json generation_config_of(gguf_file const& file, vocabulary const& words, specia
   };
   add(id_of(named, "eos_token"));
   for (auto const& [key, spellings] : ends) {
-    auto const stated = token_at(file, key, words);
+    auto stated = file.integer(key);
+    if (stated && !words.has(*stated)) {
+      notes.push_back("its metadata key " + std::string(key) + " names token " + std::to_string(*stated) + ", beyond the vocabulary; no text ends there");
+      stated.reset();
+    }
     add(stated);
     for (std::string_view const spelling : spellings)
       if (auto const found = words.ids.find(spelling); !stated && found != words.ids.end()) add(found->second);
@@ -377,7 +383,7 @@ gguf_vocabulary vocabulary_from(gguf_file const& file) {
   config["clean_up_tokenization_spaces"] = false;
   config["tokenizer_class"] = "PreTrainedTokenizerFast";
   if (!out.chat_template.empty()) config["chat_template"] = out.chat_template;
-  out.generation_config = generation_config_of(file, words, named);
+  out.generation_config = generation_config_of(file, words, named, out.notes);
 
   json& tokenizer = out.tokenizer;
   tokenizer = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
