@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <thread>
 
 #include <CLI/CLI.hpp>
 
 #include <kedge/llm/base/atomic.hpp>
 #include <kedge/llm/base/error.hpp>
+#include <kedge/llm/kernels/instruction_set.hpp>
 
 #include "experiment.hpp"
 
@@ -150,6 +152,7 @@ options parse(int argc, char** argv, char const* name, char const* what) {
 
 int guarded(int argc, char** argv, char const* name, char const* what, void (*work)(options const&)) {
   try {
+    if (char const* const named = std::getenv("KEDGE_ISA"); named != nullptr && *named != '\0') kedge::llm::use_instruction_set(named);
     work(parse(argc, argv, name, what));
     return 0;
   } catch (CLI::CallForHelp const&) {

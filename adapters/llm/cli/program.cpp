@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/kernels/instruction_set.hpp>
 #include <kedge/version.hpp>
 
@@ -12,29 +13,36 @@ namespace kedge::cli {
 namespace {
 
 void print_usage(program const& self, std::FILE* to) {
-  std::fprintf(to, "kedge %s: preference optimization of language models\n\nusage: kedge SUBCOMMAND [--flags]\n\n", KEDGE_VERSION_STRING);
+  std::fprintf(to, "kedge %s: preference optimization of language models\n\nusage: kedge SUBCOMMAND [--flags]\n\n",
+               KEDGE_VERSION_STRING);
   for (command const& c : self.commands) std::fprintf(to, "  %-9s %s\n", c.name, c.summary);
-  std::fprintf(to, "\nkedge SUBCOMMAND --help lists the flags; --config FILE takes the same keys (TOML, YAML or JSON), and flags win.\n");
+  std::fprintf(
+      to,
+      "\nkedge SUBCOMMAND --help lists the flags; --config FILE takes the same keys (TOML, YAML or JSON), and flags win.\n");
   if (!self.absent.empty()) std::fprintf(to, "%s.\n", self.absent.c_str());
 }
 
-int print_version(program const& self) try {
+int print_version(program const& self) {
   std::string runs;
   for (std::string const& name : llm::instruction_sets()) runs += (runs.empty() ? "" : ", ") + name;
-  std::printf("kedge %s\n%skernels: %s (this processor runs %s)\n", KEDGE_VERSION_STRING, self.about.c_str(), llm::instruction_set().c_str(), runs.c_str());
+  std::printf("kedge %s\n%skernels: %s (this processor runs %s)\n", KEDGE_VERSION_STRING, self.about.c_str(),
+              llm::instruction_set().c_str(), runs.c_str());
   return exit_done;
-} catch (std::exception const& e) {
-  std::fprintf(stderr, "kedge --version: %s\n", e.what());
-  return exit_error;
+}
+
+std::string variable(char const* name) {
+  char const* const value = std::getenv(name);
+  return value != nullptr ? value : "";
 }
 
 bool in_company() {
-  char const* const size = std::getenv("WORLD_SIZE");
-  return size != nullptr && std::string(size) != "1";
+  std::string const size = variable("WORLD_SIZE");
+  return !size.empty() && size != "1";
 }
 
 bool asks_for_help(arguments const& args) {
-  return std::any_of(args.begin(), args.end(), [](std::string const& arg) { return arg.compare(0, 6, "--help") == 0 || arg == "-h"; });
+  return std::any_of(args.begin(), args.end(),
+                     [](std::string const& arg) { return arg.compare(0, 6, "--help") == 0 || arg == "-h"; });
 }
 
 // Processes that torchrun started beside each other would all do the same, and write over each other's files.
@@ -49,7 +57,8 @@ int refuse_company(program const& self, command const& asked) {
 
 }  // namespace
 
-int run_program(program const& self, arguments args) {
+int run_program(program const& self, arguments args) try {
+  if (std::string const named = variable("KEDGE_ISA"); !named.empty()) llm::use_instruction_set(named);
   if (args.empty()) {
     print_usage(self, stderr);
     return exit_usage;
@@ -63,8 +72,12 @@ int run_program(program const& self, arguments args) {
   if (name == "--version") return print_version(self);
   for (command const& c : self.commands)
     if (name == c.name) return c.shares_work || !in_company() || asks_for_help(args) ? run(c, args) : refuse_company(self, c);
-  std::fprintf(stderr, "kedge: there is no subcommand '%s'%s%s; see kedge --help\n", name.c_str(), self.absent.empty() ? "" : ". ", self.absent.c_str());
+  std::fprintf(stderr, "kedge: there is no subcommand '%s'%s%s; see kedge --help\n", name.c_str(),
+               self.absent.empty() ? "" : ". ", self.absent.c_str());
   return exit_usage;
+} catch (llm::error const& e) {
+  std::fprintf(stderr, "kedge: %s\n", e.what());
+  return exit_error;
 }
 
 }  // namespace kedge::cli

@@ -284,7 +284,7 @@ family const& family_of_type(std::string_view model_type) {
 
 gguf_architecture architecture_of(std::string_view model_type) {
   family const& model = family_of_type(model_type);
-  return {model.gguf.architecture, model.gguf.states_windows};
+  return {model.gguf.architecture, model.gguf.states_windows, model.multipliers};
 }
 
 gguf_place place_of(std::string_view model_type, std::string_view tensor) {

@@ -42,6 +42,7 @@ gguf_place place_of(std::string_view model_type, std::string_view tensor);
 struct gguf_architecture {
   std::string_view name;
   bool windows = false;
+  bool multipliers = false;  ///< scales of embedding, residuals, scores and logits are metadata
 };
 /// throws  kedge::llm::error for a family that GGUF files can't be written of
 gguf_architecture architecture_of(std::string_view model_type);

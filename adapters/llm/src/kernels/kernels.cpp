@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels.hpp"
 
-#include <cstdlib>
+#include <atomic>
+#include <string>
+#include <string_view>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -68,28 +70,33 @@ constexpr known_set known_sets[] = {
     {baseline::table, [] { return true; }},
 };
 
-char const* named_set() {
-  char const* const name = std::getenv("KEDGE_ISA");
-  return name && *name ? name : nullptr;
+kernel_table const& best() {
+  for (known_set const& set : known_sets)
+    if (set.runs()) return set.table;
+  return baseline::table;
 }
 
-kernel_table const& chosen() {
-  char const* const name = named_set();
-  std::string known;
-  for (known_set const& set : known_sets) {
-    bool const fits = !name || std::string(name) == set.table.name;
-    if (fits && set.runs()) return set.table;
-    if (fits) throw error("KEDGE_ISA=" + std::string(name) + ": this processor has no such instructions; unset it");
-    known += (known.empty() ? "" : ", ") + std::string(set.table.name);
-  }
-  throw error("KEDGE_ISA=" + std::string(name) + " is no instruction set of this kedge; it has " + known);
+std::atomic<kernel_table const*>& chosen() {
+  static std::atomic<kernel_table const*> table = &best();
+  return table;
 }
 
 }  // namespace
 
-kernel_table const& kernels() {
-  static kernel_table const& table = chosen();
-  return table;
+kernel_table const& kernels() { return *chosen().load(std::memory_order_relaxed); }
+
+void use_instruction_set(std::string_view name) {
+  std::string known;
+  for (known_set const& set : known_sets) {
+    if (name != set.table.name) {
+      known += (known.empty() ? "" : ", ") + std::string(set.table.name);
+      continue;
+    }
+    if (!set.runs()) throw error("this processor has no instructions " + std::string(name) + ", which KEDGE_ISA asks for");
+    chosen().store(&set.table, std::memory_order_relaxed);
+    return;
+  }
+  throw error("KEDGE_ISA=" + std::string(name) + " is no instruction set of this kedge; it has " + known);
 }
 
 std::vector<kernel_table const*> runnable_kernels() {

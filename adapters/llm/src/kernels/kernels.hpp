@@ -30,8 +30,7 @@ struct kernel_table {
   std::size_t near_scores;  ///< numbers of an attention's scores that stay in the second-level cache
 };
 
-/// Those of this processor: the best that it runs, or the one that the environment variable KEDGE_ISA names. Chosen once.
-/// throws  error if KEDGE_ISA names none, or one that this processor doesn't run
+/// Those in use: the best that this processor runs, unless use_instruction_set has named another.
 [[nodiscard]] kernel_table const& kernels();
 
 /// All that this processor runs, the best in front.

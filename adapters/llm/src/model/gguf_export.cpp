@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/llm/model/gguf_export.hpp>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -13,6 +11,7 @@
 #include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/formats/gguf.hpp>
 #include <kedge/llm/model/config.hpp>
+#include <kedge/llm/model/gguf_export.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
 
 #include "../base/thread_pool.hpp"
@@ -36,12 +35,18 @@ struct planned_tensor {
 /// general.file_type of llama.cpp: what most matrices are.
 std::int64_t file_type(gguf_storage type) {
   switch (type) {
-    case gguf_storage::f32: return 0;
-    case gguf_storage::f16: return 1;
-    case gguf_storage::bf16: return 32;
-    case gguf_storage::q8_0: return 7;
-    case gguf_storage::q4_0: return 2;
-    case gguf_storage::q4_k: return 14;
+    case gguf_storage::f32:
+      return 0;
+    case gguf_storage::f16:
+      return 1;
+    case gguf_storage::bf16:
+      return 32;
+    case gguf_storage::q8_0:
+      return 7;
+    case gguf_storage::q4_0:
+      return 2;
+    case gguf_storage::q4_k:
+      return 14;
   }
   return 0;
 }
@@ -52,7 +57,8 @@ std::vector<float> llama3_divisors(rope_settings const& rope, std::int64_t coord
   auto const original = static_cast<double>(rope.original_length);
   for (std::int64_t i = 0; i < coordinates; i += 2) {
     double const wave = 2 * std::numbers::pi * std::pow(rope.theta, static_cast<double>(i) / static_cast<double>(coordinates));
-    double const smooth = std::clamp((original / wave - rope.low_frequency_factor) / (rope.high_frequency_factor - rope.low_frequency_factor), 0.0, 1.0);
+    double const smooth = std::clamp(
+        (original / wave - rope.low_frequency_factor) / (rope.high_frequency_factor - rope.low_frequency_factor), 0.0, 1.0);
     out.push_back(static_cast<float>(1 / ((1 - smooth) / rope.factor + smooth)));
   }
   return out;
@@ -84,12 +90,15 @@ class exporter {
     thread_pool workers(settings_.threads);
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
       if (settings_.stop()) throw gguf_export_interrupted{};
-      if (!settings_.quiet) settings_.tells.draw(std::to_string(i + 1) + "/" + std::to_string(tensors_.size()) + " tensors  " + header_.tensors()[i].name);
+      if (!settings_.quiet)
+        settings_.tells.draw(std::to_string(i + 1) + "/" + std::to_string(tensors_.size()) + " tensors  " +
+                             header_.tensors()[i].name);
       write(i, file, workers);
     }
     if (!settings_.quiet) settings_.tells.wipe();
     static constexpr std::byte nothing{};  // the file ends at a whole alignment
-    if (auto const& last = header_.tensors().back(); last.offset + last.bytes < header_.size()) file.write_at(header_.size() - 1, {&nothing, 1});
+    if (auto const& last = header_.tensors().back(); last.offset + last.bytes < header_.size())
+      file.write_at(header_.size() - 1, {&nothing, 1});
     file.commit();
     result_.tensors = tensors_.size();
     result_.bytes = header_.size();
@@ -97,8 +106,12 @@ class exporter {
   }
 
  private:
-  void put(std::string_view key, std::int64_t value) { header_.put(std::string(architecture_.name) + "." + std::string(key), value); }
-  void put_real(std::string_view key, double value) { header_.put(std::string(architecture_.name) + "." + std::string(key), value); }
+  void put(std::string_view key, std::int64_t value) {
+    header_.put(std::string(architecture_.name) + "." + std::string(key), value);
+  }
+  void put_real(std::string_view key, double value) {
+    header_.put(std::string(architecture_.name) + "." + std::string(key), value);
+  }
 
   void put_metadata() {
     auto const& c = config_;
@@ -120,6 +133,13 @@ class exporter {
     put("vocab_size", c.vocabulary);
     if (c.attention_soft_cap > 0) put_real("attn_logit_softcapping", c.attention_soft_cap);
     if (c.logit_soft_cap > 0) put_real("final_logit_softcapping", c.logit_soft_cap);
+    if (architecture_.multipliers) {
+      put_real("embedding_scale", c.embedding_scale);
+      put_real("residual_scale", c.residual_scale);
+      put_real("attention.scale", c.score_scale());
+      put_real("logit_scale", 1 / c.logit_scale);  // llama.cpp divides by it, as config.json's logits_scaling
+    }
+    if (c.rope.query_growth > 0) put_real("attention.temperature_scale", c.rope.query_growth);
     std::int64_t window = 0;
     for (auto const& layer : c.attention) window = std::max(window, layer.window);
     if (architecture_.windows) put("attention.sliding_window", window);
@@ -131,11 +151,13 @@ class exporter {
     std::int64_t const coordinates = std::lround(rope.share * static_cast<double>(config_.head_dim));
     put("rope.dimension_count", coordinates);
     put_real("rope.freq_base", rope.theta);
-    bool const local = std::any_of(config_.attention.begin(), config_.attention.end(), [](auto const& l) { return l.rope == rotary::local; });
+    bool const local =
+        std::any_of(config_.attention.begin(), config_.attention.end(), [](auto const& l) { return l.rope == rotary::local; });
     if (local) put_real("rope.freq_base_swa", config_.local_rope.theta);
     std::string const scaling = std::string(architecture_.name) + ".rope.scaling.";
     switch (rope.type) {
-      case rope_type::plain: break;
+      case rope_type::plain:
+        break;
       case rope_type::linear:
       case rope_type::yarn:
         header_.put(scaling + "type", name_of(rope.type));
@@ -144,15 +166,21 @@ class exporter {
         put("rope.scaling.original_context_length", rope.original_length);
         put_real("rope.scaling.yarn_beta_fast", rope.beta_fast);
         put_real("rope.scaling.yarn_beta_slow", rope.beta_slow);
+        if (auto const& own = source_.config.value("rope_parameters", nlohmann::ordered_json());
+            own.is_object() && own.contains("mscale_all_dim"))
+          put_real("rope.scaling.yarn_log_multiplier", own["mscale_all_dim"].get<double>());
         break;
-      case rope_type::llama3: given("rope_freqs.weight", llama3_divisors(rope, coordinates)); break;
+      case rope_type::llama3:
+        given("rope_freqs.weight", llama3_divisors(rope, coordinates));
+        break;
       case rope_type::longrope:
         put("rope.scaling.original_context_length", rope.original_length);
         put_real("rope.scaling.attn_factor", rope.attention_factor);
         given("rope_factors_long.weight", {rope.long_factors.begin(), rope.long_factors.end()});
         given("rope_factors_short.weight", {rope.short_factors.begin(), rope.short_factors.end()});
         break;
-      case rope_type::dynamic: throw error(where_ + "GGUF has no word for rotary scaling of the type dynamic");
+      case rope_type::dynamic:
+        throw error(where_ + "GGUF has no word for rotary scaling of the type dynamic");
     }
   }
 
@@ -185,7 +213,9 @@ class exporter {
     for (parameter const& p : parameters_of(config_))
       if (!source_.contains(p.name)) throw error(where_ + "tensor " + p.name + " is missing");
     if (without_blocks_ > 0)
-      result_.notes.push_back(std::to_string(without_blocks_) + " matrices are stored as Q8_0, or as F16: their rows are no whole blocks of " + std::string(name_of(settings_.type)));
+      result_.notes.push_back(std::to_string(without_blocks_) +
+                              " matrices are stored as Q8_0, or as F16: their rows are no whole blocks of " +
+                              std::string(name_of(settings_.type)));
   }
 
   /// Reads the description and the vocabulary that `start` holds, from a file without numbers.
@@ -205,7 +235,8 @@ class exporter {
       for (std::size_t i = 0; i < tensors_.size(); ++i) {
         if (tensors_[i].numbers.empty()) continue;
         out.seekp(static_cast<std::streamoff>(header_.tensors()[i].offset));
-        out.write(reinterpret_cast<char const*>(tensors_[i].numbers.data()), static_cast<std::streamsize>(header_.tensors()[i].bytes));
+        out.write(reinterpret_cast<char const*>(tensors_[i].numbers.data()),
+                  static_cast<std::streamsize>(header_.tensors()[i].bytes));
       }
       if (!out) throw error("cannot write " + in_quotes(probe.string()) + "; is the disk full?");
     }
@@ -218,7 +249,9 @@ class exporter {
   void compare(transformer_config read) {
     transformer_config const& c = config_;
     auto const near = [](double a, double b) { return std::abs(a - b) <= 1e-5 * std::max(std::abs(a), std::abs(b)); };
-    auto const refuse = [&](std::string const& what) { throw error(where_ + "GGUF has no word for " + what + " of this model; it can't be written"); };
+    auto const refuse = [&](std::string const& what) {
+      throw error(where_ + "GGUF has no word for " + what + " of this model; it can't be written");
+    };
     if (!near(read.score_scale(), c.score_scale())) refuse("the scale of attention's scores (query_pre_attn_scalar)");
     if (!near(read.rope.theta, c.rope.theta) || read.rope.type != c.rope.type || !near(read.rope.factor, c.rope.factor) ||
         !near(read.rope.attention_factor, c.rope.attention_factor) || read.rope.truncate != c.rope.truncate)
@@ -228,30 +261,45 @@ class exporter {
       if (read.layer(i).rope != c.layer(i).rope) refuse("which layers have which rotary embedding");
       if (read.layer(i).window == c.layer(i).window) continue;
       if (architecture_.windows) refuse("which layers see a window of keys");
-      result_.notes.push_back("layers see a window of " + std::to_string(c.layer(i).window) + " keys; GGUF has no word for it in this family, and llama.cpp will see all");
+      result_.notes.push_back("layers see a window of " + std::to_string(c.layer(i).window) +
+                              " keys; GGUF has no word for it in this family, and llama.cpp will see all");
       break;
     }
-    bool const same = read.hidden == c.hidden && read.intermediate == c.intermediate && read.layers == c.layers && read.heads == c.heads &&
-                      read.kv_heads == c.kv_heads && read.head_dim == c.head_dim && read.vocabulary == c.vocabulary && near(read.rms_norm_eps, c.rms_norm_eps) &&
+    bool const same = read.hidden == c.hidden && read.intermediate == c.intermediate && read.layers == c.layers &&
+                      read.heads == c.heads && read.kv_heads == c.kv_heads && read.head_dim == c.head_dim &&
+                      read.vocabulary == c.vocabulary && near(read.rms_norm_eps, c.rms_norm_eps) &&
                       read.tied_embeddings == c.tied_embeddings && read.qkv_bias == c.qkv_bias && read.mlp_bias == c.mlp_bias &&
-                      read.qk_norms == c.qk_norms && read.norms == c.norms && read.fused_qkv == c.fused_qkv && read.fused_gate_up == c.fused_gate_up && near(read.rope.share, c.rope.share) &&
-                      near(read.attention_soft_cap, c.attention_soft_cap) && near(read.logit_soft_cap, c.logit_soft_cap);
+                      read.qk_norms == c.qk_norms && read.norms == c.norms && read.fused_qkv == c.fused_qkv &&
+                      read.fused_gate_up == c.fused_gate_up && near(read.rope.share, c.rope.share) &&
+                      near(read.attention_soft_cap, c.attention_soft_cap) && near(read.logit_soft_cap, c.logit_soft_cap) &&
+                      near(read.embedding_scale, c.embedding_scale) && near(read.residual_scale, c.residual_scale) &&
+                      near(read.logit_scale, c.logit_scale) && near(read.rope.query_growth, c.rope.query_growth) &&
+                      read.o_bias == c.o_bias && read.gated == c.gated && read.norm == c.norm && read.parallel == c.parallel &&
+                      read.rope.interleaved == c.rope.interleaved;
     if (!same) refuse("some setting");
   }
 
   void compare(checkpoint const& again) {
-    static constexpr char const* texts[] = {"Hello, World's 12345 test_case we'LL go  on", "  leading\t\ttabs\r\n\r\nnew\n\n line   ",
-                                            "日本語のテキスト、中文123。 한국어 12", "it's DON'T they'Ve 1,000.50 $9 +3=12", "café (naïve) – “quoted” … 3½ e\xcc\x81",
-                                            "camelCaseWord HTTPServer iPhone9", "<a href='x'>1</a>!!??\n", "🙂 слово 42 ещё ٣٤٥٦"};
+    static constexpr char const* texts[] = {"Hello, World's 12345 test_case we'LL go  on",
+                                            "  leading\t\ttabs\r\n\r\nnew\n\n line   ",
+                                            "日本語のテキスト、中文123。 한국어 12",
+                                            "it's DON'T they'Ve 1,000.50 $9 +3=12",
+                                            "café (naïve) – “quoted” … 3½ e\xcc\x81",
+                                            "camelCaseWord HTTPServer iPhone9",
+                                            "<a href='x'>1</a>!!??\n",
+                                            "🙂 слово 42 ещё ٣٤٥٦"};
     tokenizer const ours = tokenizer::from_json(source_.tokenizer), theirs = tokenizer::from_json(again.tokenizer);
     std::size_t differ = 0;
     std::string first;
     for (char const* const text : texts)
       if (ours.encode(text, true) != theirs.encode(text, true) && ++differ == 1) first = text;
     std::string frames;
-    for (auto const& added : source_.tokenizer.value("added_tokens", nlohmann::ordered_json::array())) frames += added.value("content", "") + "a";
+    for (auto const& added : source_.tokenizer.value("added_tokens", nlohmann::ordered_json::array()))
+      frames += added.value("content", "") + "a";
     if (ours.encode(frames, true) != theirs.encode(frames, true) && ++differ == 1) first = "its special tokens";
-    if (differ > 0) throw error(where_ + "as GGUF its tokenizer would give other ids, of " + in_quotes(first) + " for one; it can't be written");
+    if (differ > 0)
+      throw error(where_ + "as GGUF its tokenizer would give other ids, of " + in_quotes(first) +
+                  " for one; it can't be written");
   }
 
   void write(std::size_t index, pending_file& file, thread_pool& workers) {
@@ -259,10 +307,12 @@ class exporter {
     auto const& place = header_.tensors()[index];
     if (!tensor.numbers.empty()) return file.write_at(place.offset, std::as_bytes(std::span(tensor.numbers)));
     tensor_entry const& entry = source_.entry(tensor.source);
-    std::size_t const rows = entry.shape.size() < 2 ? 1 : static_cast<std::size_t>(entry.shape.front()), width = entry.elements() / rows;
+    std::size_t const rows = entry.shape.size() < 2 ? 1 : static_cast<std::size_t>(entry.shape.front()),
+                      width = entry.elements() / rows;
     std::vector<float> numbers(entry.elements());
     source_.read(entry.name, dtype::f32, std::as_writable_bytes(std::span(numbers)));
-    if (tensor.place.query || tensor.place.key) pair_rows(numbers, static_cast<std::size_t>(tensor.place.query ? config_.heads : config_.kv_heads), entry);
+    if (tensor.place.query || tensor.place.key)
+      pair_rows(numbers, static_cast<std::size_t>(tensor.place.query ? config_.heads : config_.kv_heads), entry);
     if (tensor.place.shift != 0)
       for (float& x : numbers) x += tensor.place.shift;
     if (tensor.type == gguf_storage::f16) check_range(numbers, entry.name);
@@ -280,7 +330,8 @@ class exporter {
     std::size_t const rows = static_cast<std::size_t>(entry.shape.front()), width = entry.elements() / rows;
     std::vector<float> stored(numbers.size());
     for (std::size_t r = 0; r < rows; ++r)
-      std::copy_n(numbers.begin() + static_cast<std::ptrdiff_t>(r * width), width, stored.begin() + static_cast<std::ptrdiff_t>(stored_row(r, rows, heads) * width));
+      std::copy_n(numbers.begin() + static_cast<std::ptrdiff_t>(r * width), width,
+                  stored.begin() + static_cast<std::ptrdiff_t>(stored_row(r, rows, heads) * width));
     numbers = std::move(stored);
   }
 
@@ -305,8 +356,10 @@ class exporter {
 }  // namespace
 
 gguf_export_result export_gguf(gguf_export_settings const& settings) {
-  if (fs::is_directory(settings.output)) throw error(settings.output.string() + " is a folder; name the file to write, MODEL.gguf");
-  if (fs::exists(settings.output) && !settings.overwrite) throw error(settings.output.string() + " is there already; --overwrite replaces it");
+  if (fs::is_directory(settings.output))
+    throw error(settings.output.string() + " is a folder; name the file to write, MODEL.gguf");
+  if (fs::exists(settings.output) && !settings.overwrite)
+    throw error(settings.output.string() + " is there already; --overwrite replaces it");
   check_output_folder(settings.output.string() + ".check");
   return exporter(settings).run();
 }

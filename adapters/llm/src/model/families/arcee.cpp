@@ -18,7 +18,7 @@ void complete(gguf_keys const& file, nlohmann::ordered_json& config) {
 
 extern family const arcee{
     .names = {"arcee", "ArceeForCausalLM", "ArceeForSequenceClassification"},
-    .gguf = {.architecture = "arcee", .paired_rows = true, .complete = complete},
+    .gguf = {.architecture = "arcee", .paired_rows = true, .written = true, .complete = complete},
     .sizes = {.vocabulary = 32000, .hidden = 2560, .intermediate = 18432, .layers = 32, .heads = 32, .positions = 4096},
     .act = activation::relu2,
     .eps = 1e-5,

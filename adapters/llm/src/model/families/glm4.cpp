@@ -22,7 +22,7 @@ void complete(gguf_keys const& file, nlohmann::ordered_json& config) {
 
 extern family const glm4{
     .names = {"glm4", "Glm4ForCausalLM", "Glm4ForSequenceClassification"},
-    .gguf = {.architecture = "glm4", .parts = parts, .complete = complete},
+    .gguf = {.architecture = "glm4", .written = true, .parts = parts, .complete = complete},
     .sizes = {.vocabulary = 151552,
               .hidden = 4096,
               .intermediate = 13696,

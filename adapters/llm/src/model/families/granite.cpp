@@ -22,7 +22,7 @@ void complete(gguf_keys const& file, nlohmann::ordered_json& config) {
 
 extern family const granite{
     .names = {"granite", "GraniteForCausalLM"},
-    .gguf = {.architecture = "granite", .paired_rows = true, .complete = complete},
+    .gguf = {.architecture = "granite", .paired_rows = true, .written = true, .complete = complete},
     .sizes = {.vocabulary = 32000, .hidden = 4096, .intermediate = 11008, .layers = 32, .heads = 32, .positions = 2048},
     .attention_bias = bias_key::off,
     .mlp_bias = bias_key::off,

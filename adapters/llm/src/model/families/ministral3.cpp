@@ -23,7 +23,7 @@ void complete(gguf_keys const& file, nlohmann::ordered_json& config) {
 
 extern family const ministral3{
     .names = {"ministral3", "Ministral3ForCausalLM", "Ministral3ForSequenceClassification"},
-    .gguf = {.architecture = "mistral3", .paired_rows = true, .complete = complete},
+    .gguf = {.architecture = "mistral3", .paired_rows = true, .written = true, .complete = complete},
     .sizes = {.vocabulary = 131072,
               .hidden = 4096,
               .intermediate = 14336,

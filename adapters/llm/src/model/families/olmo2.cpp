@@ -16,7 +16,7 @@ void complete(gguf_keys const& file, nlohmann::ordered_json& config) {
 
 extern family const olmo2{
     .names = {"olmo2", "Olmo2ForCausalLM", "Olmo2ForSequenceClassification"},
-    .gguf = {.architecture = "olmo2", .complete = complete},
+    .gguf = {.architecture = "olmo2", .written = true, .complete = complete},
     .sizes = {.vocabulary = 50304, .hidden = 4096, .intermediate = 11008, .layers = 32, .heads = 32, .positions = 2048},
     .eps = 1e-5,
     .attention_bias = bias_key::off,

@@ -18,7 +18,7 @@ void complete(gguf_keys const& file, nlohmann::ordered_json& config) {
 
 extern family const seed_oss{
     .names = {"seed_oss", "SeedOssForCausalLM", "SeedOssForSequenceClassification"},
-    .gguf = {.architecture = "seed_oss", .complete = complete},
+    .gguf = {.architecture = "seed_oss", .written = true, .complete = complete},
     .sizes = {.vocabulary = 155136,
               .hidden = 4096,
               .intermediate = 27648,
