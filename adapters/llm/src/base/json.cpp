@@ -160,7 +160,8 @@ std::string place(std::string_view text, std::size_t position) {
 
 /// The reason alone from nlohmann's message: "[json.exception.parse_error.101] parse error at …: syntax error while …".
 std::string reason(std::string const& message) {
-  auto const start = message.find("syntax error ");
+  auto const mark = message.starts_with('[') ? message.find("] ") : std::string::npos;
+  auto const start = std::min(message.find("syntax error "), mark == std::string::npos ? mark : mark + 2);
   std::string text = start == std::string::npos ? message : message.substr(start);
   for (char& c : text)
     if (static_cast<unsigned char>(c) < 0x20) c = ' ';
@@ -208,5 +209,7 @@ json read_json_file(std::filesystem::path const& path, json_rules rules) {
 void append_member(json& object, std::string key, json value) {
   members_of(object).emplace_back(std::move(key), std::move(value));
 }
+
+std::string reason_of(json::exception const& problem) { return reason(problem.what()); }
 
 }  // namespace kedge::llm

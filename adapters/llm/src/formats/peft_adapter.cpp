@@ -107,7 +107,7 @@ peft_adapter::peft_adapter(fs::path folder) : folder_(std::move(folder)) {
     if (json const type = config_.value("task_type", json()); type.is_string())
       task_ = from_name<peft_task>(type.get<std::string>()).value_or(peft_task::language_model);
   } catch (json::exception const& e) {
-    fail(std::string("a key is missing or of the wrong kind (") + e.what() + ")");
+    fail(std::string("a key is missing or of the wrong kind (") + reason_of(e) + ")");
   }
   if (!fs::exists(file)) throw error(file.string() + ": there is no such file; kedge reads adapters from safetensors only");
   file_ = std::make_shared<safetensors_file const>(file);
@@ -184,8 +184,8 @@ double peft_adapter::scale_of(std::string const& module, std::int64_t rank) cons
         if (!matches(pattern, module)) continue;
         alpha = value;
         break;
-      } catch (std::regex_error const& e) {
-        fail("alpha_pattern: " + in_quotes(pattern) + " is no regular expression (" + e.what() + ")");
+      } catch (std::regex_error const&) {
+        fail("alpha_pattern: " + in_quotes(pattern) + " is no regular expression");
       }
   if (!alpha.is_number()) fail("alpha_pattern: " + alpha.dump() + " is not a number");
   auto const r = static_cast<double>(rank);

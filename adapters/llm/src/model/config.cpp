@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include <kedge/llm/base/json.hpp>
 #include <kedge/llm/model/config.hpp>
 
 #include "config_values.hpp"
@@ -279,7 +280,7 @@ auto reading(json const& config, std::string const& where, Read&& read) {
     json const inner = unwrapped(config, where);
     return read(config_reader(inner, where));
   } catch (json::exception const& e) {
-    throw error(where + ": config has a value of the wrong kind (" + e.what() + ")");
+    throw error(where + ": config has a value of the wrong kind (" + reason_of(e) + ")");
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include <kedge/llm/base/atomic.hpp>
 #include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/json.hpp>
 #include <kedge/llm/formats/safetensors.hpp>
 #include <kedge/llm/model/weights.hpp>
 
@@ -113,7 +114,7 @@ lora_settings plain_settings(peft_adapter const& adapter) {
     }
     return settings;
   } catch (json::exception const& e) {
-    throw error(where + ": a key is missing or of the wrong kind (" + e.what() + ")");
+    throw error(where + ": a key is missing or of the wrong kind (" + reason_of(e) + ")");
   }
 }
 

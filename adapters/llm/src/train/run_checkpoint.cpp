@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/json.hpp>
 #include <kedge/llm/formats/safetensors.hpp>
 
 #include "../model/tensor_bytes.hpp"
@@ -27,7 +28,7 @@ json read_state(fs::path const& folder) {
   try {
     return json::parse(file);
   } catch (json::exception const& e) {
-    throw error((folder / "state.json").string() + ": damaged (" + e.what() + "); use an earlier checkpoint");
+    throw error((folder / "state.json").string() + ": damaged (" + reason_of(e) + "); use an earlier checkpoint");
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include <kedge/llm/base/atomic.hpp>
 #include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/json.hpp>
 #include <kedge/llm/kernels/instruction_set.hpp>
 #include <kedge/version.hpp>
 
@@ -84,7 +85,7 @@ bool trainer::resume(training_method& method) {
     log_->restore(from.state.at("log"));
     restore_part(from, "best", best_, at::kCPU);
   } catch (nlohmann::json::exception const& e) {
-    throw error((from.path() / "state.json").string() + ": damaged (" + e.what() + "); use an earlier checkpoint");
+    throw error((from.path() / "state.json").string() + ": damaged (" + reason_of(e) + "); use an earlier checkpoint");
   }
   result_.checkpoint = from.path();
   log_->say("resumed from " + from.path().string());

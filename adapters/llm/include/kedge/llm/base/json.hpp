@@ -26,6 +26,9 @@ nlohmann::ordered_json parse_json(std::string_view text, std::string const& what
 /// parse_json of a whole file; a byte order mark is skipped.
 nlohmann::ordered_json read_json_file(std::filesystem::path const& path, json_rules rules = {});
 
+/// What a JSON exception says, without the mark of the library in front: "type must be number, but is string".
+std::string reason_of(nlohmann::ordered_json::exception const& problem);
+
 /// True for well-formed UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF.
 bool is_utf8(std::string_view text) noexcept;
 
