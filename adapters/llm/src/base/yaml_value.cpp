@@ -160,7 +160,7 @@ class builder {
       }
       auto const same = std::find_if(out.pairs.begin(), out.pairs.end(), [&](auto const& pair) { return pair.first == key; });
       if (same == out.pairs.end()) {
-        out.pairs.emplace_back(key, std::move(value));
+        out.pairs.push_back({key, std::move(value)});
         continue;
       }
       yaml_value place;

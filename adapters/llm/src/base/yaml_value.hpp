@@ -6,7 +6,6 @@
 #include <optional>     // optional
 #include <string>       // string
 #include <string_view>  // string_view
-#include <utility>      // pair
 #include <vector>       // vector
 
 #include <kedge/llm/base/names.hpp>
@@ -25,18 +24,25 @@ constexpr auto names(yaml_kind) {
 
 /// A value of a YAML file with the type that PyYAML's safe_load gives it, which is YAML 1.1: 010 is eight, 1_0 ten, 1:30 ninety, `yes` is true,
 /// and 1e-1, without a point, is a text. Aliases are copied, and `<<` takes another mapping's keys in.
+struct yaml_entry;
 struct yaml_value {
   yaml_kind kind = yaml_kind::null;
-  int line = 0;                                           ///< from 1
-  std::string text;                                       ///< of a scalar, as it is written
-  double number = 0;                                      ///< of a number; 0 and 1 of a boolean
-  std::vector<yaml_value> items;                          ///< of a list
-  std::vector<std::pair<std::string, yaml_value>> pairs;  ///< of a mapping, in their order, each key once
+  int line = 0;                   ///< from 1
+  std::string text;               ///< of a scalar, as it is written
+  double number = 0;              ///< of a number; 0 and 1 of a boolean
+  std::vector<yaml_value> items;  ///< of a list
+  std::vector<yaml_entry> pairs;  ///< of a mapping, in their order, each key once
 
   [[nodiscard]] bool is_null() const { return kind == yaml_kind::null; }
   [[nodiscard]] bool is_scalar() const { return kind != yaml_kind::list && kind != yaml_kind::mapping && !is_null(); }
   /// The value of a key of a mapping; a null where there is none.
   [[nodiscard]] yaml_value const& operator[](std::string_view key) const;
+};
+
+/// A key of a mapping, and its value.
+struct yaml_entry {
+  std::string first;
+  yaml_value second;
 };
 
 /// A document, and what its reader has to be told: keys that were written twice, of which the last counts.
