@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The tables of flags in docs/command-line.md and docs/coming-from-trl.md are what the program says of itself.
+# The tables of flags in docs/command-line.md, docs/coming-from-trl.md and docs/hub.md are what the program says of itself.
 #   docs/flag_tables.sh PROGRAM           compares them, and says what differs
 #   docs/flag_tables.sh PROGRAM --write   writes them anew
 # A table stands between `<!-- flags: SUBCOMMAND; GROUP; GROUP -->` (no group: all) and `<!-- end of flags -->`; what becomes of TRL's flags, between
@@ -41,7 +41,7 @@ renewed() {
   done <"$1"
 }
 
-for page in command-line.md coming-from-trl.md; do
+for page in command-line.md coming-from-trl.md hub.md; do
   renewed "$folder/$page" >"$new"
   if [[ ${2:-} == --write ]]; then
     cp "$new" "$folder/$page"

@@ -6,10 +6,12 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/null_baseline.hpp>
+#include <kedge/llm/train/preference.hpp>
 
 using namespace kedge::llm;
 
@@ -56,17 +58,26 @@ struct row {
 };
 
 int demo(std::vector<std::string> const& args) {
-  bool null_baseline = false;
+  null_choice null = null_choice::none;
   std::vector<std::string> paths;
-  for (std::string const& arg : args) (arg == "--null" ? void(null_baseline = true) : paths.push_back(arg));
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    if (args[i] != "--null") {
+      paths.push_back(args[i]);
+      continue;
+    }
+    auto const named = i + 1 < args.size() ? from_name<null_choice>(args[i + 1]) : std::nullopt;
+    null = named.value_or(null_choice::both);
+    if (named) ++i;
+  }
   if (paths.size() != 3) {
-    std::fprintf(stderr, "usage: kedge-demo MODEL DATA_FOLDER OUTPUT_FOLDER [--null]\n");
+    std::fprintf(stderr, "usage: kedge-demo MODEL DATA_FOLDER OUTPUT_FOLDER [--null [beta|rate|both]]\n");
     return 2;
   }
-  auto train = [&](char const* name, double beta, round_settings const& rounds) {
+  auto train = [&](char const* name, double beta, round_settings rounds, null_choice as_null = null_choice::none) {
     std::fprintf(stderr, "\n%s\n", name);
     training_settings s = settings_for(paths[0], paths[1], std::filesystem::path(paths[2]) / name);
     s.loss.beta = beta;
+    make_null_baseline(s, rounds, 2, as_null);
     return row{name, train_preferences(s, rounds)};
   };
   constexpr double beta = 0.1;
@@ -74,19 +85,21 @@ int demo(std::vector<std::string> const& args) {
   std::vector<row> rows;
   rows.push_back(train("dpo", beta, {}));
   if (!rows.back().result.interrupted) rows.push_back(train("apo", beta, apo));
-  if (null_baseline && !rows.back().result.interrupted)
-    rows.push_back(train("null", effective_beta(apo, 2, beta), {.method = round_method::apo, .chunks = 2, .momentum = momentum_choice::none}));
+  if (null != null_choice::none && !rows.back().result.interrupted) rows.push_back(train("null", beta, apo, null));
   if (rows.back().result.interrupted) return 130;
 
   auto const& start = rows.front().result.evaluations.front();
-  std::printf("\n%zu held-out pairs; rewards are beta times the log-ratio to the start; fall: by so many nats completions are less likely\n\n", start.pairs);
+  std::printf(
+      "\n%zu held-out pairs; rewards are beta times the log-ratio to the start; fall: by so many nats completions are less "
+      "likely\n\n",
+      start.pairs);
   std::printf("%-22s%10s%12s%10s%10s%10s\n", "", "beta_eq", "loss", "accuracy", "margin", "fall");
   print_row("start", 0, start);
   for (row const& r : rows)
     for (std::size_t i = 1; i < r.result.evaluations.size(); ++i) {
       bool const last = i + 1 == r.result.evaluations.size();
-      print_row((r.name + (r.result.evaluations.size() > 2 ? " round " + std::to_string(i) : "")).c_str(), last ? r.result.effective_beta : 0,
-                r.result.evaluations[i]);
+      print_row((r.name + (r.result.evaluations.size() > 2 ? " round " + std::to_string(i) : "")).c_str(),
+                last ? r.result.effective_beta : 0, r.result.evaluations[i]);
     }
   std::printf("\nthe models lie in %s; %.2f pairs/s with reference passes\n", paths[2].c_str(),
               static_cast<double>(rows.front().result.examples) / rows.front().result.train_seconds);

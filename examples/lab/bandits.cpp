@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <random>
 
 #include "experiment.hpp"
 
 namespace kedge_lab {
 namespace {
-
-using namespace kedge;
-using namespace kedge::lab;
-using kedge::lab::vector;
 
 option const alpha{"alpha", "0.3", "momentum of momentum=constant"}, beta{"beta", "1", "weight of the KL term"};
 option const momentum_option{"momentum", "constant", "none, constant or nesterov"};
@@ -29,13 +26,6 @@ vector constant_series(double a, double b, vector const& reward, std::size_t rou
   return trajectory(constant{{a}}, problem, vector(reward.size(), 0.0), rounds, measure);
 }
 
-template <class F>
-vector by_round(std::size_t rounds, F const& f) {
-  vector values;
-  for (std::size_t t = 1; t <= rounds; ++t) values.push_back(f(t));
-  return values;
-}
-
 double largest_relative_error(vector const& found, vector const& expected) {
   double largest = 0;
   for (std::size_t i = 0; i < found.size(); ++i) largest = std::max(largest, std::abs(found[i] / expected[i] - 1));
@@ -44,9 +34,8 @@ double largest_relative_error(vector const& found, vector const& expected) {
 
 outcome worst_case(arguments const& a) {
   outcome result;
-  std::size_t const arms = a.count("arms"), rounds = a.count("rounds");
-  if (arms < 2) throw usage_error("worst-case: --arms 1; at least two are needed");
-  double const b = a.number("beta"), p = 1 / static_cast<double>(arms);
+  std::size_t const arms = a.count("arms", 2), rounds = a.count("rounds");
+  double const b = a.positive("beta"), p = 1 / static_cast<double>(arms);
   vector gaps, scaled;
   for (std::size_t t = 1; t <= rounds; ++t) {
     double const gamma = steps(a, t) / b;
@@ -58,14 +47,11 @@ outcome worst_case(arguments const& a) {
   double const constant = sharp_gap_bound(p, 1);
   auto bound = [&](double c) { return by_round(rounds, [&](std::size_t t) { return c * b / steps(a, t); }); };
   result.series = {{"gap", gaps}, {"scaled_gap", scaled}, {"sharp_bound", bound(constant)}};
-  result.near(
-      "largest distance of gap C_t / beta from W_0, over rounds", 0,
-      [&] {
-        double worst = 0;
-        for (double const value : scaled) worst = std::max(worst, std::abs(value - constant));
-        return worst;
-      }(),
-      1e-12 * constant * static_cast<double>(rounds));
+  double worst = 0;
+  for (double const value : scaled) worst = std::max(worst, std::abs(value - constant));
+  result.given(steps(a, rounds) > 0 && *std::min_element(gaps.begin(), gaps.end()) > 0, "C_t > 0 in every round; alpha = " + text(a.number("alpha")));
+  result.near("largest distance of gap C_t / beta from W_0, over rounds", 0, worst, 1e-12 * constant * static_cast<double>(rounds));
+  result.given_all();
   for (auto const& [k, w] : {std::pair{3.0, .4630555134}, {10.0, 1.1010029973}, {100.0, 2.6286495970}})
     result.near("W_0((1-p)/(e p)) for " + text(k) + " arms", w, sharp_gap_bound(1 / k, 1), 5e-11);
   result.above("paper's constant at p = 0.40 minus the true one (it holds)", 0,
@@ -84,15 +70,15 @@ outcome worst_case(arguments const& a) {
   plot over_rounds{"Worst reward gap over all rewards, chosen anew for each round", "round t", "reward gap"};
   over_rounds.curves = {{"measured", gaps}, {"exact: W_0 beta / C_t", bound(constant), line::exact}};
   if (p < 0.5) over_rounds.curves.push_back({"paper's bound", bound(paper_gap_bound(p, 1)), line::bound});
-  result.plots = {over_rounds, constants};
+  result.plots = {over_rounds, residual_plot("the worst gap", gaps, bound(constant)), constants};
   return result;
 }
 
 outcome two_arm(arguments const& a) {
   outcome result;
   std::size_t const contexts = a.count("contexts"), rounds = a.count("rounds");
-  double const b = a.number("beta");
-  two_arm_contexts const problem(contexts, a.number("gap-min"));
+  double const b = a.positive("beta");
+  two_arm_contexts const problem(contexts, a.number("gap-min", 0, 1, true));
   auto gap = [&](vector const& logits) { return problem.gap(logits); };
   vector const gaps = bandit_series(a, problem.reward(), rounds, gap);
   vector const exact = by_round(rounds, [&](std::size_t t) { return problem.exact_gap(steps(a, t) / b); });
@@ -120,9 +106,10 @@ outcome two_arm(arguments const& a) {
   p.curves.push_back({"exact, Nesterov",
                       by_round(rounds, [&](std::size_t t) { return problem.exact_gap(nesterov_steps(3, t) / b); }),
                       line::exact});
-  result.plots = {p};
-  if (contexts >= 100)
-    result.near("largest relative error of gap against the closed form", 0, largest_relative_error(gaps, exact), 1e-9);
+  result.plots = {p, residual_plot("the mean gap", gaps, exact)};
+  result.given(contexts >= 100, "100 contexts, for the mean of a continuum; contexts = " + std::to_string(contexts));
+  result.near("largest relative error of gap against the closed form", 0, largest_relative_error(gaps, exact), 1e-9);
+  result.given_all();
   if (contexts >= 100 && rounds >= 1000 && b == 1 && a.number("gap-min") == 1e-6) {
     result.near("gap at t = 10, alpha = 0", 5.0168017951e-3, plain[9], 5e-14);
     result.near("gap at t = 100, alpha = 0", 5.0168046914e-4, plain[99], 5e-15);
@@ -139,10 +126,10 @@ outcome two_arm(arguments const& a) {
 
 outcome spaced_rewards(arguments const& a) {
   outcome result;
-  std::size_t const arms = a.count("arms"), rounds = a.count("rounds");
+  std::size_t const arms = a.count("arms", 2), rounds = a.count("rounds");
   vector const reward = spaced_reward(arms);
   vector const gaps = bandit_series(a, reward, rounds, [&](vector const& logits) { return reward_gap(logits, reward); });
-  double const b = a.number("beta");
+  double const b = a.positive("beta");
   vector const exact = by_round(rounds, [&](std::size_t t) { return spaced_exact_gap(arms, steps(a, t) / b); });
   vector const simple = by_round(rounds, [&](std::size_t t) { return b / steps(a, t); });
   result.series = {{"gap", gaps}, {"exact", exact}};
@@ -150,14 +137,15 @@ outcome spaced_rewards(arguments const& a) {
   result.near("closed form at 513 arms, gamma = 10", 0.09898200563572217, spaced_exact_gap(513, 10), 1e-15);
   plot p{"Reward gap with " + std::to_string(arms) + " arms, rewards evenly spaced on [0, 1]", "round t", "reward gap"};
   p.curves = {{"measured", gaps}, {"exact", exact, line::exact}, {"beta / C_t", simple, line::bound}};
-  result.plots = {p};
+  result.plots = {p, residual_plot("the gap", gaps, exact)};
   return result;
 }
 
 outcome minimal_gap(arguments const& a) {
   outcome result;
-  std::size_t const arms = a.count("arms"), rounds = a.count("rounds");
-  double const b = a.number("beta"), gap = a.number("gap");
+  std::size_t const arms = a.count("arms", 2), rounds = a.count("rounds");
+  double const b = a.positive("beta"), gap = a.number("gap", 0, 1, true), alpha = a.number("alpha");
+  bool const is_constant = a.word("momentum", {"none", "constant", "nesterov"}) != "nesterov", is_plain = a.all().at("momentum") == "none";
   vector const reward = minimal_gap_reward(arms, gap);
   auto miss = [&](vector const& logits) { return miss_probability(logits, reward); };
   vector const misses = bandit_series(a, reward, rounds, miss);
@@ -166,65 +154,77 @@ outcome minimal_gap(arguments const& a) {
   result.series = {{"tv", misses}, {"bound", bound}};
   plot p{"Total variation from the optimum; best arm " + text(gap) + " above the next", "round t", "total variation", false};
   p.curves = {{"measured, chosen momentum", misses}, {"bound: (1-p)/p exp(-gap C_t/beta)", bound, line::bound}};
-  std::size_t last = rounds;  // the last round whose probability is far from underflow
-  while (last > 10 && !(misses[last - 1] > 1e-250)) --last;
-  std::size_t const from = last > 60 ? last - 50 : last / 2;
-  result.fit = fit_exponential(misses, from, last);
-  result.fitted = "tv ~ exp(slope t), t = " + std::to_string(from) + " … " + std::to_string(last);
-  p.curves[0].name += ": slope " + text(result.fit.slope);
   double largest = -1;
+  std::size_t last = 0;  // the last round whose probability is far from underflow
   for (std::size_t i = 0; i < rounds; ++i)
-    if (bound[i] > 1e-250) largest = std::max(largest, misses[i] / bound[i]);
+    if (bound[i] > 1e-250) largest = std::max(largest, misses[i] / bound[i]), last = misses[i] > 1e-250 ? i + 1 : last;
+  result.given(steps(a, rounds) > 0 && (is_plain || alpha >= 0), "0 <= alpha; alpha = " + text(alpha));
   result.below("largest tv / bound", 1 + 1e-12, largest);
-  for (auto const& [other, slope] : {std::pair{0.0, -0.2}, {0.3, -0.285714}, {0.6, -0.5}}) {
-    vector const five = minimal_gap_reward(10, 0.2);
-    vector const ys =
-        constant_series(other, 1, five, 150, [&](vector const& logits) { return miss_probability(logits, five); });
-    result.near("slope per round for gap 0.2, beta 1, alpha " + text(other), slope, fit_exponential(ys, 100, 150).slope, 1e-5);
-    p.curves.push_back({"gap 0.2, 10 arms, alpha = " + text(other), ys});
+  // The runner-up is all that is left of the misses once gamma times the distance to the third arm is large.
+  double const share = is_plain ? 0 : alpha, slope = -gap / (b * (1 - share));
+  double const third = arms > 2 ? (1 - gap) / static_cast<double>(arms - 2) : 1, settled = steps(a, last > 50 ? last - 50 : 1) / b;
+  result.given(is_constant && share >= 0 && share < 1, "a constant 0 <= alpha < 1");
+  if (last > 60) {
+    result.fit = fit_exponential(misses, last - 50, last);
+    result.fitted = "tv ~ exp(slope t), t = " + std::to_string(last - 50) + " … " + std::to_string(last);
+    p.curves[0].name += ": slope " + text(result.fit.slope);
+    if (is_constant && share >= 0 && share < 1)
+      result.given(third * settled > 14 && std::pow(share, static_cast<double>(last - 50)) < 1e-7,
+                   "rounds in which only the runner-up is left; more --rounds");
+  } else {
+    result.given(false, "60 rounds before the probability underflows; rounds = " + std::to_string(last));
   }
+  result.near("slope per round, -gap / (beta (1 - alpha))", slope, result.fit.slope, 2e-5 * std::abs(slope));
+  result.given_all();
+  for (double const other : {0.0, 0.3, 0.6})
+    p.curves.push_back({"the same with alpha = " + text(other), constant_series(other, b, reward, rounds, miss)});
   result.plots = {p};
   return result;
 }
 
 outcome random_bandit(arguments const& a) {
   outcome result;
-  std::size_t const arms = a.count("arms"), rounds = a.count("rounds"), contexts = a.count("contexts");
-  std::mt19937_64 generator(a.count("seed"));
-  vector mean(rounds, 0.0);
-  for (std::size_t x = 0; x < contexts; ++x) {
-    vector const reward = random_reward(arms, generator);
-    vector const gaps = bandit_series(a, reward, rounds, [&](vector const& logits) { return reward_gap(logits, reward); });
-    axpby(1 / static_cast<double>(contexts), gaps, 1, mean);
+  std::size_t const arms = a.count("arms", 2), rounds = a.count("rounds"), contexts = a.count("contexts"), seeds = a.count("seeds", 2);
+  (void)a.positive("beta");
+  std::vector<vector> means;
+  vector slopes;
+  for (std::size_t seed = 0; seed < seeds; ++seed) {
+    std::mt19937_64 generator(a.count("seed") + seed);
+    vector mean(rounds, 0.0);
+    for (std::size_t x = 0; x < contexts; ++x) {
+      vector const reward = random_reward(arms, generator);
+      axpby(1 / static_cast<double>(contexts), bandit_series(a, reward, rounds, [&](vector const& logits) { return reward_gap(logits, reward); }),
+            1, mean);
+    }
+    if (rounds >= 60) slopes.push_back(fit_power(mean, 10, 60).slope);
+    means.push_back(std::move(mean));
   }
-  result.series = {{"gap", mean}};
-  plot p{"Mean reward gap of " + std::to_string(contexts) + " bandits with uniform random rewards", "round t", "reward gap"};
+  plot p{"Mean reward gap of bandits with uniform random rewards, " + std::to_string(seeds) + " seeds of " + std::to_string(contexts), "round t", "reward gap"};
+  curve const all = averaged("measured", means);
+  auto through = [&](double power) {
+    return by_round(rounds, [&](std::size_t t) { return all.y[std::min<std::size_t>(9, rounds - 1)] * std::pow(static_cast<double>(t) / 10, power); });
+  };
+  p.curves = {all, {"t^-2 from t = 10", through(-2), line::bound}, {"t^-1 from t = 10", through(-1), line::bound}};
+  result.series = {{"gap", all.y}};
   if (rounds >= 60) {
-    result.fit = fit_power(mean, 10, 60);
-    result.fitted = "gap ~ t^slope, t = 10 … 60";
-    result.below("slope on t = 10 … 60 (a rate of 1/t would give -1)", -1.5, result.fit.slope);
+    result.fit = fit_power(all.y, 10, 60);
+    result.fitted = "mean gap ~ t^slope, t = 10 … 60";
+    result.series.push_back({"slope_by_seed", slopes});
+    result.given(steps(a, 10) / a.number("beta") >= 10, "C_10 / beta of at least 10: before, no context is near its end");
+    result.mean_below("slope on t = 10 … 60 of a seed (a rate of 1/t would give -1)", -1.5, slopes);
+    result.given_all();
   }
-  p.curves = {
-      {"measured: slope " + text(result.fit.slope), mean},
-      {"t^-2 from t = 10",
-       by_round(rounds,
-                [&](std::size_t t) { return mean[std::min<std::size_t>(9, rounds - 1)] * 100 / static_cast<double>(t * t); }),
-       line::bound},
-      {"t^-1 from t = 10",
-       by_round(rounds,
-                [&](std::size_t t) { return mean[std::min<std::size_t>(9, rounds - 1)] * 10 / static_cast<double>(t); }),
-       line::bound}};
   result.plots = {p};
   result.notes = {
-      "The paper's 1/t is a worst case over rewards for each t. Bandits drawn at random have few near-ties: the gap falls "
-      "like t^-2, then exponentially."};
+      "The paper's 1/t is a worst case over rewards for each t. Bandits drawn at random have few near-ties: the mean gap falls faster, and the mean over "
+      "all bandits tends to t^-2, because the distance between the two best arms has a positive density at 0."};
   return result;
 }
 
 outcome null_baseline(arguments const& a) {
   outcome result;
-  std::size_t const arms = a.count("arms"), rounds = a.count("rounds");
-  double const b = a.number("beta");
+  std::size_t const arms = a.count("arms", 2), rounds = a.count("rounds");
+  double const b = a.positive("beta");
   std::mt19937_64 generator(a.count("seed"));
   vector const reward = random_reward(arms, generator);
   auto mean_reward = [&](vector const& logits) { return expected(softmax(logits), reward); };
@@ -260,7 +260,8 @@ outcome null_baseline(arguments const& a) {
 }  // namespace
 
 std::vector<experiment> bandit_experiments() {
-  option const arms{"arms", "10", "arms of a bandit"}, seed{"seed", "7", "of the random numbers"};
+  using namespace kedge::lab::drawing::mathml;
+  option const arms{"arms", "10", "arms of a bandit"};
   return {
       {"worst-case",
        "The worst case: gap = W_0 beta / C_t",
@@ -268,7 +269,8 @@ std::vector<experiment> bandit_experiments() {
        "the "
        "accumulated steps. The paper's constant log((1-p)/p) is larger, but fails for p > 0.409.",
        {alpha, beta, momentum_option, arms, {"rounds", "60", "rounds"}},
-       worst_case},
+       worst_case,
+       i("gap") + o("=") + sub(i("W"), n("0")) + o("(") + over(n("1") + o("−") + i("p"), i("e") + i("p")) + o(")") + over(i("β"), sub(i("C"), i("t")))},
       {"two-arm",
        "Slope -1 over many decades; what momentum changes",
        "Averaged over contexts with log-uniform gaps the reward gap is a closed form that falls like 1/t. Constant momentum "
@@ -292,27 +294,29 @@ std::vector<experiment> bandit_experiments() {
        "If the best arm is better than all others by a fixed gap, the total variation from it falls by gap / (beta (1 - "
        "alpha)) nats a round, "
        "twice what Pinsker's inequality gives.",
-       {alpha, beta, momentum_option, arms, {"gap", "0.2", "best minus second reward"}, {"rounds", "150", "rounds"}},
-       minimal_gap},
+       {alpha, beta, momentum_option, arms, {"gap", "0.2", "best minus second reward"}, {"rounds", "250", "rounds"}},
+       minimal_gap,
+       i("tv") + o("≤") + over(n("1") + o("−") + i("p"), i("p")) + sup(i("e"), o("−") + i("Δ") + sub(i("C"), i("t")) + o("/") + i("β"))},
       {"random-bandit",
        "Random bandits fall faster than 1/t",
-       "Rewards drawn uniformly show slope -2 and then exponential decay: a random bandit is the wrong place to look for the "
-       "rate 1/t.",
+       "With rewards drawn uniformly the mean gap falls with a slope between -1.5 and -2: a random bandit is the wrong place to look for the rate "
+       "1/t.",
        {{"alpha", "0", "momentum of momentum=constant"},
         beta,
         momentum_option,
         arms,
-        {"contexts", "64", "bandits"},
+        {"contexts", "64", "bandits of a seed"},
         {"rounds", "60", "rounds"},
-        seed},
+        option_seed,
+        option_seeds("20")},
        random_bandit},
       {"null-baseline",
-       "APO is iterative DPO with another beta",
-       "Under exact Bradley-Terry dynamics the result of APO after T rounds is that of plain iterative DPO with beta_eq = beta "
-       "T / C_T, to "
-       "rounding. Whoever compares APO with DPO at equal beta compares two step sizes.",
-       {alpha, beta, momentum_option, arms, {"rounds", "10", "rounds"}, seed},
-       null_baseline},
+       "Solved rounds: APO is iterative DPO with another beta",
+       "Under exact Bradley-Terry dynamics the result of APO after T rounds is that of plain iterative DPO with beta_eq = beta T / C_T, to rounding. Whoever "
+       "compares APO with DPO at equal beta compares two step sizes. Where rounds are not solved the rate changes too: inexact-rounds.",
+       {alpha, beta, momentum_option, arms, {"rounds", "10", "rounds"}, option_seed},
+       null_baseline,
+       sub(i("β"), i("eq")) + o("=") + over(i("β") + i("T"), sub(i("C"), i("T")))},
   };
 }
 

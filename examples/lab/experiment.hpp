@@ -3,92 +3,27 @@
 
 #include <cmath>
 #include <cstddef>
-#include <map>
 #include <random>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <kedge/kedge.hpp>
+#include <kedge/lab/drawing/mathml.hpp>
+#include <kedge/lab/harness/experiment.hpp>
 #include <kedge/lab/lab.hpp>
 
-#include "../drawing/plot.hpp"
+// What the experiments of kedge-lab share.
 
 namespace kedge_lab {
 
+using namespace kedge;
+using namespace kedge::lab;
 using kedge::lab::vector;
-using kedge_drawing::curve, kedge_drawing::line, kedge_drawing::plot, kedge_drawing::text;
+using kedge::lab::drawing::curve, kedge::lab::drawing::line, kedge::lab::drawing::plot, kedge::lab::drawing::text;
 
-/// Wrong use of the program: one line, exit code 2.
-class usage_error : public std::runtime_error {
- public:
-  using runtime_error::runtime_error;
-};
-
-struct option {
-  std::string name, value, help;  // value: the default
-};
-
-/// The values of an experiment's options, by name.
-class arguments {
- public:
-  explicit arguments(std::vector<option> const& options) {
-    for (option const& o : options) values_[o.name] = o.value;
-  }
-  /// throws  usage_error for a name the experiment doesn't have
-  void set(std::string const& name, std::string const& value);
-  [[nodiscard]] double number(std::string const& name) const;
-  [[nodiscard]] std::size_t count(std::string const& name) const;  // at least 1
-  [[nodiscard]] std::string word(std::string const& name, std::vector<std::string> const& choices) const;
-  [[nodiscard]] std::map<std::string, std::string> const& all() const { return values_; }
-
- private:
-  std::map<std::string, std::string> values_;
-};
-
-/// One thing that should hold, with what was expected and what was measured.
-struct check {
-  std::string what;
-  double expected, measured;
-  std::string relation;  // "= 1e-10" (within), "<", ">"
-  bool holds;
-};
-
-struct outcome {
-  std::vector<std::pair<std::string, vector>> series{};  // per round, t = 1 …
-  std::string fitted{};                                  // what the fit is of
-  kedge::lab::line_fit fit{std::nan(""), std::nan(""), std::nan("")};
-  std::vector<check> checks{};
-  std::vector<plot> plots{};
-  std::vector<std::string> notes{};
-
-  void near(std::string what, double expected, double measured, double tolerance) {
-    checks.push_back({std::move(what), expected, measured, "= " + kedge::detail::text(tolerance),
-                      std::abs(measured - expected) <= tolerance});
-  }
-  void below(std::string what, double bound, double measured) {
-    checks.push_back({std::move(what), bound, measured, "<", measured < bound});
-  }
-  void above(std::string what, double bound, double measured) {
-    checks.push_back({std::move(what), bound, measured, ">", measured > bound});
-  }
-  [[nodiscard]] bool holds() const {
-    for (check const& c : checks)
-      if (!c.holds) return false;
-    return true;
-  }
-};
-
-struct experiment {
-  std::string name, title, claim;  // claim: what is expected and why, in a few sentences
-  std::vector<option> options;
-  outcome (*run)(arguments const&);
-};
-
-/// All experiments, in the order of the report.
-[[nodiscard]] std::vector<experiment> const& experiments();
-std::vector<experiment> bandit_experiments(), game_experiments(), fit_experiments(), sdpo_experiments(), salsa_experiments();
+std::vector<experiment> bandit_experiments(), null_experiments(), premise_experiments(), game_experiments(), cycle_experiments(),
+    fit_experiments(), sdpo_experiments(), salsa_experiments(), proximal_experiments();
 
 /// measure(θ̂_t) for t = 1 … rounds of the loop.
 template <class Schedule, class Problem, class Measure>
@@ -130,16 +65,44 @@ vector normal_vector(std::size_t n, double scale, Generator& generator) {
   return x;
 }
 
-// output.cpp
-[[nodiscard]] std::string to_json(experiment const&, arguments const&, outcome const&);
-[[nodiscard]] std::string to_text(experiment const&, arguments const&, outcome const&);
-// report.cpp
-struct finished {
-  experiment const* what;
-  arguments settings;
-  outcome result;
-  double seconds;
-};
-[[nodiscard]] std::string to_html(std::vector<finished> const&);
+/// f(1), …, f(n).
+template <class F>
+vector by_round(std::size_t n, F const& f) {
+  vector values;
+  for (std::size_t t = 1; t <= n; ++t) values.push_back(f(t));
+  return values;
+}
+
+/// |measured/exact − 1|: what a curve hides under its exact answer.
+inline plot residual_plot(std::string const& what, vector const& measured, vector const& exact, bool log_x = true) {
+  plot p{"Distance of " + what + " from the exact curve, relative", "round t", "|measured/exact − 1|", log_x, true};
+  vector apart;
+  for (std::size_t t = 0; t < measured.size(); ++t) apart.push_back(std::max(1e-17, std::abs(measured[t] / exact[t] - 1)));
+  p.curves = {{"relative distance", apart}, {"rounding, 2.2e-16", vector(apart.size(), 2.2e-16), line::bound}};
+  return p;
+}
+
+/// The mean of equally long series of several seeds, with 95 % intervals.
+inline curve averaged(std::string name, std::vector<vector> const& seeds, vector x = {}) {
+  curve c{std::move(name), {}, line::measured, std::move(x), {}, {}};
+  for (std::size_t t = 0; t < seeds.at(0).size(); ++t) {
+    vector at;
+    for (vector const& one : seeds) at.push_back(one[t]);
+    auto const [mean, low, high] = mean_interval(at);
+    c.y.push_back(mean);
+    c.low.push_back(low);
+    c.high.push_back(high);
+  }
+  return c;
+}
+
+/// x − y, one by one.
+inline vector minus(vector x, vector const& y) {
+  axpby(-1, y, 1, x);
+  return x;
+}
+
+inline option const option_seed{"seed", "1", "the first seed"};
+inline option option_seeds(std::string count) { return {"seeds", std::move(count), "independent seeds, counted on from the first"}; }
 
 }  // namespace kedge_lab

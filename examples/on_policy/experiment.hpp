@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/train/ppo.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/preference.hpp>
 #include <kedge/llm/train/sft.hpp>
 
 namespace kedge_on_policy {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <kedge/averages.hpp>
+#include <kedge/baseline.hpp>
+#include <kedge/comparison.hpp>
 #include <kedge/concepts.hpp>
 #include <kedge/elementwise.hpp>
 #include <kedge/gram.hpp>

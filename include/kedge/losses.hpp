@@ -10,3 +10,4 @@
 #include <kedge/losses/modifiers.hpp>  // mixture, with_sft, with_divergence, LD-DPO, WPO
 #include <kedge/losses/online.hpp>     // inpo, onpo, online_ipo, dno, rebel, distilled_dpo
 #include <kedge/losses/single.hpp>     // nca, bco, sppo_hard, sppo, anchored_zero, anchored_down, kto
+#include <kedge/losses/unpaired.hpp>   // unpaired_kto

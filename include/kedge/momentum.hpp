@@ -141,7 +141,18 @@ template <momentum M>
   return sum;
 }
 
-/// β_eq = β T / C_T: plain iterative DPO with this β ends where momentum ends, under exact dynamics.
+/// W_1 … W_T: how much of the move of round t is in the result after round T. Their sum is C_T.
+/// math    W_T = 1, W_t = 1 + α_t W_{t+1}                                            docs/math.md (7′)
+/// cost    O(T)
+template <momentum M>
+[[nodiscard]] std::vector<double> round_weights(M const& rule, std::size_t rounds) {
+  std::vector<double> weights(rounds, 1.0);
+  for (std::size_t t = rounds; t-- > 1;) weights[t - 1] = 1 + rule(t) * weights[t];
+  return weights;
+}
+
+/// β_eq = β T / C_T: plain iterative DPO with this β ends where momentum ends, if rounds are solved. Where they aren't, the rate changes
+/// with β: effective_baseline().
 ///                                                                                 docs/math.md (7)
 template <momentum M>
 [[nodiscard]] double effective_beta(double beta, M const& rule, std::size_t rounds) {

@@ -11,7 +11,8 @@
 // First-order optimizers as values. What changes from step to step is a state of its own type:
 //   auto state = optimizer.init(theta);            once
 //   optimizer.step(state, theta, gradient);        θ one step further, in place
-// Settings are parameters with names and ranges, as those of losses are.
+// Settings are parameters with names and ranges, as those of losses are. gradient_degree says how steps scale with gradients; see
+// homogeneous_optimizer in baseline.hpp.
 
 namespace kedge {
 
@@ -42,6 +43,7 @@ constexpr parameter<Owner> rate_parameter(double Owner::* member) {
 /// Gradient descent: θ ← θ − η g. No state.
 struct sgd {
   double rate = 0.1;
+  static constexpr double gradient_degree = 1;
   static constexpr auto parameters = std::tuple{detail::rate_parameter(&sgd::rate)};
 
   struct state {};
@@ -60,6 +62,7 @@ struct sgd {
 struct heavy_ball {
   double rate = 0.1;
   double momentum = 0.9;
+  static constexpr double gradient_degree = 1;
   static constexpr auto parameters = std::tuple{
       detail::rate_parameter(&heavy_ball::rate),
       parameter<heavy_ball>{"momentum", &heavy_ball::momentum, 0, 1, "share of the last step in this one", false, true}};
@@ -85,6 +88,7 @@ struct adam {
   double rate = 1e-3;
   double beta1 = 0.9, beta2 = 0.999;
   double epsilon = 1e-8;
+  static constexpr double gradient_degree = 0;
   static constexpr auto parameters =
       std::tuple{detail::rate_parameter(&adam::rate),
                  parameter<adam>{"adam_beta1", &adam::beta1, 0, 1, "decay of the mean of gradients", false, true},

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # cmake -DPROJECT=... -DBINARY=... -DCOMPONENTS=core,... -DGENERATOR=... -DARGUMENTS=... -P build_and_run.cmake: configures a consumer project in a fresh folder,
-# builds it and runs its programs.
+# builds it and runs its programs: uses_COMPONENT for each, and the command lines of the list RUNS.
 function(run)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
   if(NOT result EQUAL 0)
@@ -16,6 +16,11 @@ if(output MATCHES "CMake Warning")
   message(FATAL_ERROR "configuring warns:\n${output}")
 endif()
 run("${CMAKE_COMMAND}" --build "${BINARY}")
+foreach(line IN LISTS RUNS)
+  separate_arguments(line UNIX_COMMAND "${line}")
+  list(POP_FRONT line program)
+  run("${BINARY}/${program}" ${line})
+endforeach()
 string(REPLACE "," ";" COMPONENTS "${COMPONENTS}")
 foreach(component IN LISTS COMPONENTS)
   run("${BINARY}/uses_${component}")

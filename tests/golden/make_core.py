@@ -5,6 +5,9 @@
 Independent of kedge: values are the papers' formulas written in the plainest way in mpmath, slopes are numerical
 derivatives of those values at 60 digits. Pinned: mpmath 1.3.0.
 Columns: loss, case, value, slope in logp_chosen, slope in logp_rejected.
+
+And core/unpaired.csv: KTO of single completions, by the same means. Columns: logp, ref, desirable (1 or 0), k, value, slope in logp; beta = 0.1,
+weights 1.5 of desirable ones and 0.75 of others.
 """
 import pathlib
 from mpmath import mp, mpf, exp, log, diff, sqrt
@@ -113,5 +116,18 @@ for name in NAMES:
         dl = diff(lambda x: f(w, x, c), l)
         lines.append(",".join([name, case] + [mp.nstr(x, 17, min_fixed=0, max_fixed=0) for x in (value, dw, dl)]))
 out = pathlib.Path(__file__).parent / "core" / "losses.csv"
+out.write_text("\n".join(lines) + "\n")
+print(len(lines) - 1, "rows ->", out)
+
+lines = ["logp,ref,desirable,k,value,slope"]
+for logp, ref in (("-12.5", "-13"), ("-40.5", "-31"), ("-20", "-20"), ("-100", "-50100"), ("-60100", "-10100")):
+    for desirable in (1, 0):
+        for k in ("0", "0.05", "3.5"):
+            def f(x):
+                r = x - mpf(ref)
+                return mpf("1.5") * (1 - sigma(beta * (r - mpf(k)))) if desirable else mpf("0.75") * (1 - sigma(beta * (mpf(k) - r)))
+            numbers = (mp.nstr(x, 17, min_fixed=0, max_fixed=0) for x in (f(mpf(logp)), diff(f, mpf(logp))))
+            lines.append(",".join([logp, ref, str(desirable), k, *numbers]))
+out = pathlib.Path(__file__).parent / "core" / "unpaired.csv"
 out.write_text("\n".join(lines) + "\n")
 print(len(lines) - 1, "rows ->", out)

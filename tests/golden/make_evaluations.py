@@ -8,6 +8,7 @@ Versions: requirements.txt. Everything runs in float32 on the CPU, from tests/go
 
 settings      what the trainer was told
 evaluations   {"step", "eval_loss", ...} of each, in order
+log           {"step", "loss", "logits/chosen", ...} of every step
 steps         how many steps were done
 best_step, best_metric   as the trainer's state has them
 end_loss      of the model at the end, the best one where it was asked for, on the held-out pairs
@@ -26,7 +27,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, EarlyStoppingCallb
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer  # noqa: E402
 
 TINY = Path(__file__).parent / "tiny"
-KEPT = ("eval_loss", "eval_rewards/chosen", "eval_rewards/rejected", "eval_rewards/accuracies", "eval_rewards/margins", "eval_logps/chosen", "eval_logps/rejected")
+KEPT = ("eval_loss", "eval_rewards/chosen", "eval_rewards/rejected", "eval_rewards/accuracies", "eval_rewards/margins", "eval_logps/chosen", "eval_logps/rejected",
+        "eval_logits/chosen", "eval_logits/rejected", "eval_entropy", "eval_mean_token_accuracy", "eval_num_tokens")
+LOGGED = ("loss", "logits/chosen", "logits/rejected", "entropy", "mean_token_accuracy", "num_tokens")
 COMMON = {"per_device_train_batch_size": 4, "per_device_eval_batch_size": 4, "lr_scheduler_type": "constant", "warmup_steps": 0, "max_grad_norm": 1.0}
 RUNS = [
     {"method": "dpo", "learning_rate": 3e-3, "max_steps": 8, "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2, "load_best_model_at_end": True},
@@ -35,7 +38,8 @@ RUNS = [
     {"method": "dpo", "learning_rate": 1e-2, "num_train_epochs": 6, "eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True, "early_stopping_patience": 2},
     {"method": "dpo", "learning_rate": 3e-3, "max_steps": 12, "eval_strategy": "steps", "eval_steps": 0.1, "save_strategy": "best", "metric_for_best_model": "eval_loss",
      "load_best_model_at_end": True, "early_stopping_patience": 1, "early_stopping_threshold": 0.02, "eval_delay": 3},
-    {"method": "dpo", "learning_rate": 3e-3, "max_steps": 5, "eval_strategy": "steps", "eval_steps": 3, "save_strategy": "no", "metric_for_best_model": "loss", "greater_is_better": True},
+    {"method": "dpo", "learning_rate": 3e-3, "max_steps": 5, "eval_strategy": "steps", "eval_steps": 3, "save_strategy": "no", "metric_for_best_model": "loss", "greater_is_better": True,
+     "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
     {"method": "sft", "learning_rate": 2e-2, "max_steps": 12, "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2, "load_best_model_at_end": True,
      "early_stopping_patience": 2},
 ]
@@ -65,8 +69,9 @@ def run(settings):
         trained.train()
         state = trained.state
         evaluations = [{"step": row["step"], **{key: row[key] for key in KEPT if key in row}} for row in state.log_history if "eval_loss" in row]
+        log = [{"step": row["step"], **{key: row[key] for key in LOGGED if key in row}} for row in state.log_history if "loss" in row]
         end = trained.evaluate()
-        return {"settings": {**COMMON, **settings}, "evaluations": evaluations, "steps": state.global_step, "best_step": state.best_global_step, "best_metric": state.best_metric,
+        return {"settings": {**COMMON, **settings}, "evaluations": evaluations, "log": log, "steps": state.global_step, "best_step": state.best_global_step, "best_metric": state.best_metric,
                 "end_loss": end["eval_loss"]}
 
 

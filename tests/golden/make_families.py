@@ -108,6 +108,24 @@ CASES = {
                                   "residual_multiplier": 0.7, "logits_scaling": 1.5}, {}),
     "cohere": ("cohere", {}, {}),
     "cohere2": ("cohere2", {"num_hidden_layers": 4, "sliding_window": 4, "logit_scale": 0.3, "attention_bias": True}, {}),
+    "qwen3_moe_dense": ("qwen3_moe", {"num_hidden_layers": 4, "moe_intermediate_size": 12, "num_experts": 4, "num_experts_per_tok": 2,
+                                      "decoder_sparse_step": 2, "mlp_only_layers": [3]}, {}),
+    "gpt_oss": ("gpt_oss", {**WIDE, "num_local_experts": 5, "num_experts_per_tok": 2, "sliding_window": 4, "swiglu_limit": 1.0,
+                            "swiglu_alpha": 1.3, "rope_parameters": {
+                                "rope_type": "yarn", "rope_theta": 150000.0, "factor": 4.0, "beta_fast": 32.0, "beta_slow": 1.0, "truncate": False,
+                                "original_max_position_embeddings": 16}}, {}),
+    "stablelm": ("stablelm", {"hidden_size": 32, "use_qkv_bias": True}, {}),
+    "stablelm_parallel": ("stablelm", {"hidden_size": 32, "use_parallel_residual": True}, OLD | {
+        "rope_parameters": None, "rope_theta": 10000.0, "partial_rotary_factor": 0.25}),
+    "cwm": ("cwm", {"num_hidden_layers": 5, "head_dim": 8, "sliding_window": 4}, {}),
+    "ernie4_5": ("ernie4_5", {**WIDE, "use_bias": True}, {}),
+    "glm": ("glm", WIDE, {}),
+    "helium": ("helium", {"head_dim": 4, "attention_bias": True}, {}),
+    "nemotron": ("nemotron", WIDE, {}),
+    "jais2": ("jais2", WIDE, {}),
+    "starcoder2": ("starcoder2", {"sliding_window": 5, "residual_dropout": 0.0}, {}),
+    "vaultgemma": ("vaultgemma", {**WIDE, "sliding_window": 5, "query_pre_attn_scalar": 5, "attn_logit_softcapping": 2.0,
+                                  "final_logit_softcapping": 4.0}, {}),
     "gemma3_multimodal": ("gemma3", {"text_config": {**SHAPE, **WIDE, "sliding_window": 4, "query_pre_attn_scalar": 10, "layer_types": [
         "sliding_attention", "full_attention", "sliding_attention"]}, **VISION}, {}),
     "mistral3_multimodal": ("mistral3", {"text_config": {"model_type": "mistral", **SHAPE, "sliding_window": None}, **VISION}, {}),
@@ -134,7 +152,7 @@ def opener(kind):
 def save(folder, kind, settings, older):
     shape = {} if "text_config" in settings else SHAPE
     model = opener(kind).from_config(AutoConfig.for_model(kind, **{**shape, **settings}))
-    randomise(model, kind.startswith("gemma"))
+    randomise(model, kind.startswith("gemma") or kind in ("nemotron", "vaultgemma"))
     model.to(torch.bfloat16).save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     path = folder / "config.json"
@@ -170,6 +188,9 @@ def gradients_of(model):
             yield name.replace("router.weight", "router.layer.weight").replace("experts.gate_up_proj", "input_linear.weight").replace(
                 "experts.down_proj", "output_linear.weight"), g
             continue
+        if kind == "gpt_oss":
+            yield name, g
+            continue
         words = ("w1", "w3", "w2") if kind == "mixtral" else ("gate_proj", "up_proj", "down_proj")
         if name.endswith("experts.gate_up_proj"):
             for e, both in enumerate(g):
@@ -180,6 +201,21 @@ def gradients_of(model):
                 yield f"{name[:-len('down_proj')]}{e}.{words[2]}.weight", down
         else:
             yield name, g
+
+
+def router(folder, ids):
+    """The auxiliary loss of a batch of two sequences of unequal length that begin alike, and its gradients."""
+    model = open_fresh(folder)
+    if not hasattr(model.config, "output_router_logits"):
+        return {}
+    other = torch.cat([ids[0, :PROMPT], ids[0, 12:17]])
+    batch = torch.zeros(2, 12, dtype=torch.long)
+    mask = torch.zeros(2, 12, dtype=torch.long)
+    for row, sequence in enumerate([ids[0, :12], other]):
+        batch[row, : len(sequence)], mask[row, : len(sequence)] = sequence, 1
+    aux = model(batch, attention_mask=mask, output_router_logits=True).aux_loss
+    aux.backward()
+    return {"router": {"aux_loss": float(aux), "gradients": {name: summary(g) for name, g in gradients_of(model)}}}
 
 
 def golden(folder):
@@ -207,6 +243,7 @@ def golden(folder):
         "gradients": {name: summary(g) for name, g in gradients_of(model)},
         "prompt": PROMPT,
         "greedy": greedy[0, PROMPT:].tolist(),
+        **router(folder, ids),
     }
 
 

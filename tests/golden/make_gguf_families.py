@@ -28,7 +28,7 @@ from conversion import ModelBase, get_model_class  # noqa: E402
 
 OUT = HERE / "gguf" / "families"
 # Their converters look for a vocabulary that they know, of bytes; they get the one of the others.
-OTHER_WORDS = {"exaone4", "glm4", "olmo2", "seed_oss"}
+OTHER_WORDS = {"exaone4", "glm4", "gpt_oss", "olmo2", "olmoe", "qwen3_moe", "seed_oss"}
 CORPUS = ["the boat lay still while the anchor went ahead", "which of the two answers is better", "we hauled until the chain was short"]
 TEXTS = ["the boat", "anchor chain  short", "hauled", "", "still the  anchor lay"]
 

@@ -29,7 +29,7 @@ FIXED = {
     "train_sampling_strategy": "sequential", "bf16": False, "use_cpu": True, "logging_steps": 1, "save_strategy": "no",
     "report_to": "none", "disable_tqdm": True, "gradient_checkpointing": False, "warmup_steps": 0, "weight_decay": 0.0,
 }  # fmt: skip
-DROPPED = ("epoch", "mean_token_accuracy", "train_runtime")
+DROPPED = ("epoch", "train_runtime")
 
 SFT = {
     "plain": {},
@@ -38,6 +38,9 @@ SFT = {
     "messages": {},
     "text": {},
     "truncated": {"max_length": 70},
+    "dynamic": {"loss_type": "dft"},
+    "smoothed labels": {"label_smoothing_factor": 0.1},
+    "smoothed labels in two batches": {"label_smoothing_factor": 0.2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
 }
 REWARD = {
     "plain": {},

@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/preference.hpp>
 
 #include "command_line.hpp"
 
@@ -25,6 +25,7 @@ struct command {
 
 int run_sft(arguments const& args);
 int run_reward(arguments const& args);
+int run_kto(arguments const& args);
 int run_dpo(arguments const& args);
 int run_sdpo(arguments const& args);
 int run_apo(arguments const& args);
@@ -32,11 +33,16 @@ int run_ppo(arguments const& args);
 int run_salsa(arguments const& args);
 int run_score(arguments const& args);
 int run_generate(arguments const& args);
+int run_chat(arguments const& args);
+int run_compare(arguments const& args);
 int run_soup(arguments const& args);
+int run_convert(arguments const& args);
 int run_shuffle(arguments const& args);
 int run_tokenize(arguments const& args);
 int run_inspect(arguments const& args);
 int run_export(arguments const& args);
+int run_report(arguments const& args);
+int run_pull(arguments const& args);
 int run_merge(arguments const& args);
 int run_extract(arguments const& args);
 

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include <kedge/detail/check.hpp>
+#include <kedge/llm/hub/model_setting.hpp>
 
 #include "config_file.hpp"
 
@@ -94,6 +95,8 @@ void command_line::parse(arguments const& args) {
   read_config();
   settings.check_given();
   settings.check_ranges();
+  for (auto const& one : settings)
+    if (auto* const models = dynamic_cast<llm::names_models*>(one.get())) models->locate();
 }
 
 // The arguments with each flag and its value in one: a switch takes a truth value after it and no other word, and what takes one value
@@ -171,16 +174,43 @@ std::size_t command_line::take_trl(arguments const& args, std::size_t i) {
   return i;
 }
 
+// What the table says of a value of a setting; null where it says nothing.
+trl_case const* command_line::trl_case_of(setting const& one, std::string const& value) const {
+  trl_flag const* const flag = trl(one.name());
+  return flag == nullptr ? nullptr : case_of(*flag, value);
+}
+
+// Values of a list that the setting doesn't know and that change nothing are told and left out.
+std::vector<std::string> command_line::without_idle(setting& one, std::vector<std::string> const& values) {
+  std::vector<std::string> kept;
+  for (std::string const& value : values) {
+    trl_case const* const found = trl_case_of(one, value);
+    bool idle = found != nullptr && found->fate == trl_fate::idle;
+    if (idle) try {
+        one.read({value});
+        idle = false;
+      } catch (usage_error const&) {
+        note(std::string(found->text), "--" + one.name());
+      }
+    if (!idle) kept.push_back(value);
+  }
+  return kept;
+}
+
 // Where a value is refused that TRL has, the reason is told as well.
-void command_line::read(setting& one, std::vector<std::string> const& values, std::string const& where) const {
+void command_line::read(setting& one, std::vector<std::string> values, std::string const& where) {
+  if (one.takes_many()) {
+    std::size_t const given = values.size();
+    values = without_idle(one, values);
+    if (given > 0 && values.empty()) return;
+  }
+  trl_case const* const found = values.empty() ? nullptr : trl_case_of(one, values.front());
+  bool const refused = found != nullptr && found->fate == trl_fate::refused;
+  if (refused && found->values != "*") throw usage_error(where + "--" + one.name() + " " + values.front() + ": " + std::string(found->text));
   try {
     one.read(values);
   } catch (usage_error const& e) {
-    std::string text = where + e.what();
-    trl_flag const* const flag = trl(one.name());
-    trl_case const* const found = flag == nullptr || values.empty() ? nullptr : case_of(*flag, values.front());
-    if (found != nullptr && found->fate == trl_fate::refused) text += "; " + std::string(found->text);
-    throw usage_error(text);
+    throw usage_error(where + e.what() + (refused ? "; " + std::string(found->text) : ""));
   }
 }
 

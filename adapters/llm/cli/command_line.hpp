@@ -26,7 +26,8 @@ class command_line {
   /// Flags of TRL's that are no settings are taken too, as trl_flags() says.
   void take_trl_flags() { takes_trl_ = true; }
 
-  /// Reads flags and the file of --config, whose values flags override; `-` and `_` are the same in names.
+  /// Reads flags and the file of --config, whose values flags override; `-` and `_` are the same in names. Models that are named and are no paths
+  /// are looked for (local_model).
   /// throws  usage_error; help_printed after --help, and after --help=markdown and --help=trl, which print tables of the documentation
   void parse(arguments const& args);
 
@@ -44,7 +45,9 @@ class command_line {
   [[nodiscard]] arguments joined(arguments const& args);
   [[nodiscard]] trl_flag const* trl(std::string const& name) const;
   [[nodiscard]] std::size_t take_trl(arguments const& args, std::size_t i);
-  void read(llm::setting& one, std::vector<std::string> const& values, std::string const& where) const;
+  [[nodiscard]] trl_case const* trl_case_of(llm::setting const& one, std::string const& value) const;
+  [[nodiscard]] std::vector<std::string> without_idle(llm::setting& one, std::vector<std::string> const& values);
+  void read(llm::setting& one, std::vector<std::string> values, std::string const& where);
   void apply(std::vector<trl_given> const& all, std::vector<llm::setting const*> const& by_flag);
   void map(trl_given const& given, std::string_view target, std::vector<llm::setting const*> const& by_flag);
   void note(std::string const& why, std::string const& flag);

@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include <kedge/llm/base/interrupt.hpp>
+#include <kedge/llm/hub/model_setting.hpp>
 #include <kedge/llm/model/gguf_export.hpp>
 
 #include "command.hpp"
@@ -12,7 +13,7 @@ int run_export(arguments const& args) {
   llm::gguf_export_settings settings;
   bool json = false;
   command_line line("kedge export", "A model as one GGUF file, for llama.cpp and what is built on it.");
-  line.settings.add("model_name_or_path", settings.model, "Hugging Face folder or GGUF file").alias("model").positional().required();
+  line.settings.add(llm::model_setting("model_name_or_path", settings.model, "Hugging Face folder or GGUF file")).alias("model").positional().required();
   line.settings.add("gguf", settings.output, "file to write").required();
   line.settings.add("type", settings.type, "how matrices are stored; with 4 bits, embedding and head are Q8_0");
   line.settings.add("threads", settings.threads, "0: all cores; changes no byte").at_most(4096);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
 
+#include <kedge/llm/hub/model_setting.hpp>
 #include <kedge/llm/train/extracting.hpp>
 
 #include "command.hpp"
@@ -10,9 +11,9 @@ namespace kedge::cli {
 int run_extract(arguments const& args) {
   llm::extract_settings settings;
   command_line line("kedge extract", "Writes the LoRA adapter that comes closest to the difference of two models.");
-  line.settings.add("base_model", settings.base, "the model that the adapter is to stand on: Hugging Face folder or GGUF file")
+  line.settings.add(llm::model_setting("base_model", settings.base, "the model that the adapter is to stand on: Hugging Face folder or GGUF file"))
       .required();
-  line.settings.add("model", settings.tuned, "the model that it is to become")
+  line.settings.add(llm::model_setting("model", settings.tuned, "the model that it is to become"))
       .alias("model_name_or_path")
       .positional()
       .required();

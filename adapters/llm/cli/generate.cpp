@@ -6,25 +6,18 @@
 
 #include <kedge/llm/base/atomic.hpp>
 #include <kedge/llm/base/error.hpp>
+#include <kedge/llm/hub/model_setting.hpp>
 #include <kedge/llm/train/sampling.hpp>
 
 #include "command.hpp"
+#include "sampling_flags.hpp"
 
 namespace kedge::cli {
 namespace {
 
 void declare(llm::settings_list& list, llm::generate_settings& s) {
-  list.add("model_name_or_path", s.model, "Hugging Face folder or GGUF file").required();
-  list.add("prompts", s.prompts, "JSONL; its key prompt is a text or a list of messages").alias("dataset").alias("data").required();
-  list.add("num_samples", s.num_samples, "completions of each prompt").at_least(1).at_most(1 << 20);
-  list.add("max_samples", s.max_samples, "use the first so many prompts; 0 or -1: all").also("-1", "0");
-  list.add("max_new_tokens", s.max_new_tokens, "longest completion; none: the model's, else 256").at_least(1).at_most(1 << 24);
-  list.group("Sampling (none: the model's generation_config.json, then what the line says)");
-  list.add("temperature", s.temperature, "0: the likeliest token, always; else 1").at_most(1e6);
-  list.add("top_k", s.top_k, "draw from the k likeliest tokens; 0, -1, and else: all").also("-1", "0");
-  list.add("top_p", s.top_p, "draw from the fewest tokens that hold this probability; else 1: all").above(0).at_most(1);
-  list.add("min_p", s.min_p, "drop tokens below this share of the likeliest one's probability; else 0: none").at_most(1);
-  list.add("seed", s.seed, "fixes every sample, whatever the batch size").at_most(1.8446744073709552e19);
+  list.add(llm::model_setting("model_name_or_path", s.model, "Hugging Face folder or GGUF file")).required();
+  declare_completions(list, s);
   list.add("ignore_eos", s.ignore_eos, "don't stop at the model's end tokens");
   list.group("Output");
   list.add("batch_size", s.batch_size, "sequences decoded at once").at_least(1).at_most(1 << 20);
@@ -47,6 +40,24 @@ void print(llm::generate_report const& r) {
 }
 
 }  // namespace
+
+void declare_completions(llm::settings_list& list, llm::generate_settings& s) {
+  list.add("prompts", s.prompts, "JSONL; its key prompt is a text or a list of messages").alias("dataset").alias("data").required();
+  list.add("dataset_format", s.dataset_format, "how the lines are written; auto: by the keys of the first, where they leave no choice");
+  list.add("num_samples", s.num_samples, "completions of each prompt").at_least(1).at_most(1 << 20);
+  list.add("max_samples", s.max_samples, "use the first so many prompts; 0 or -1: all").also("-1", "0");
+  list.add("max_new_tokens", s.max_new_tokens, "longest completion; none: the model's, else 256").at_least(1).at_most(1 << 24);
+  declare_sampling(list, s);
+}
+
+void declare_sampling(llm::settings_list& list, llm::generate_settings& s) {
+  list.group("Sampling (none: the model's generation_config.json, then what the line says)");
+  list.add("temperature", s.temperature, "0: the likeliest token, always; else 1").at_most(1e6);
+  list.add("top_k", s.top_k, "draw from the k likeliest tokens; 0, -1, and else: all").also("-1", "0");
+  list.add("top_p", s.top_p, "draw from the fewest tokens that hold this probability; else 1: all").above(0).at_most(1);
+  list.add("min_p", s.min_p, "drop tokens below this share of the likeliest one's probability; else 0: none").at_most(1);
+  list.add("seed", s.seed, "fixes every sample, whatever the batch size").at_most(1.8446744073709552e19);
+}
 
 int run_generate(arguments const& args) {
   llm::generate_settings settings;

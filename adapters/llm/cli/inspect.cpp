@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include <kedge/llm/base/error.hpp>
+#include <kedge/llm/hub/model_setting.hpp>
 #include <kedge/llm/model/inspect.hpp>
 
 #include "command.hpp"
@@ -37,7 +38,7 @@ int run_inspect(arguments const& args) {
   llm::described_run planned;
   bool json = false;
   command_line line("kedge inspect", "What a checkpoint is: family, shapes, stored types, parameters, memory, tokenizer, and problems. Reads no weights.");
-  line.settings.add("model", path, "Hugging Face folder, adapter's folder, GGUF file, or a config.json alone").alias("model_name_or_path").positional().required();
+  line.settings.add(llm::model_setting("model", path, "Hugging Face folder, adapter's folder, GGUF file, or a config.json alone")).alias("model_name_or_path").positional().required();
   auto const moments = declare_optimizer(line.settings);
   line.settings.add("processes", planned.processes, "that share a run: the plan of memory is that of one of them").at_least(1).at_most(1 << 20);
   line.settings.add("json", json, "print one JSON object");

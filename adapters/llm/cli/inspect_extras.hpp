@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/base/settings_list.hpp>
+#include <kedge/llm/data/reading.hpp>
 #include <kedge/llm/model/memory_plan.hpp>
 
 // What `kedge inspect` does only where LibTorch is. inspect_trainer.cpp does it; in a program without LibTorch inspect_formats.cpp has
@@ -21,7 +22,8 @@ namespace kedge::cli {
 /// How a model ranks pairs before any training.
 struct pair_scoring {
   std::function<std::size_t()> pairs;  ///< how many to score, once the command line is read; 0: none
-  std::function<nlohmann::ordered_json(std::filesystem::path const& data, std::filesystem::path const& model, std::size_t max_length)> score;
+  std::function<nlohmann::ordered_json(std::filesystem::path const& data, llm::reading const& how, std::filesystem::path const& model, std::size_t max_length)>
+      score;
 };
 
 /// Adds --score and the flags of the arithmetic that it takes.

@@ -4,7 +4,7 @@
 #include <memory>
 #include <sstream>
 
-#include <kedge/llm/train/optimizer_choice.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 #include <kedge/llm/train/scoring.hpp>
 
 #include "inspect_extras.hpp"
@@ -44,9 +44,11 @@ pair_scoring declare_scoring(llm::settings_list& settings) {
   settings.add("score", asked->max_samples, "let the model score the first so many pairs: has it seen them? 0: no").needs("model_name_or_path");
   declare(settings, asked->compute);
   return {[asked] { return asked->max_samples; },
-          [asked](std::filesystem::path const& data, std::filesystem::path const& model, std::size_t max_length) {
+          [asked](std::filesystem::path const& data, llm::reading const& how, std::filesystem::path const& model, std::size_t max_length) {
             llm::score_settings all = *asked;
             all.dataset = data;
+            all.dataset_format = how.format;
+            all.ranked_pairs = how.pairs;
             all.model = model;
             all.max_length = max_length;
             all.skip_bad_lines = true;

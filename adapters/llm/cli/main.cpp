@@ -20,6 +20,7 @@ using namespace kedge::cli;
 constexpr std::array trainer_commands{
     command{"sft", "supervised fine-tuning on prompts and completions, or on conversations", run_sft, true},
     command{"reward", "train a reward model on preference pairs", run_reward, true},
+    command{"kto", "train on single completions, each labelled desirable or not", run_kto, true},
     command{"dpo", "train on preference pairs: DPO, IPO and their family, one round", run_dpo, true},
     command{"sdpo", "stepwise DPO: data in steps, the reference becomes the model just trained", run_sdpo, true},
     command{"apo", "accelerated preference optimization: rounds with Nesterov extrapolation", run_apo, true},
@@ -27,6 +28,8 @@ constexpr std::array trainer_commands{
     command{"salsa", "PPO around a soup of fine-tuned models", run_salsa},
     command{"score", "log-probability and token count of chosen and rejected of every pair", run_score},
     command{"generate", "sample completions of prompts", run_generate},
+    command{"chat", "talk with a model in a terminal", run_chat},
+    command{"compare", "which of two models answers better, how surely, and how far apart they are", run_compare},
     command{"merge", "a LoRA adapter merged into its base", run_merge},
     command{"extract", "a LoRA adapter from the difference of two models", run_extract},
 };

@@ -12,10 +12,13 @@ namespace kedge::cli {
 /// The subcommands that need no LibTorch.
 inline constexpr std::array formats_commands{
     command{"soup", "one model from several: averages and mixtures of checkpoints", run_soup},
+    command{"convert", "a data set of any format as JSON lines with TRL's keys", run_convert},
     command{"shuffle", "the lines of a data set in a random order, also of one larger than memory", run_shuffle},
     command{"tokenize", "token ids of lines or of chat messages", run_tokenize},
     command{"inspect", "what a checkpoint or a data set is, and what is wrong with it", run_inspect},
     command{"export", "a model as a GGUF file", run_export},
+    command{"report", "a page on a run, or on several side by side", run_report},
+    command{"pull", "a model or a data set of the hub into its cache", run_pull},
 };
 
 /// What a program has.

@@ -3,6 +3,7 @@
 #include <exception>
 
 #include "command.hpp"
+#include "hub_environment.hpp"
 
 namespace kedge::cli {
 namespace {
@@ -22,12 +23,17 @@ void add_json(command_line& line, bool& json) {
 
 int run(command const& c, arguments const& args) {
   try {
+    llm::model_finder_scope const names(hub_models());
     return c.run(args);
+
   } catch (help_printed const&) {
     return exit_done;
   } catch (llm::usage_error const& e) {
     std::fprintf(stderr, "kedge %s: %s; see kedge %s --help\n", c.name, first_line(e.what()).c_str(), c.name);
     return exit_usage;
+  } catch (llm::hub_interrupted const& e) {
+    std::fprintf(stderr, "kedge %s: %s\n", c.name, e.what());
+    return exit_interrupted;
   } catch (std::exception const& e) {
     std::fprintf(stderr, "kedge %s: %s\n", c.name, first_line(e.what()).c_str());
     return exit_error;

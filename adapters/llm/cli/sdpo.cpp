@@ -6,7 +6,7 @@ namespace kedge::cli {
 
 int run_sdpo(arguments const& args) {
   llm::training_settings settings;
-  llm::round_settings rounds{.method = llm::round_method::sdpo};
+  llm::round_settings rounds = llm::usual_rounds(llm::round_method::sdpo);
   dataset_choice named;
   bool json = false;
   command_line line("kedge sdpo", "Stepwise DPO: one round a chunk of the data; the reference of each round is the model just trained.");

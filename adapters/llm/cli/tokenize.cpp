@@ -7,6 +7,7 @@
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/data/parallel.hpp>
 #include <kedge/llm/formats/checkpoint.hpp>
+#include <kedge/llm/hub/model_setting.hpp>
 #include <kedge/llm/text/chat_template.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
 
@@ -87,7 +88,7 @@ void tokenize(tokenize_settings const& settings, std::istream& in, std::ostream&
 int run_tokenize(arguments const& args) {
   tokenize_settings settings;
   command_line line("kedge tokenize", "Token ids, one line of output for each line of input.");
-  line.settings.add("model_name_or_path", settings.model, "Hugging Face folder, adapter's folder or GGUF file").required();
+  line.settings.add(llm::model_setting("model_name_or_path", settings.model, "Hugging Face folder, adapter's folder or GGUF file")).required();
   line.settings.add("input", settings.input, "file, or - for standard input");
   line.settings.add("output", settings.output, "file, or - for standard output");
   line.settings.add("json", settings.json, "print one JSON array a line");

@@ -26,17 +26,11 @@ namespace kedge::lab {
 [[nodiscard]] inline double expo_steps(double alpha, std::size_t t) { return 1 + (1 + alpha) * (static_cast<double>(t) - 1); }
 
 /// How much noisier APO's result is than that of its null baseline, if each round's reward has independent noise:
-/// T Σ v_t² / (Σ v_t)², v the velocities of the rule.                                              docs/math.md (7)
+/// T Σ W_t² / (Σ W_t)², W the weights of the rounds.                                               docs/math.md (7)
 template <momentum M>
 [[nodiscard]] double variance_factor(M const& rule, std::size_t rounds) {
   double sum = 0, squares = 0;
-  // The reward of round i moves the result by the velocity it still gathers: 1 + α_i + α_i α_{i+1} + …
-  for (std::size_t i = 1; i <= rounds; ++i) {
-    double weight = 0, product = 1;
-    for (std::size_t t = i; t <= rounds; ++t) {
-      weight += product;
-      product *= rule(t);
-    }
+  for (double const weight : round_weights(rule, rounds)) {
     sum += weight;
     squares += weight * weight;
   }

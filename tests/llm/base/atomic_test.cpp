@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <csignal>
+#include <filesystem>
+#include <string>
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <kedge/llm/base/atomic.hpp>
 #include <kedge/llm/base/error.hpp>
@@ -116,4 +121,19 @@ TEST_CASE("a folder that someone else fills in the meantime is not overwritten",
   write_file(folder / "model/theirs", "x");
   CHECK_THROWS_WITH(mine.commit(), contains("already exists"));
   CHECK(names_in(folder / "model") == "theirs");
+}
+
+TEST_CASE("a pipe is written to and stays a pipe", "[atomic]") {
+  scratch_folder const folder;
+  auto const pipe = folder / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  int const reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+  REQUIRE(reader >= 0);
+  write_file_atomically(pipe, "three");
+  char text[8] = "";
+  CHECK(::read(reader, text, sizeof text) == 5);
+  CHECK(std::string(text) == "three");
+  ::close(reader);
+  CHECK(std::filesystem::is_fifo(pipe));
+  CHECK(names_in(folder.path()) == "pipe");
 }

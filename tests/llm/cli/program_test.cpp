@@ -100,6 +100,20 @@ TEST_CASE("generate writes samples in order and the batch size changes no byte",
   CHECK(likeliest.text == kedge_program(command + "- --temperature 0").text);
 }
 
+TEST_CASE("compare takes two models and one who rewards", "[program]") {
+  std::string const model = quoted(tiny / "untied"), prompts = " --prompts " + quoted(tiny / "pairs.jsonl");
+  check_one_line(kedge_program("compare " + model + prompts + " --judge cat"), 2, "two models");
+  check_one_line(kedge_program("compare " + model + " " + model + prompts + " --quiet"), 1, "--judge CMD");
+  scratch_folder const folder;
+  outcome const both = kedge_program("compare " + model + " " + model + prompts + " --judge " + quoted(R"(sed -u "s/.*/{\"score\": 0}/")") +
+                                     " --max_samples 2 --max_new_tokens 3 --quiet --output " + quoted(folder / "report.json"));
+  INFO(both.text);
+  CHECK(both.code == 0);
+  CHECK_THAT(both.text, contains("B wins (ties half)"));
+  std::ifstream report(folder / "report.json");
+  CHECK(nlohmann::ordered_json::parse(report).at("win_rate").at("value") == 0.5);
+}
+
 TEST_CASE("generate tells in one line what it can't use", "[program]") {
   scratch_folder const folder;
   std::string const command = "generate --model_name_or_path " + quoted(tiny / "untied") + " --output " + quoted(folder / "out") + " --prompts ";

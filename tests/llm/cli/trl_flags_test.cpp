@@ -9,7 +9,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <kedge/llm/train/kto.hpp>
 #include <kedge/llm/train/ppo.hpp>
+#include <kedge/llm/train/preference.hpp>
 #include <kedge/llm/train/reward.hpp>
 #include <kedge/llm/train/sft.hpp>
 
@@ -37,6 +39,7 @@ struct command_of {
     if (name == "sft") declare(line.settings, sft);
     if (name == "reward") declare(line.settings, reward);
     if (name == "ppo") declare(line.settings, ppo);
+    if (name == "kto") declare(line.settings, kto);
     if (name == "dpo" || name == "apo") declare(line.settings, training);
     if (name == "dpo") declare_reference(line.settings, rounds);
     if (name == "apo") declare_rounds(line.settings, rounds);
@@ -48,6 +51,7 @@ struct command_of {
   round_settings rounds;
   sft_settings sft;
   reward_settings reward;
+  kto_settings kto;
   ppo_settings ppo;
   dataset_choice named;
   command_line line;
@@ -108,7 +112,7 @@ bool starts_or_says_why(std::string const& command, std::string const& name, arg
 TEST_CASE("every flag of TRLs scripts starts or is refused with the reason", "[trl]") {
   std::size_t started = 0, all = 0;
   for (auto const& [command, script] : std::vector<std::pair<std::string, std::string>>{
-           {"dpo", "dpo"}, {"sft", "sft"}, {"reward", "reward"}, {"dpo", "kto"}, {"apo", "online_dpo"}, {"dpo", "online_dpo"}})
+           {"dpo", "dpo"}, {"sft", "sft"}, {"reward", "reward"}, {"kto", "kto"}, {"dpo", "kto"}, {"apo", "online_dpo"}, {"dpo", "online_dpo"}})
     for (std::string const& name : names_in(script)) {
       json const& flag = trl().at("flags").at(name);
       arguments values{"--" + name};
@@ -126,7 +130,7 @@ TEST_CASE("every flag of TRLs scripts starts or is refused with the reason", "[t
 }
 
 TEST_CASE("a choice of TRLs is taken or refused with the reason", "[trl]") {
-  for (std::string const command : {"dpo", "sft", "reward"})
+  for (std::string const command : {"dpo", "sft", "reward", "kto"})
     for (std::string const& name : names_in(command))
       for (auto const& choice : trl().at("flags").at(name).value("choices", json::array()))
         starts_or_says_why(command, name, {"--" + name, choice.get<std::string>()});
@@ -136,7 +140,7 @@ TEST_CASE("settings that TRL has as well have its defaults but for those of the 
   // Where nothing is set, TRL quantizes, downloads or computes in another way; the page on coming from TRL lists these.
   std::set<std::string> const others{
       "gradient_checkpointing", "lora_dropout", "dtype", "weight_decay", "output_dir", "top_k", "temperature",
-      "max_new_tokens"};
+      "max_new_tokens", "report_to"};
   auto const plain = [](json value) {
     if (value.is_array() && value.size() == 1) value = value[0];
     if (value.is_null() || value == "" || value == -1 || value == 0 || value == false || value == "no" ||
@@ -144,7 +148,7 @@ TEST_CASE("settings that TRL has as well have its defaults but for those of the 
       return json();
     return value.is_number() ? json(value.get<double>()) : value;
   };
-  for (std::string const command : {"dpo", "sft", "reward"}) {
+  for (std::string const command : {"dpo", "sft", "reward", "kto"}) {
     command_of one(command);
     for (std::string const& name : names_in(command)) {
       setting const* const ours = one.line.settings.find(name);
@@ -181,9 +185,16 @@ TEST_CASE("flags that are others here are these", "[trl]") {
   CHECK(parsed({"--lr_scheduler_kwargs", "{\"num_cycles\": 2}"})->training.lr_kwargs ==
         read_lr_scheduler_kwargs("{\"num_cycles\": 2}"));
   CHECK(parsed({"--report_to", "none", "wandb", "--padding_free", "--packing"})->line.remark() ==
-        "without effect here: --report_to (metrics go to metrics.jsonl in --output_dir); --padding_free (nothing is ever "
+        "without effect here: --report_to (nothing is sent anywhere; wandb, trackio and others read metrics.jsonl or runs/ of "
+        "--output_dir afterwards, see docs/reports.md); --padding_free (nothing is ever "
         "padded); --packing (nothing is padded, so there is nothing to "
         "pack; a step has --per_device_train_batch_size examples still)");
+  CHECK(parsed({})->training.writes_events());
+  CHECK_FALSE(parsed({"--report_to", "none"})->training.writes_events());
+  CHECK_FALSE(parsed({"--report_to", "None"})->training.writes_events());
+  CHECK(parsed({"--report_to", "all"})->training.writes_events());
+  CHECK(parsed({"--report_to", "tensorboard"})->line.remark().empty());
+  CHECK(parsed({"--report_to", "tensorboard", "wandb"})->training.writes_events());
   auto const twice = parsed({"--logging_steps", "1", "--logging-steps=0.5"});  // as argparse has it
   CHECK(twice->training.logging_steps == step_count(0.5));
   CHECK(twice->line.remark() == "without effect here: --logging_steps 1 (another value of it follows, which counts)");
@@ -196,6 +207,7 @@ TEST_CASE("flags that are others here are these", "[trl]") {
            {{"--lr_scheduler_type", "greedy"}, "cosine_with_min_lr, or constant_with_warmup, is nearest"},
            {{"--optim", "adafactor"}, "adamw_torch is nearest"},
            {{"--train_sampling_strategy", "group_by_length"}, "use random or sequential"},
+           {{"--loss_type", "kto"}, "it is a loss of single completions with labels: kedge kto"},
            {{"--fp16", "perhaps"}, "perhaps"},
            {{"--save_steps", "1.5"}, "--save_steps 1.5: it takes an integer of at least 0, or a share below 1"},
            {{"--logging_steps", "0"}, "--logging_steps 0: it takes an integer of at least 1, or a share below 1"},
@@ -251,10 +263,12 @@ TEST_CASE("a data set is named as TRL does by a file or a folder with a file for
   scratch_folder const folder;
   std::filesystem::create_directories(folder / "set/data");
   for (char const* const name :
-       {"set/train.jsonl", "set/data/test-00000-of-00001.parquet", "set/training.jsonl", "set/dev-0.jsonl", "set/dev-1.jsonl"})
+       {"set/train.jsonl", "set/data/test-00000-of-00001.parquet", "set/training.jsonl", "set/dev-0.jsonl", "set/dev-1.jsonl",
+        "set/more-00000-of-00002.parquet", "set/more-00001-of-00002.parquet"})
     std::ofstream(folder / name) << "{}\n";
   CHECK(file_of_split(folder / "set", "train") == folder / "set/train.jsonl");
   CHECK(file_of_split(folder / "set", "test") == folder / "set/data/test-00000-of-00001.parquet");
+  CHECK(file_of_split(folder / "set", "more") == folder / "set/more-*-of-*.parquet");  // which are one data set
   CHECK_THROWS_WITH(file_of_split(folder / "set", "validation"), contains("no file of the split validation"));
   CHECK_THROWS_WITH(file_of_split(folder / "set", "dev"), contains("2 files of the split dev, dev-0.jsonl and dev-1.jsonl"));
   auto const chosen = [&](arguments args) {
@@ -264,6 +278,8 @@ TEST_CASE("a data set is named as TRL does by a file or a folder with a file for
     choose_files(one.line, one.named, one.sft, one.sft.dataset, one.sft.eval_dataset);
     return std::pair{one.sft.dataset.filename().string(), one.sft.eval_dataset.filename().string()};
   };
+  ::setenv("HF_HUB_OFFLINE", "1", 1);
+  ::setenv("HF_HOME", (folder / "home").c_str(), 1);
   std::string const set = (folder / "set").string(), file = (folder / "set/train.jsonl").string();
   CHECK(chosen({"--dataset_name", set}) == std::pair<std::string, std::string>{"train.jsonl", ""});
   CHECK(chosen({"--dataset_name", set, "--eval_strategy", "steps"}) ==
@@ -272,7 +288,9 @@ TEST_CASE("a data set is named as TRL does by a file or a folder with a file for
   CHECK(chosen({"--dataset_name", file}).first == "train.jsonl");
   CHECK(chosen({"--dataset_name", file, "--eval_strategy", "epoch", "--eval_dataset", "e.jsonl"}).second == "e.jsonl");
   for (auto const& [args, message] : std::vector<std::pair<arguments, std::string>>{
-           {{"--dataset_name", "trl-lib/Capybara"}, "hf download trl-lib/Capybara --repo-type dataset"},
+           {{"--dataset_name", "trl-lib/Capybara"}, "kedge pull trl-lib/Capybara"},
+           {{"--dataset_name", (folder / "none").string()}, "no name of the hub"},
+           {{"--dataset_name", file, "--dataset_config", "more"}, "has no configurations"},
            {{"--dataset_name", file, "--dataset_train_split", "other"}, "has no split other"},
            {{"--dataset_name", file, "--eval_strategy", "steps"}, "--eval_strategy steps needs held-out data"},
            {{"--dataset_name", set, "--dataset", file}, "exclude each other"},

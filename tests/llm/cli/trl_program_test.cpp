@@ -87,7 +87,7 @@ TEST_CASE("the example commands of TRLs scripts start and end with a model", "[t
                "--num_train_epochs 1 "
                "--gradient_checkpointing True --learning_rate 1.0e-4 --eval_strategy steps --eval_steps 50 --max_length 2048"),
            // scripts/kto.py, on pairs
-           std::string("dpo --loss_type kto_pair --dataset_name PAIRS --model_name_or_path=MODEL --per_device_train_batch_size "
+           std::string("kto --dataset_name PAIRS --model_name_or_path=MODEL --per_device_train_batch_size "
                        "16 --num_train_epochs 1 --learning_rate 5e-7 "
                        "--lr_scheduler_type=cosine --gradient_accumulation_steps 1 --eval_steps 500 --output_dir=OUT "
                        "--warmup_steps 0.1 --logging_first_step"),
@@ -121,14 +121,13 @@ TEST_CASE("what a flag of TRLs asks for without effect is told in one line", "[t
       "--push_to_hub --eval_steps 3");
   INFO(told.text);
   CHECK(told.code == 0);
-  CHECK_THAT(told.text, contains("without effect here: --padding_free (nothing is ever padded); --report_to (metrics go to "
-                                 "metrics.jsonl in --output_dir); --push_to_hub (nothing is "
+  CHECK_THAT(told.text, contains("without effect here: --report_to (nothing is sent anywhere; wandb, trackio and others read metrics.jsonl or runs/ of "
+                                 "--output_dir afterwards, see docs/reports.md); --padding_free (nothing is ever padded); --push_to_hub (nothing is "
                                  "uploaded; afterwards: hf upload NAME OUTPUT_DIR)\n"));
   CHECK_THAT(told.text, contains("--eval_steps says nothing without --eval_strategy steps\n"));
   CHECK(fs::exists(data.folder / "trainer_output/config.json"));  // where TRL would write
-  check_one_line(data.run("dpo --model_name_or_path MODEL --dataset_name trl-lib/ultrafeedback_binarized"), 2,
-                 "--dataset_name trl-lib/ultrafeedback_binarized: no such file or folder; download it (hf download "
-                 "trl-lib/ultrafeedback_binarized --repo-type dataset --local-dir DIR)");
+  check_one_line(data.run("dpo --model_name_or_path MODEL --dataset_name trl-lib/ultrafeedback_binarized"), 1,
+                 "kedge pull trl-lib/ultrafeedback_binarized --repo_type dataset fetches it where there is a network");
   check_one_line(data.run("dpo --model_name_or_path MODEL --dataset_name PAIRS --load_in_4bit"), 2,
                  "--load_in_4bit: the frozen model is not quantized");
   check_one_line(data.run("sft --model_name_or_path MODEL --dataset_name TALKS --output_dir OUT --eos_token no-such-token"), 2,

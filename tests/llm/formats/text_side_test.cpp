@@ -179,10 +179,10 @@ TEST_CASE("Null keys of messages are absent, and parts of text are text to a tem
 
 TEST_CASE("An adapter's tokenizer, templates and generation settings come before those of its base", "[text-side]") {
   scratch_folder const folder;
-  std::filesystem::create_directories(folder / "base");
+  std::filesystem::create_directories(folder / "base of tests");
   std::filesystem::create_directories(folder / "adapter");
-  write_folder(folder / "base", base("smollm"), {{"generation_config.json", {{"top_k", 1}}}});
-  write(folder / "adapter" / "adapter_config.json", {{"base_model_name_or_path", "../base"}, {"peft_type", "LORA"}});
+  write_folder(folder / "base of tests", base("smollm"), {{"generation_config.json", {{"top_k", 1}}}});
+  write(folder / "adapter" / "adapter_config.json", {{"base_model_name_or_path", "../base of tests"}, {"peft_type", "LORA"}});
   auto const bare = checkpoint::open_text(folder / "adapter");
   CHECK(bare.chat_templates.empty());
   CHECK(open_tokenizer(bare).id_of("<new>") == std::nullopt);

@@ -60,6 +60,58 @@ TEST_CASE("rows of scores become probabilities and the logarithms of their sums"
   });
 }
 
+TEST_CASE("figures of a distribution are those of the formulas and its probabilities the bits of the softmax", "[kernels]") {
+  each_table([](kernel_table const& table) {
+    random_numbers random(5);
+    for (std::size_t n = 1; n <= 1100; n += n < 67 ? 1 : 147) {
+      INFO("n = " << n);
+      std::size_t const rows = 1 + n % 3;
+      std::vector<float> scores = random(rows * n, 5);
+      if (n > 9) scores[n / 2] = -infinity;  // it has no part in the entropy
+      std::vector<std::int64_t> targets;
+      for (std::size_t r = 0; r < rows; ++r) targets.push_back(static_cast<std::int64_t>((7 * r + n / 3) % n));
+      if (n > 2) scores[static_cast<std::size_t>(targets[0])] = scores[n - 1] = 40;  // the largest one, twice
+      floats p(scores, n % 4), log_sum(rows, 1), entropy(rows, 2), mean(rows, 3), likeliest(rows, n % 4);
+      floats plain(scores, n % 4), plain_sum(rows, 1);
+      table.softmax.softmax(plain.data(), rows, n, plain_sum.data());
+      table.softmax.distribution(p.data(), rows, n, targets.data(), {log_sum.data(), entropy.data(), mean.data(), likeliest.data()});
+      CHECK(same_bits(p.span(), plain.span()));
+      CHECK(same_bits(log_sum.span(), plain_sum.span()));
+      for (std::size_t r = 0; r < rows; ++r) {
+        auto const row = std::span(scores).subspan(r * n, n);
+        double largest = -static_cast<double>(infinity), total = 0, sum = 0, information = 0;
+        std::size_t place = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+          auto const s = static_cast<double>(row[i]);
+          sum += s;
+          if (s > largest) place = i;
+          largest = std::max(largest, s);
+        }
+        for (float const s : row) total += std::exp(static_cast<double>(s) - largest);
+        for (float const s : row)
+          if (double const q = std::exp(static_cast<double>(s) - largest) / total; q > 0) information -= q * std::log(q);
+        CHECK(close(entropy[r], {information, 2e-6 * (1 + information)}));
+        CHECK(likeliest[r] == (place == static_cast<std::size_t>(targets[r]) ? 1.0F : 0.0F));
+        if (std::isfinite(sum))
+          CHECK(close(mean[r], {sum / static_cast<double>(n), 1e-5}));
+        else
+          CHECK(mean[r] == -infinity);
+      }
+      CHECK((p.kept_its_ends() && log_sum.kept_its_ends() && entropy.kept_its_ends() && mean.kept_its_ends() && likeliest.kept_its_ends()));
+    }
+    for (float const bad : {infinity, not_a_number}) {
+      std::vector<float> scores = random(20), same = scores;
+      scores[7] = same[7] = bad;
+      std::vector<std::int64_t> const targets{3};
+      std::vector<float> figures(4), log_sum(1);
+      table.softmax.softmax(same.data(), 1, 20, log_sum.data());
+      table.softmax.distribution(scores.data(), 1, 20, targets.data(), {&figures[0], &figures[1], &figures[2], &figures[3]});
+      CHECK(same_bits(scores, same));
+      CHECK((std::isnan(figures[0]) == std::isnan(log_sum[0]) && std::isnan(figures[1]) && !std::isfinite(figures[2]) && figures[3] == 0));
+    }
+  });
+}
+
 TEST_CASE("a score that is none or infinite spoils its row alone, as the formula has it", "[kernels]") {
   each_table([](kernel_table const& table) {
     random_numbers random(2);
@@ -119,7 +171,8 @@ TEST_CASE("a query's probabilities are those of the keys it sees, whatever the o
     for (std::size_t n = 1; n <= 67; ++n)
       for (float const unseen : {0.0F, not_a_number, infinity}) {
         INFO("n = " << n << ", others hold " << unseen);
-        std::size_t const rows = 1 + n % std::min<std::size_t>(n, 5), stride = n + n % 7, visible = n - rows + 1 - (n % 2 && n > rows ? 1 : 0);
+        std::size_t const rows = 1 + n % std::min<std::size_t>(n, 5), stride = n + n % 7,
+                          visible = n - rows + 1 - (n % 2 && n > rows ? 1 : 0);
         auto const scale = static_cast<double>(0.3F);
         std::vector<float> const start = random((rows - 1) * stride + n, 5);
         floats p(start, n % 4), log_sum(rows, (n + 1) % 4);
@@ -128,7 +181,7 @@ TEST_CASE("a query's probabilities are those of the keys it sees, whatever the o
           if (r + 1 < rows)
             for (std::size_t i = n; i < stride; ++i) p[r * stride + i] = floats::mark;
         }
-        table.softmax.causal(p.data(), rows, stride, n, visible, 0.3F, log_sum.data());
+        table.softmax.causal({p.data(), rows, stride, n, visible, 0, 0.3F, 0}, log_sum.data());
         for (std::size_t r = 0; r < rows; ++r) {
           distribution expected = softmax(std::span(start).subspan(r * stride, visible + r), scale);
           expected.probabilities.resize(n, exact{0, 0});
@@ -151,7 +204,7 @@ TEST_CASE("a seen score that is none spoils its query alone, and minus infinity 
         std::vector<float> p = random(3 * n), log_sum(3);
         std::size_t const at = n / 3;
         p[n + at] = bad;
-        table.softmax.causal(p.data(), 3, n, n, n - 2, 0.5F, log_sum.data());
+        table.softmax.causal({p.data(), 3, n, n, n - 2, 0, 0.5F, 0}, log_sum.data());
         for (std::size_t const r : {0U, 2U}) CHECK(all_finite(std::span(p).subspan(r * n, n)));
         std::span const row = std::span<float const>(p).subspan(n, n);
         if (bad == -infinity) {
@@ -174,7 +227,8 @@ TEST_CASE("gradients of scores are those of the formula", "[kernels]") {
     for (std::size_t n = 1; n <= 67; ++n)
       for (float const unseen : {0.0F, not_a_number, infinity}) {
         INFO("n = " << n << ", others hold " << unseen);
-        std::size_t const rows = 1 + n % std::min<std::size_t>(n, 5), stride = n + n % 7, visible = n - rows + 1 - (n % 2 && n > rows ? 1 : 0);
+        std::size_t const rows = 1 + n % std::min<std::size_t>(n, 5), stride = n + n % 7,
+                          visible = n - rows + 1 - (n % 2 && n > rows ? 1 : 0);
         float const scale = 0.3F;
         std::vector<float> const scores = random((rows - 1) * stride + n, 5), start = random(scores.size());
         floats p(scores, n % 4), g(start, (n + 1) % 4);
@@ -187,21 +241,25 @@ TEST_CASE("gradients of scores are those of the formula", "[kernels]") {
             for (std::size_t i = n; i < stride; ++i) p[r * stride + i] = g[r * stride + i] = floats::mark;
         }
         floats const log_sum(log_sums, (n + 2) % 4), means(inner, (n + 3) % 4);
-        table.softmax.causal_backward(p.data(), g.data(), rows, stride, n, visible, scale, log_sum.data(), means.data());
+        table.softmax.causal_backward({p.data(), rows, stride, n, visible, 0, scale, 0}, g.data(), log_sum.data(),
+                                      means.data());
         for (std::size_t r = 0; r < rows; ++r) {
           std::vector<exact> probabilities(n, exact{0, 0}), gradients(n, exact{0, 0});
           for (std::size_t i = 0; i < visible + r; ++i) {
-            double const size = std::abs(static_cast<double>(scale * scores[r * stride + i])) + std::abs(static_cast<double>(log_sums[r]));
-            double const value =
-                std::exp(static_cast<double>(scale) * static_cast<double>(scores[r * stride + i]) - static_cast<double>(log_sums[r]));
-            double const slope = (static_cast<double>(start[r * stride + i]) - static_cast<double>(inner[r])) * static_cast<double>(scale);
+            double const size =
+                std::abs(static_cast<double>(scale * scores[r * stride + i])) + std::abs(static_cast<double>(log_sums[r]));
+            double const value = std::exp(static_cast<double>(scale) * static_cast<double>(scores[r * stride + i]) -
+                                          static_cast<double>(log_sums[r]));
+            double const slope =
+                (static_cast<double>(start[r * stride + i]) - static_cast<double>(inner[r])) * static_cast<double>(scale);
             probabilities[i] = {value, value * (5e-7 + 2e-7 * size)};
             gradients[i] = {value * slope, std::abs(value * slope) * (1e-6 + 2e-7 * size)};
           }
           CHECK(first_difference(p.span().subspan(r * stride, n), probabilities) == "");
           CHECK(first_difference(g.span().subspan(r * stride, n), gradients) == "");
           if (r + 1 < rows)
-            for (std::size_t i = n; i < stride; ++i) CHECK((p[r * stride + i] == floats::mark && g[r * stride + i] == floats::mark));
+            for (std::size_t i = n; i < stride; ++i)
+              CHECK((p[r * stride + i] == floats::mark && g[r * stride + i] == floats::mark));
         }
         CHECK((p.kept_its_ends() && g.kept_its_ends()));
       }
@@ -288,5 +346,54 @@ TEST_CASE("a row's probabilities do not depend on the rows with it", "[kernels]"
       CHECK(same_bits(alone, std::span(all).subspan(n, n)));
       CHECK(log_sum[0] == log_sums[1]);
     }
+  });
+}
+
+TEST_CASE("a query's window hides what is before it and a cap bends its scores", "[kernels]") {
+  each_table([](kernel_table const& table) {
+    random_numbers random(8);
+    for (std::size_t n = 1; n <= 67; ++n)
+      for (float const cap : {0.0F, 2.0F})
+        for (std::size_t const window : {std::size_t{1}, std::size_t{7}, n}) {
+          INFO("n = " << n << ", window " << window << ", cap " << cap);
+          std::size_t const rows = 1 + n % std::min<std::size_t>(n, 5), stride = n + 3, visible = n - rows + 1;
+          float const scale = 0.7F;
+          std::vector<float> const start = random(rows * stride, 3), of_output = random(rows * stride);
+          floats p(start, n % 4), g(of_output, (n + 1) % 4);
+          std::vector<float> log_sum(rows), inner(rows);
+          for (std::size_t r = 0; r < rows; ++r)  // what is hidden may hold anything
+            for (std::size_t i = 0; i + window < visible + r; ++i) p[r * stride + i] = g[r * stride + i] = not_a_number;
+          floats again = p;
+          llm::score_block block{p.data(), rows, stride, n, visible, window, scale, cap};
+          table.softmax.causal(block, log_sum.data());
+          for (std::size_t r = 0; r < rows; ++r) inner[r] = random();
+          block.scores = again.data();
+          table.softmax.causal_backward(block, g.data(), log_sum.data(), inner.data());
+          CHECK((p.kept_its_ends() && g.kept_its_ends() && again.kept_its_ends()));
+          for (std::size_t r = 0; r < rows; ++r) {
+            std::size_t const end = visible + r, from = end > window ? end - window : 0;
+            std::vector<double> scores(n, -static_cast<double>(infinity)), slopes(n, 0);
+            double sum = 0;
+            for (std::size_t i = from; i < end; ++i) {
+              double const s = static_cast<double>(scale) * static_cast<double>(start[r * stride + i]),
+                           t = std::tanh(s / static_cast<double>(cap));
+              scores[i] = cap > 0 ? static_cast<double>(cap) * t : s;
+              slopes[i] = static_cast<double>(scale) * (cap > 0 ? 1 - t * t : 1);
+              sum += std::exp(scores[i]);
+            }
+            CHECK(close(log_sum[r], {std::log(sum), 1e-5}));
+            std::vector<exact> probabilities, gradients;
+            for (std::size_t i = 0; i < n; ++i) {
+              double const share = std::exp(scores[i]) / sum,
+                           d = static_cast<double>(of_output[r * stride + i]) - static_cast<double>(inner[r]);
+              bool const seen = i >= from && i < end;
+              probabilities.push_back({seen ? share : 0, 1e-5 * share});
+              gradients.push_back({seen ? share * d * slopes[i] : 0, (1e-5 * slopes[i] + 1e-6) * share * std::abs(d)});
+            }
+            CHECK(first_difference(p.span().subspan(r * stride, n), probabilities) == "");
+            CHECK(first_difference(again.span().subspan(r * stride, n), probabilities) == "");
+            CHECK(first_difference(g.span().subspan(r * stride, n), gradients) == "");
+          }
+        }
   });
 }

@@ -369,7 +369,7 @@ TEST_CASE("rows add up to sequences and temperature and entropy are those of the
     std::array<std::span<std::int32_t const>, 1> const one{completion};
     append(every, prompt, one);
   }
-  auto const exact = model.forward_rows(theta, every, {.entropy = true}).out;
+  auto const exact = model.forward_rows(theta, every, {.entropy = true, .logits = true}).out;
   causal_lm const warm(config, {.type = at::kDouble, .temperature = 2});
   auto const warmer = warm.rows(theta, every).logp;
   double mass = 0, entropy = 0, scale = 0;
@@ -380,6 +380,16 @@ TEST_CASE("rows add up to sequences and temperature and entropy are those of the
   }
   CHECK(std::abs(mass - 1) < 1e-12);
   CHECK(std::abs(entropy - exact.entropy[5]) < 1e-12);
+  double mean = 0, likeliest = 0;
+  for (std::size_t token = 0; token < exact.logp.size(); ++token) {
+    mean += (exact.logp[token] + exact.log_sum[token]) / static_cast<double>(exact.logp.size());
+    likeliest += exact.likeliest[token];
+    if (exact.likeliest[token] == 1) CHECK(exact.logp[token] == *std::max_element(exact.logp.begin(), exact.logp.end()));
+  }
+  CHECK(std::abs(mean - exact.mean_logit[5]) < 1e-12);
+  CHECK(likeliest == 1);
+  CHECK(model.rows(theta, every, {.entropy = true}).logp == exact.logp);
+  CHECK(model.rows(theta, every).logp == exact.logp);
   CHECK(std::abs(exact.logp[7] / 2 - std::log(scale) - warmer[7]) < 1e-12);
 }
 

@@ -61,9 +61,10 @@ TEST_CASE("a confident token has its gradient in bfloat16 too", "[head]") {
         at::Tensor const h = planted.hidden.narrow(0, row, 1), target = planted.targets.narrow(0, row, 1);
         at::Tensor const weight = planted.weight.to(of_weights), slope = at::full({1}, 0.7, at::kDouble);
         completion_head head(h.to(type), target, 1, 0);
-        at::Tensor const logp = head.forward(weight, 128, budget).logp;
-        at::Tensor of_weight = at::zeros({vocabulary, size}, type == at::kDouble ? at::kDouble : at::kFloat);
-        at::Tensor const of_hidden = head.backward(slope, weight, of_weight);
+        linear_map map, gradient;
+        map.weight = weight;
+        gradient.weight = at::zeros({vocabulary, size}, type == at::kDouble ? at::kDouble : at::kFloat);
+        at::Tensor const logp = head.forward(map, 128, budget).logp, of_hidden = head.backward(slope, map, gradient);
 
         at::Tensor const scores = at::mm(h, planted.weight.t()), p = at::softmax(scores, -1);
         CHECK(std::abs(p.gather(-1, target.unsqueeze(-1)).item<double>() - probabilities[static_cast<std::size_t>(row)]) < 0.05 * (1 - probabilities[static_cast<std::size_t>(row)]) + 0.002);
@@ -71,6 +72,6 @@ TEST_CASE("a confident token has its gradient in bfloat16 too", "[head]") {
         double const enough = of_weights == at::kBFloat16 ? 5e-3 : of_weights == at::kFloat ? 1e-3 : 1e-10;
         CHECK(std::abs(logp.item<double>() - std::log(p.gather(-1, target.unsqueeze(-1)).item<double>())) < 1e-5);
         CHECK(distance(of_hidden, at::mm(residual, planted.weight)) < enough);
-        CHECK(distance(of_weight, at::mm(residual.t(), h)) < enough);
+        CHECK(distance(gradient.weight, at::mm(residual.t(), h)) < enough);
       }
 }

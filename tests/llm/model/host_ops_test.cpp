@@ -109,6 +109,21 @@ TEST_CASE("gates and rotations and the softmax are those of fp64 rounded", "[hos
   at::Tensor const log_sums = ops::softmax_(rounded), exact_sums = ops::softmax_(scores);
   CHECK(distance(rounded, scores) < 1e-5);
   CHECK((log_sums - exact_sums).abs().max().item<double>() < 1e-5);
+
+  at::Tensor const drawn = 3 * random({7, 1003}, 17), targets = at::arange(7), best = drawn.argmax(-1);
+  targets[2] = best[2];
+  for (at::ScalarType const type : {at::kDouble, at::kFloat}) {
+    at::Tensor once = drawn.to(type).clone(), again = once.clone(), logits = once.clone();
+    ops::distribution const all = ops::distribution_(once, targets);
+    CHECK(at::equal(all.log_sum, ops::softmax_(again)));
+    CHECK(at::equal(once, again));
+    at::Tensor const p = at::softmax(drawn, -1);
+    CHECK(distance(all.entropy.squeeze(-1), -(p * p.log()).sum(-1)) < 1e-6);
+    CHECK(distance(all.mean.squeeze(-1), drawn.mean(-1)) < 1e-6);
+    CHECK(at::equal(all.likeliest.squeeze(-1), at::eq(best, targets).to(type)));
+    logits[2][999] = logits[2].max();  // the first one counts
+    CHECK(ops::distribution_(logits, targets).likeliest[2].item<double>() == (best[2].item<std::int64_t>() < 999 ? 1 : 0));
+  }
 }
 
 TEST_CASE("attention over shared prompts and its gradients are those of fp64 rounded", "[host]") {

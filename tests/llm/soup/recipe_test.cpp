@@ -82,7 +82,7 @@ TEST_CASE("keys of a recipe that mean nothing are told with their line and passe
   CHECK_THAT(notes(start + "dtype: float32\ndtype: float16\n"), contains("line 4: 'dtype' appears twice"));
   CHECK_THAT(notes("merge_method: linear\nmodels:\n- model: " + tiny + "\n  layer_range: [0, 1]\n"), contains("line 4: 'layer_range' has no effect in an entry of models"));
   CHECK_THAT(notes("merge_method: linear\nmodels: [{model: {model: {path: " + tiny + ", revision: main}}}]\n"), contains("'revision' has no effect in a model"));
-  CHECK_THAT(notes("merge_method: linear\nmodels: [{model: " + tiny + "@main}]\n"), contains("line 2: '@main' has no effect; models are folders here"));
+  CHECK_THAT(notes("merge_method: linear\nmodels: [{model: " + tiny + "@main}]\n"), contains("line 2: '@main' has no effect on a folder"));
   CHECK_THAT(notes(start + "parameters: {weight: [{filter: mlp, value: 1, note: x}]}\n"), contains("'note' is no key of a filter"));
   CHECK(notes(start + "dtype: null\ntokenizer:\nslices:\nparameters:\nbase_model: ~\nmodules: {}\n").empty());
 }

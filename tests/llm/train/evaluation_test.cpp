@@ -12,7 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/preference.hpp>
 #include <kedge/llm/train/sft.hpp>
 
 #include "../adapters/llm/src/train/best_model.hpp"
@@ -93,6 +93,16 @@ std::vector<json> evaluations_of(fs::path const& run) {
   return all;
 }
 
+// Every figure of theirs, within 1e-5 of its size.
+void check_figures(json const& ours, json const& theirs) {
+  INFO(ours.dump() << " against " << theirs.dump());
+  for (auto const& [key, value] : theirs.items()) {
+    INFO(key);
+    REQUIRE(ours.contains(key));
+    CHECK_THAT(ours.at(key).get<double>(), WithinAbs(value.get<double>(), 1e-5 * std::max(1.0, std::abs(value.get<double>()))));
+  }
+}
+
 // The loss on held-out data of the model that a run has written, against where it started.
 double loss_of_written(split_pairs const& data, fs::path const& run, bool is_sft) {
   if (is_sft) {
@@ -126,13 +136,12 @@ TEST_CASE("evaluations and the best model and early stops are those of TRLs trai
     if (!ours.empty() && ours.size() == theirs.at("evaluations").size() + 1)
       ours.pop_back();  // the one after the last step, which is kedge's own
     REQUIRE(ours.size() == theirs.at("evaluations").size());
-    for (std::size_t i = 0; i < ours.size(); ++i)
-      for (auto const& [key, value] : theirs.at("evaluations").at(i).items()) {
-        if (!ours[i].contains(key)) continue;
-        INFO(i << " " << key);
-        CHECK_THAT(ours[i].at(key).get<double>(),
-                   WithinAbs(value.get<double>(), 1e-5 * std::max(1.0, std::abs(value.get<double>()))));
-      }
+    for (std::size_t i = 0; i < ours.size(); ++i) check_figures(ours[i], theirs.at("evaluations").at(i));
+    std::vector<json> steps;
+    for (json const& line : lines(data.folder / output / "metrics.jsonl"))
+      if (line.contains("loss")) steps.push_back(line);
+    REQUIRE(steps.size() == theirs.at("log").size());
+    for (std::size_t i = 0; i < steps.size(); ++i) check_figures(steps[i], theirs.at("log").at(i));
     CHECK(result.steps == theirs.at("steps").get<std::size_t>());
     if (!theirs.at("best_step").is_null()) CHECK(result.best_step == theirs.at("best_step").get<std::size_t>());
     if (!theirs.at("best_metric").is_null())

@@ -16,7 +16,7 @@
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/model/weights.hpp>
 #include <kedge/llm/train/scoring.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/preference.hpp>
 
 #include "llm/train/given_settings.hpp"
 #include "support/catch.hpp"

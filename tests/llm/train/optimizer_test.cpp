@@ -12,7 +12,7 @@
 
 #include <kedge/llm/train/optimizer.hpp>
 #include <kedge/llm/train/optimizer_choice.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/preference.hpp>
 
 #include "llm/train/extending/signum.hpp"
 #include "support/catch.hpp"

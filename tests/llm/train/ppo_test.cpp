@@ -340,7 +340,7 @@ TEST_CASE("ppo of adapters starts at KL 0 and trains nothing but adapters and he
     ppo_settings s = small_run(folder.path(), "ppo-" + fs::path(values).filename().string());
     s.value_model = values;
     s.use_peft = true;
-    s.lora = {.rank = 2, .alpha = 4, .target_modules = {lora_target::all_linear}};
+    s.lora = {.rank = 2, .alpha = 4, .target_modules = {"all-linear"}};
     CHECK(std::abs(train_ppo(s).kl_at_start) < 1e-4);
     fs::path const adapter = s.output_dir / "adapter_model.safetensors";
     std::string const weights = kedge::testing::read_file(adapter);

@@ -17,7 +17,7 @@
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/train/scoring.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/preference.hpp>
 
 #include "../adapters/llm/src/train/moving_reference.hpp"
 #include "../adapters/llm/src/train/pair_input.hpp"
@@ -160,13 +160,13 @@ TEST_CASE("a batch whose tails count less has the gradient that finite differenc
 }
 
 TEST_CASE("tails are what stands beyond the shorter completion of a pair", "[reference]") {
-  preference_pair const pair{.prompt = {1}, .chosen = {2, 3, 4, 5}, .rejected = {6, 7}};
+  preference_pair const pair{.prompt = {1}, .chosen = {2, 3, 4, 5}, .rejected = {6, 7}, .odd = {}};
   ragged_batch batch = pack_pairs(std::vector{pair}, std::vector<std::size_t>{0});
   weigh_tails(batch, 0.25);
   CHECK(batch.weights == std::vector<double>{1, 1, 0.25, 0.25, 1, 1});
   CHECK(sums_by_sequence(std::vector<double>{1, 2, 4, 8, 16, 32}, batch) == std::vector<double>{6, 48});
   CHECK_THROWS_WITH(weigh_tails(batch, 1.5), contains("ld_alpha"));
-  preference_pair const unprompted{.prompt = {}, .chosen = {2, 3, 4}, .rejected = {6, 7}};  // nothing predicts a first token
+  preference_pair const unprompted{.prompt = {}, .chosen = {2, 3, 4}, .rejected = {6, 7}, .odd = {}};  // nothing predicts a first token
   ragged_batch other = pack_pairs(std::vector{unprompted}, std::vector<std::size_t>{0});
   weigh_tails(other, 0.5);
   CHECK(other.weights == std::vector<double>{1, 0.5, 1});
@@ -252,7 +252,7 @@ TEST_CASE("a run whose reference moves stops after any step and goes on to the s
 TEST_CASE("an adapter that moves is the mixture of products, also where their ranks exceed the map's", "[reference][lora]") {
   transformer_config const config = plain::tiny_config(false);
   pack const base = plain::random_parameters(config, at::kDouble, 31);
-  lora_settings const lora{.rank = 9, .alpha = 8, .target_modules = {lora_target::all_linear}};
+  lora_settings const lora{.rank = 9, .alpha = 8, .target_modules = {"all-linear"}};
   causal_lm const model(config, {.type = at::kDouble}, lora, base);
   at::manual_seed(4);
   auto const random = [&] {

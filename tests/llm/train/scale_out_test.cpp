@@ -146,6 +146,7 @@ TEST_CASE("two and four processes take the steps of one", "[scale]") {
       {"a reference that moves", on_tiny("dpo"), 4, tail + "--sync_ref_model --ref_model_sync_steps 2 --ld_alpha 0.5"},
       {"weights by the policy and a loss that compares pairs", on_tiny("dpo"), 4, tail + "--use_weighting --loss_type kto_pair --ref_model_name_or_path " + quoted(tiny / "untied")},
       {"reward", on_tiny("reward"), 8, tail + held_out},
+      {"single completions", on_tiny("kto"), 8, tail + "--gradient_accumulation_steps 2"},
   };
   for (kind const& k : kinds) {
     INFO(k.name);

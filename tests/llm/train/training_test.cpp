@@ -12,7 +12,7 @@
 
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/train/scoring.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/preference.hpp>
 
 #include "../adapters/llm/src/train/trainer.hpp"
 #include "../adapters/llm/src/train/session.hpp"
@@ -139,6 +139,17 @@ TEST_CASE("accumulation 1 times 8 is 8 times 1", "[training]") {
   for (std::size_t i = 0; i < a.size(); ++i) {
     CHECK(std::abs(a[i].at("loss").get<double>() - b[i].at("loss").get<double>()) < 1e-9);
     CHECK(std::abs(a[i].at("grad_norm").get<double>() - b[i].at("grad_norm").get<double>()) < 1e-7);
+  }
+}
+
+TEST_CASE("the log says in which steps clipping acted", "[training]") {
+  scratch_folder const folder;
+  for (double const norm : {1e-9, 0.0, 1e9}) {
+    training_settings s = settings_for(folder / (norm == 0 ? "never" : norm < 1 ? "always" : "long"));
+    s.max_grad_norm = norm;
+    s.max_steps = 2;
+    train_preferences(s, {});
+    for (auto const& line : lines(s.output_dir / "metrics.jsonl")) CHECK(line.at("grad_clipped").get<double>() == (norm == 1e-9 ? 1 : 0));
   }
 }
 

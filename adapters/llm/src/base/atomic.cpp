@@ -44,6 +44,16 @@ path settled(path const& given) {
   return out;
 }
 
+/// A pipe or a device, and a name of an open file (/dev/stdout): what is written there goes on, and nothing may take its place.
+bool is_way_out(path const& target) {
+  std::error_code ignored;
+  auto const status = std::filesystem::status(target, ignored);
+  if (std::filesystem::is_other(status)) return true;
+  bool const is_link = std::filesystem::is_symlink(std::filesystem::symlink_status(target, ignored));
+  path const folder = target.parent_path();
+  return is_link && (folder == "/dev" || folder.string().starts_with("/dev/fd") || folder.string().starts_with("/proc/"));
+}
+
 /// Flushes a file's data, or a folder's list of names, to the disk.
 void flush(path const& target) {
   int const descriptor = ::open(target.c_str(), O_RDONLY | O_CLOEXEC);
@@ -110,15 +120,20 @@ path first_missing(path folder) {
 
 }  // namespace
 
-pending_file::pending_file(path final_path) : final_(settled(final_path)), temporary_(temporary_sibling(final_)) {
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+pending_file::pending_file(path final_path) : final_(settled(final_path)) {
+  if (is_way_out(final_)) {
+    descriptor_ = ::open(final_.c_str(), O_WRONLY | O_CLOEXEC);
+  } else {
+    temporary_ = temporary_sibling(final_);
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  }
   if (descriptor_ < 0) cannot("write", final_, errno);
 }
 
 pending_file::~pending_file() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 void pending_file::fail(int reason) { cannot("write", final_, reason); }
@@ -153,11 +168,11 @@ void pending_file::begin_flush([[maybe_unused]] std::size_t offset, [[maybe_unus
 void pending_file::commit() {
   if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != ENOTSUP) fail(errno);
   commit_unflushed();
-  flush(final_.parent_path());
+  if (!temporary_.empty()) flush(final_.parent_path());
 }
 
 void pending_file::commit_unflushed() {
-  if (::rename(temporary_.c_str(), final_.c_str()) != 0) fail(errno);
+  if (!temporary_.empty() && ::rename(temporary_.c_str(), final_.c_str()) != 0) fail(errno);
   int const descriptor = std::exchange(descriptor_, -1);
   if (::close(descriptor) != 0 && errno != EINTR) fail(errno);
 }

@@ -5,6 +5,7 @@
 #include <charconv>   // from_chars
 #include <cmath>      // ldexp
 #include <limits>     // numeric_limits
+#include <sstream>    // istringstream
 
 #include <yaml-cpp/yaml.h>
 
@@ -246,10 +247,9 @@ std::string place_of(std::filesystem::path const& file, yaml_value const& value)
   return in_quotes(file.string()) + (value.line > 0 ? ", line " + std::to_string(value.line) : "");
 }
 
-yaml_document read_yaml(std::filesystem::path const& file) {
-  mapped_file const content(file);
+yaml_document parse_yaml(std::string const& text, std::filesystem::path const& file) {
   try {
-    auto const documents = YAML::LoadAll(std::string{content.text()});
+    auto const documents = YAML::LoadAll(text);
     if (documents.size() > 1)
       throw error(in_quotes(file.string()) + " holds " + std::to_string(documents.size()) + " YAML documents; one is read");
     yaml_document out;
@@ -259,6 +259,18 @@ yaml_document read_yaml(std::filesystem::path const& file) {
     std::string const line = why.mark.is_null() ? "" : ", line " + std::to_string(why.mark.line + 1);
     throw error(in_quotes(file.string()) + line + ": not valid YAML: " + why.msg);
   }
+}
+
+yaml_document read_yaml(std::filesystem::path const& file) { return parse_yaml(std::string{mapped_file(file).text()}, file); }
+
+yaml_document parse_front_matter(std::string const& markdown, std::filesystem::path const& file) {
+  std::istringstream lines(markdown);
+  std::string line, yaml;
+  auto const is_rule = [&] { return line.starts_with("---") && line.find_first_not_of("- \t\r") == std::string::npos; };
+  while (std::getline(lines, line) && line.find_first_not_of(" \t\r") == std::string::npos) continue;
+  if (!is_rule()) return {};
+  while (std::getline(lines, line) && !is_rule()) yaml += line + '\n';
+  return parse_yaml(yaml, file);
 }
 
 }  // namespace kedge::llm

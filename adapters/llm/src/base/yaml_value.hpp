@@ -55,6 +55,12 @@ struct yaml_document {
 /// throws  error with file and line if it is not valid YAML, has several documents, or is nested beyond all measure
 [[nodiscard]] yaml_document read_yaml(std::filesystem::path const& file);
 
+/// The same of a text that is part of a file; lines are counted from its beginning.
+[[nodiscard]] yaml_document parse_yaml(std::string const& text, std::filesystem::path const& file);
+
+/// The front matter of a Markdown text, such as a model card: the YAML between its first two lines of three dashes. Null where there is none.
+[[nodiscard]] yaml_document parse_front_matter(std::string const& markdown, std::filesystem::path const& file);
+
 /// What a plain scalar is in YAML 1.1.
 [[nodiscard]] yaml_value plain_scalar(std::string_view text);
 

@@ -15,6 +15,8 @@
 
 #include <kedge/llm/base/error.hpp>
 
+#include "parquet/parquet_file.hpp"
+
 namespace kedge::llm {
 namespace {
 
@@ -143,9 +145,26 @@ struct zstd_unpacker final : byte_source::unpacker {
   bool complete_ = false;  ///< no frame is open
 };
 
+/// The rows of a Parquet file, which is read by its name: its table of contents stands at the end.
+struct parquet_unpacker final : byte_source::unpacker {
+  parquet_unpacker(raw_bytes&& from, std::filesystem::path const& path) : unpacker(std::move(from)), file_(path) {}
+
+  std::size_t read(std::span<char> out) override {
+    if (rows_.empty()) rows_ = file_.next();
+    std::size_t const count = std::min(rows_.size(), out.size());
+    std::memcpy(out.data(), rows_.data(), count);
+    rows_.remove_prefix(count);
+    return count;
+  }
+
+ private:
+  parquet_file file_;
+  std::string_view rows_;
+};
+
 }  // namespace
 
-bool is_packed(std::string_view start) { return start.starts_with(gzip_mark) || start.starts_with(zstd_mark); }
+bool is_packed(std::string_view start) { return start.starts_with(gzip_mark) || start.starts_with(zstd_mark) || start.starts_with(parquet_mark); }
 
 bool is_blank(std::string_view line) { return line.find_first_not_of(" \t\r\v\f") == std::string_view::npos; }
 
@@ -155,9 +174,12 @@ byte_source::byte_source(std::filesystem::path const& path)
   if (descriptor < 0) throw error("cannot read " + name_ + ": " + std::strerror(errno));
   raw_bytes in(descriptor, name_);
   std::string_view const start = in.peek(zstd_mark.size());
+  std::error_code ignored;
+  if (start.starts_with(parquet_mark) && !std::filesystem::is_regular_file(path, ignored))
+    throw error(name_ + " is of Parquet, whose table of contents stands at the end; give the file's name instead of a pipe");
   if (start.starts_with(parquet_mark))
-    throw error(name_ + " is a Parquet file; turn it into JSON lines first, as docs/data.md shows in one line");
-  if (start.starts_with(gzip_mark))
+    unpacker_ = std::make_unique<parquet_unpacker>(std::move(in), path);
+  else if (start.starts_with(gzip_mark))
     unpacker_ = std::make_unique<gzip_unpacker>(std::move(in));
   else if (start.starts_with(zstd_mark))
     unpacker_ = std::make_unique<zstd_unpacker>(std::move(in));

@@ -17,11 +17,11 @@ bool is_packed(std::string_view start);
 bool is_blank(std::string_view line);
 
 /// The bytes of a file, a pipe or standard input ("-"), in order and unpacked: gzip and zstd are known by their first bytes,
-/// wherever they come from.
+/// wherever they come from. Those of a Parquet file are its rows, a JSON object a line.
 /// cost    a buffer of 64 KiB and what the unpacker needs (gzip 44 KiB, zstd the frame's window, at most 128 MiB)
 class byte_source {
  public:
-  /// throws  kedge::llm::error if the file cannot be read, or is one of Parquet
+  /// throws  kedge::llm::error if the file cannot be read; or is of Parquet, and what reads that is not there
   explicit byte_source(std::filesystem::path const& path);
   byte_source(byte_source const&) = delete;
   byte_source& operator=(byte_source const&) = delete;

@@ -61,6 +61,18 @@ json take_field(json& object, char const* key) {
   return out;
 }
 
+bool repeats(json const& prompt, json const& completion) {
+  constexpr std::size_t telling = 4;  // bytes: a word that both begin with is none
+  if (prompt.is_string() != completion.is_string() || prompt.empty() || completion.empty()) return false;
+  if (prompt.is_array()) return same_content(prompt.front(), completion.front());
+  auto const& text = prompt.get_ref<std::string const&>();
+  return text.size() >= telling && completion.get_ref<std::string const&>().starts_with(text);
+}
+
+bool ends_with_other(json const& completion) {
+  return completion.is_array() && !completion.empty() && completion.back().value("role", "assistant") != "assistant";
+}
+
 double number_or_nan(json const& object, char const* key) {
   auto const found = object.find(key);
   if (found == object.end() || found->is_null()) return std::numeric_limits<double>::quiet_NaN();

@@ -27,6 +27,12 @@ bool same_content(nlohmann::ordered_json const& a, nlohmann::ordered_json const&
 /// throws  kedge::llm::error if the line has a column of pictures, sound or films, which a model of text does not see
 void refuse_media(nlohmann::ordered_json const& object);
 
+/// Whether a completion begins with the prompt once more: with its text, or with its first message.
+bool repeats(nlohmann::ordered_json const& prompt, nlohmann::ordered_json const& completion);
+
+/// Whether messages end with another role than the assistant's.
+bool ends_with_other(nlohmann::ordered_json const& completion);
+
 /// A number of a line's object, NaN where the key is missing, null or NaN.
 /// throws  kedge::llm::error if it holds anything but a finite number
 double number_or_nan(nlohmann::ordered_json const& object, char const* key);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <utility>  // move
+#include <utility>  // exchange, move
 
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/base/json.hpp>
 #include <kedge/llm/data/jsonl.hpp>
 
 #include "byte_source.hpp"
+#include "data_files.hpp"
 #include "fields.hpp"
+#include "schemas/schema_reader.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -41,29 +43,64 @@ nlohmann::ordered_json object_of(std::string_view line, bool first) {
 }  // namespace
 
 json_line_reader::json_line_reader(std::filesystem::path const& path, bool skip_bad_lines)
-    : lines_(std::make_unique<line_source>(path)), skip_bad_lines_(skip_bad_lines) {}
+    : json_line_reader(path, {.format = data_format::trl, .skip_bad_lines = skip_bad_lines}) {}
+
+json_line_reader::json_line_reader(std::filesystem::path const& path, reading const& how, std::optional<data_kind> wanted)
+    : files_(std::make_unique<data_files>(path)),
+      schema_(std::make_unique<schema_reader>(how, wanted)),
+      skip_bad_lines_(how.skip_bad_lines),
+      most_(how.most) {}
 
 json_line_reader::~json_line_reader() = default;
 
+std::string const& json_line_reader::name() const noexcept { return files_->name(); }
+
+std::vector<std::string> json_line_reader::notes() const { return schema_->notes(); }
+
+void json_line_reader::skip(std::string const& place, std::string const& why) {
+  if (!skip_bad_lines_) throw error(place + ": " + why);
+  constexpr std::size_t told = 10;
+  if (++skipped_ <= told) problems_.push_back(place + ": " + why);
+}
+
+// returns whether `take` took it
+bool json_line_reader::give(taker const& take, json_line line) {
+  std::string const place = line.place;
+  line.index = given_++;
+  try {
+    take(std::move(line));
+    ++taken_;
+    return true;
+  } catch (error const& problem) {
+    skip(place, problem.what());
+    return false;
+  }
+}
+
 bool json_line_reader::next(taker const& take) {
-  for (std::string_view line; lines_->next(line);) {
-    if (++number_ == 1 && line.starts_with("\xef\xbb\xbf")) line.remove_prefix(3);
+  if (most_ > 0 && taken_ == most_) return false;
+  for (std::string_view line;;) {
+    for (json_line made; schema_->take(made);)
+      if (give(take, std::move(made))) return true;
+    if (at_end_) break;
+    if (!files_->next(line)) {
+      at_end_ = true;
+      schema_->finish();
+      continue;
+    }
     if (is_blank(line)) continue;
-    std::string place = lines_->name() + ':' + std::to_string(number_);
+    std::string const place = files_->name() + ':' + std::to_string(files_->number());
     try {
-      take({object_of(line, taken_ + skipped_ == 0), number_, place});
-      ++taken_;
-      return true;
+      bool const first = std::exchange(first_, false);
+      schema_->add({object_of(line, first), files_->number(), place, 0});
     } catch (error const& problem) {
-      place += std::string{": "} + problem.what();
-      if (!skip_bad_lines_) throw error(place);
-      constexpr std::size_t told = 10;
-      if (++skipped_ <= told) problems_.push_back(std::move(place));
+      skip(place, problem.what());
     }
   }
   if (taken_ == 0)
-    throw error(lines_->name() + (skipped_ > 0 ? " has no usable line: all " + std::to_string(skipped_) + " are bad; " + problems_.front()
-                                               : " has no lines; pass a file with one JSON object a line"));
+    throw error(files_->name() + (skipped_ > 0 ? " has no usable line: all " + std::to_string(skipped_) + " are bad; " + problems_.front()
+                                  : given_ == 0 && first_ ? " has no lines; pass a file with one JSON object a line"
+                                                          : " has no usable line: no prompt has two completions of which one is better"));
   return false;
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>  // min
 #include <cmath>      // isnan
-#include <iterator>   // make_move_iterator
 #include <utility>    // move
 
 #include <kedge/llm/base/error.hpp>
@@ -9,6 +8,7 @@
 #include <kedge/llm/data/parallel.hpp>
 #include <kedge/llm/data/preferences.hpp>
 
+#include "encoded_blocks.hpp"
 #include "examples.hpp"
 #include "fields.hpp"
 
@@ -82,14 +82,51 @@ double score(json const& extra, char const* key) {
   return found != extra.end() && found->is_number() ? found->get<double>() : std::numeric_limits<double>::quiet_NaN();
 }
 
-/// What is left of the ids after the shared prompt, within `room` tokens.
-std::vector<std::int32_t> completion(std::vector<std::int32_t> const& ids, std::size_t prompt, std::size_t room,
-                                     bool& truncated, char const* what) {
+bool is_no_number(json const& extra, char const* key) {
+  auto const found = extra.find(key);
+  return found != extra.end() && !found->is_null() && !found->is_number();
+}
+
+oddities look_at(preference_example const& pair) {
+  oddities odd;
+  if (repeats(pair.prompt, pair.chosen) || repeats(pair.prompt, pair.rejected)) odd.add(oddity::repeated_prompt);
+  if (ends_with_other(pair.chosen) || ends_with_other(pair.rejected)) odd.add(oddity::ends_with_other);
+  if (is_no_number(pair.extra, "score_chosen") || is_no_number(pair.extra, "score_rejected")) odd.add(oddity::score_is_no_number);
+  if (is_no_number(pair.extra, "margin")) odd.add(oddity::margin_is_no_number);
+  return odd;
+}
+
+/// What of prompt + completion stays within a length.
+struct kept {
+  std::vector<std::int32_t> completion;
+  std::size_t cut = 0;  ///< leading tokens of the prompt that go
+};
+
+/// `prompt`: how many of the ids are the prompt's
+kept within(std::vector<std::int32_t> const& ids, std::size_t prompt, std::size_t longest, truncation_mode mode, char const* what) {
   if (ids.size() == prompt) throw error(std::string{what} + " adds no token to the prompt");
-  std::size_t const length = std::min(ids.size() - prompt, room);
-  truncated = truncated || length < ids.size() - prompt;
-  auto const begin = ids.begin() + static_cast<std::ptrdiff_t>(prompt);
-  return {begin, begin + static_cast<std::ptrdiff_t>(length)};
+  std::size_t const over = longest == 0 || ids.size() <= longest ? 0 : ids.size() - longest;
+  kept out;
+  if (mode == truncation_mode::keep_end) out.cut = std::min(over, prompt);
+  auto const at = [&](std::size_t i) { return ids.begin() + static_cast<std::ptrdiff_t>(i); };
+  if (mode == truncation_mode::keep_end)
+    out.completion.assign(at(prompt + over - out.cut), ids.end());
+  else
+    out.completion.assign(at(prompt), at(ids.size() - over));
+  return out;
+}
+
+/// The numbers of a line, and where it stands.
+void read_numbers(preference_example const& example, preference_pair& out) {
+  out.line = example.line;
+  out.index = example.index;
+  out.score_chosen = score(example.extra, "score_chosen");
+  out.score_rejected = score(example.extra, "score_rejected");
+  out.margin = score(example.extra, "margin");
+  out.ref_chosen = number_or_nan(example.extra, "ref_chosen_logps");
+  out.ref_rejected = number_or_nan(example.extra, "ref_rejected_logps");
+  if (std::isnan(out.ref_chosen) != std::isnan(out.ref_rejected))
+    throw error("ref_chosen_logps and ref_rejected_logps go together; give both or neither");
 }
 
 }  // namespace
@@ -111,6 +148,8 @@ preference_example parse_preference(json_line line) {
   if (!has_prompt && texts && out.prompt == "") refuse_other_question(line.object);
   take_system(line.object, out.prompt, {&out.chosen, &out.rejected});
   out.extra = std::move(line.object);
+  out.index = line.index;
+  out.odd = look_at(out);
   return out;
 }
 
@@ -131,56 +170,49 @@ bool have_reference(std::span<preference_pair const> pairs) {
   return first;
 }
 
-std::vector<preference_pair> read_pairs(std::filesystem::path const& path, pair_encoder const& encoder, bool skip_bad_lines,
-                                        std::size_t* skipped, unsigned threads, line_reader const& look) {
-  constexpr std::size_t block = 4096;
-  json_line_reader reader(path, skip_bad_lines);
-  std::vector<preference_example> examples;
-  std::vector<preference_pair> out;
-  std::size_t unencoded = 0;
-  for (bool more = true; more;) {
-    more = reader.next([&](json_line line) {
-      if (look) look(line);
-      examples.push_back(parse_preference(std::move(line)));
-    });
-    if (more && examples.size() < block) continue;
-    std::size_t bad = 0;
-    auto pairs = encode_preferences(encoder, examples, skip_bad_lines, &bad, threads);
-    out.insert(out.end(), std::make_move_iterator(pairs.begin()), std::make_move_iterator(pairs.end()));
-    unencoded += bad;
-    examples.clear();
-  }
-  if (skipped != nullptr) *skipped = reader.skipped() + unencoded;
-  return out;
+std::vector<preference_pair> read_pairs(std::filesystem::path const& path, pair_encoder const& encoder, reading const& how, reading_report* report,
+                                        line_reader const& look, pair_filter const& keep) {
+  return read_in_blocks(
+      path, how, data_kind::pairs, report, parse_preference, [&](preference_example const& example) { return encoder.encode(example); },
+      [&](preference_example&&, preference_pair&& pair) {
+        if (how.positions > 0 && pair.prompt.size() + std::max(pair.chosen.size(), pair.rejected.size()) > static_cast<std::size_t>(how.positions))
+          pair.odd.add(oddity::beyond_positions);
+        return std::move(pair);
+      },
+      [&](preference_pair const& pair) { return !keep || keep(pair); },
+      [&](json_line const& line) {
+        if (look) look(line);
+      });
 }
 
-pair_encoder::pair_encoder(tokenizer const& words, chat_template const* templating, json variables, std::size_t max_length)
-    : encoder_(words, templating, std::move(variables)), max_length_(max_length) {}
+pair_encoder::pair_encoder(tokenizer const& words, chat_template const* templating, json variables, std::size_t max_length, truncation_mode truncation)
+    : encoder_(words, templating, std::move(variables)), max_length_(max_length), truncation_(truncation) {}
 
 preference_pair pair_encoder::encode(preference_example const& example) const try {
   auto const prompt = encoder_.encode(example.prompt, true, example.extra);
   auto const chosen = encoder_.encode(joined(example.prompt, encoder_.with_end(example.chosen)), false, example.extra);
   auto const rejected = encoder_.encode(joined(example.prompt, encoder_.with_end(example.rejected)), false, example.extra);
   std::size_t const shared = std::min(common_prefix(prompt, chosen), common_prefix(prompt, rejected));
-  std::size_t const room =
-      max_length_ == 0 ? std::numeric_limits<std::size_t>::max() : max_length_ - std::min(max_length_, shared);
-  if (room == 0)
-    throw error("the prompt has " + std::to_string(shared) +
-                " tokens, which leaves no room for a completion within max_length " + std::to_string(max_length_) +
-                "; raise --max_length or drop the line");
+  if (max_length_ > 0 && shared >= max_length_ && truncation_ == truncation_mode::keep_start)
+    throw error("the prompt has " + std::to_string(shared) + " tokens, which leaves no room for a completion within max_length " +
+                std::to_string(max_length_) + "; raise --max_length, cut the prompt (--truncation_mode keep_end), or drop the line");
   preference_pair out;
-  out.prompt.assign(prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(shared));
-  out.chosen = completion(chosen, shared, room, out.truncated, "chosen");
-  out.rejected = completion(rejected, shared, room, out.truncated, "rejected");
-  out.line = example.line;
-  out.score_chosen = score(example.extra, "score_chosen");
-  out.score_rejected = score(example.extra, "score_rejected");
-  out.ref_chosen = number_or_nan(example.extra, "ref_chosen_logps");
-  out.ref_rejected = number_or_nan(example.extra, "ref_rejected_logps");
-  if (std::isnan(out.ref_chosen) != std::isnan(out.ref_rejected))
-    throw error("ref_chosen_logps and ref_rejected_logps go together; give both or neither");
-  out.margin = score(example.extra, "margin");
+  kept better = within(chosen, shared, max_length_, truncation_, "chosen"), worse = within(rejected, shared, max_length_, truncation_, "rejected");
+  std::size_t const both = std::min(better.cut, worse.cut);
+  out.truncated = std::max(chosen.size(), rejected.size()) > max_length_ && max_length_ > 0;
+  out.prompt.assign(prompt.begin() + static_cast<std::ptrdiff_t>(both), prompt.begin() + static_cast<std::ptrdiff_t>(shared));
+  out.cut_for_chosen = better.cut - both;
+  out.cut_for_rejected = worse.cut - both;
+  out.chosen = std::move(better.completion);
+  out.rejected = std::move(worse.completion);
+  read_numbers(example, out);
   out.dropped_prompt_tokens = prompt.size() - shared;
+  out.odd = example.odd;
+  if (shared == 0) out.odd.add(oddity::empty_prompt);
+  if (out.dropped_prompt_tokens > 0) out.odd.add(oddity::dropped_prompt);
+  if (out.truncated) out.odd.add(oddity::cut);
+  if (chosen == rejected) out.odd.add(oddity::same_completions);
+  if (encoder_.loses_thinking(example.prompt, example.chosen, example.extra)) out.odd.add(oddity::lost_thinking);
   return out;
 } catch (error const& problem) {
   throw error((example.place.empty() ? "line " + std::to_string(example.line) : example.place) + ": " + problem.what());

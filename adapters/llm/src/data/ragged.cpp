@@ -58,10 +58,33 @@ ragged_batch pack_pairs(std::span<preference_pair const> pairs, std::span<std::s
   batch.shares_prefixes = share_prefixes;
   for (std::size_t const i : which) {
     preference_pair const& pair = pairs[i];
+    std::span<std::int32_t const> const prompt(pair.prompt);
     std::array<std::span<std::int32_t const>, 2> const completions{pair.chosen, pair.rejected};
-    append(batch, pair.prompt, completions, where);
+    if (pair.cut_for_chosen == pair.cut_for_rejected) {
+      append(batch, prompt.subspan(pair.cut_for_chosen), completions, where);
+      continue;
+    }
+    append(batch, prompt.subspan(pair.cut_for_chosen), std::span(completions).first(1), where);
+    append(batch, prompt.subspan(pair.cut_for_rejected), std::span(completions).last(1), where);
   }
   return batch;
+}
+
+void learn_only(ragged_batch& batch, std::size_t first_row, std::size_t size, std::span<token_run const> learned) {
+  std::size_t const rows = batch.rows.size() - first_row;
+  auto const prompt = static_cast<std::size_t>(batch.prompts.back().prompt + batch.prompts.back().prefix.size);
+  std::size_t kept = first_row, run = 0;
+  for (std::size_t k = 0; k < rows; ++k) {
+    std::size_t const token = prompt + (size - rows) + k;  // the first token has no row where nothing stands before it
+    while (run < learned.size() && learned[run].end <= token) ++run;
+    if (run == learned.size() || token < learned[run].begin) continue;
+    batch.rows[kept] = batch.rows[first_row + k];
+    batch.targets[kept] = batch.targets[first_row + k];
+    batch.sequence[kept++] = batch.sequence[first_row + k];
+  }
+  batch.rows.resize(kept);
+  batch.targets.resize(kept);
+  batch.sequence.resize(kept);
 }
 
 void weigh_tails(ragged_batch& batch, double alpha) {
@@ -82,7 +105,9 @@ std::vector<double> sums_by_sequence(std::span<double const> rows, ragged_batch 
 }
 
 std::size_t shared_tokens(preference_pair const& pair) {
-  return pair.prompt.size() + pair.chosen.size() + pair.rejected.size();
+  std::size_t const prompts = pair.cut_for_chosen == pair.cut_for_rejected ? pair.prompt.size() - pair.cut_for_chosen
+                                                                           : 2 * pair.prompt.size() - pair.cut_for_chosen - pair.cut_for_rejected;
+  return prompts + pair.chosen.size() + pair.rejected.size();
 }
 
 std::vector<std::span<std::size_t const>> cut_micro_batches(std::span<preference_pair const> pairs,

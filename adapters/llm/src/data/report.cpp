@@ -13,6 +13,7 @@
 #include <kedge/llm/data/parallel.hpp>
 #include <kedge/llm/data/report.hpp>
 
+#include "encoded_blocks.hpp"
 #include "examples.hpp"
 
 namespace kedge::llm {
@@ -27,6 +28,8 @@ struct example_parts {
   std::vector<json> completions;
   json extra;
   std::size_t line = 0;
+  oddities odd;
+  std::string place;
 };
 
 /// What encoding an example tells.
@@ -34,6 +37,7 @@ struct example_tokens {
   std::vector<std::size_t> lengths;  ///< as the parts of the report
   bool truncated = false, dropped = false;
   std::string problem;  ///< why it can't be encoded; empty if it can
+  oddities odd;
 };
 
 /// Content of a message or text; what is not text counts as something.
@@ -88,7 +92,8 @@ std::vector<std::string> part_names(data_kind kind) {
 /// Counts examples as they come by, and keeps none.
 class reporter {
  public:
-  reporter(data_kind kind, bool has_tokens) : names_(part_names(kind)), characters_(names_.size()), tokens_(names_.size()) {
+  reporter(data_kind kind, bool has_tokens, std::filesystem::path const& path)
+      : odd_(path), names_(part_names(kind)), characters_(names_.size()), tokens_(names_.size()) {
     report_.kind = kind;
     report_.has_tokens = has_tokens;
   }
@@ -109,6 +114,12 @@ class reporter {
     for (std::size_t i = 0; i < example.completions.size(); ++i) characters_[i + 1].push_back(characters(example.completions[i]));
   }
 
+  /// What is odd by its tokens includes what is odd by its keys.
+  void add(oddities odd, std::string const& place) {
+    for (oddity const own : {oddity::cut, oddity::dropped_prompt, oddity::same_completions}) odd.remove(own);  // lines of their own
+    odd_.add(odd, place);
+  }
+
   void add(example_tokens const& encoded) {
     for (std::size_t i = 0; i < encoded.lengths.size(); ++i) tokens_[i].push_back(encoded.lengths[i]);
     report_.truncated += encoded.truncated ? 1U : 0U;
@@ -124,6 +135,8 @@ class reporter {
   data_report take(json_line_reader const& reader) {
     report_.bad_reasons.insert(report_.bad_reasons.begin(), reader.problems().begin(), reader.problems().end());
     report_.bad += reader.skipped();
+    report_.notes = reader.notes();
+    for (std::string& note : odd_.notes()) report_.notes.push_back(std::move(note));
     report_.prompts = prompts_.size();
     for (std::size_t i = 0; i < names_.size(); ++i)
       report_.parts.push_back({names_[i], summarise_lengths(std::move(characters_[i])), summarise_lengths(std::move(tokens_[i]))});
@@ -157,14 +170,15 @@ class reporter {
   }
 
   data_report report_;
+  oddity_counts odd_;
   std::vector<std::string> names_;
   std::vector<std::vector<std::size_t>> characters_, tokens_;
   std::unordered_set<std::size_t> prompts_, examples_;
 };
 
-example_parts parts_of(preference_example const& e) { return {e.prompt, {e.chosen, e.rejected}, e.extra, e.line}; }
-example_parts parts_of(demonstration const& e) { return {e.prompt, {e.completion}, e.extra, e.line}; }
-example_parts parts_of(prompt_example const& e) { return {e.prompt, {}, e.extra, e.line}; }
+example_parts parts_of(preference_example const& e) { return {e.prompt, {e.chosen, e.rejected}, e.extra, e.line, e.odd, e.place}; }
+example_parts parts_of(demonstration const& e) { return {e.prompt, {e.completion}, e.extra, e.line, e.odd, e.place}; }
+example_parts parts_of(prompt_example const& e) { return {e.prompt, {}, e.extra, e.line, {}, e.place}; }
 
 class encoders {
  public:
@@ -173,13 +187,13 @@ class encoders {
 
   example_tokens operator()(preference_example const& e) const {
     preference_pair const pair = pairs_.encode(e);
-    return {{pair.prompt.size(), pair.chosen.size(), pair.rejected.size()}, pair.truncated, pair.dropped_prompt_tokens > 0, {}};
+    return {{pair.prompt.size(), pair.chosen.size(), pair.rejected.size()}, pair.truncated, pair.dropped_prompt_tokens > 0, {}, pair.odd};
   }
   example_tokens operator()(demonstration const& e) const {
-    demonstration_ids const ids = encode_demonstration(texts_, e, longest_);
-    return {{ids.learned_from, ids.tokens.size() - ids.learned_from}, ids.truncated, ids.dropped_prompt_tokens > 0, {}};
+    demonstration_ids const ids = encode_demonstration(texts_, e, {.max_length = longest_});
+    return {{ids.learned_from, ids.tokens.size() - ids.learned_from}, ids.truncated, ids.dropped_prompt_tokens > 0, {}, ids.odd};
   }
-  example_tokens operator()(prompt_example const& e) const { return {{encode_prompt(texts_, e).size()}, false, false, {}}; }
+  example_tokens operator()(prompt_example const& e) const { return {{encode_prompt(texts_, e).size()}, false, false, {}, {}}; }
 
  private:
   pair_encoder pairs_;
@@ -188,17 +202,23 @@ class encoders {
 };
 
 void add_block(reporter& to, std::vector<any_example> const& block, encoders const* encode) {
-  for (any_example const& example : block) to.add(std::visit([](auto const& e) { return parts_of(e); }, example));
-  if (encode == nullptr) return;
+  std::vector<example_parts> parts;
+  for (any_example const& example : block) to.add(parts.emplace_back(std::visit([](auto const& e) { return parts_of(e); }, example)));
+  std::vector<example_tokens> encoded(block.size());
   std::size_t none = 0;
-  for (example_tokens const& tokens : parallel_map(block.size(), 0, false, none, [&](std::size_t i) {
-         try {
-           return std::visit(*encode, block[i]);
-         } catch (error const& problem) {
-           return example_tokens{{}, false, false, problem.what()};
-         }
-       }))
-    to.add(tokens);
+  if (encode != nullptr)
+    encoded = parallel_map(block.size(), 0, false, none, [&](std::size_t i) {
+      try {
+        return std::visit(*encode, block[i]);
+      } catch (error const& problem) {
+        return example_tokens{{}, false, false, problem.what(), {}};
+      }
+    });
+  for (std::size_t i = 0; i < block.size(); ++i) {
+    if (encode != nullptr) to.add(encoded[i]);
+    parts[i].odd.add(encoded[i].odd);
+    to.add(parts[i].odd, parts[i].place);
+  }
 }
 
 any_example parse(data_kind kind, json_line line) {
@@ -229,11 +249,12 @@ length_summary summarise_lengths(std::vector<std::size_t> lengths) {
   return out;
 }
 
-data_report report_on_file(std::filesystem::path const& path, report_tokens const* tokens) {
+data_report report_on_file(std::filesystem::path const& path, report_tokens const* tokens, reading how) {
   constexpr std::size_t block_size = 4096;
   std::optional<encoders> encode;
   if (tokens != nullptr) encode.emplace(*tokens);
-  json_line_reader lines(path, /*skip_bad_lines=*/true);
+  how.skip_bad_lines = true;
+  json_line_reader lines(path, how);
   std::optional<data_kind> kind;
   std::optional<reporter> report;
   std::vector<any_example> block;
@@ -244,7 +265,7 @@ data_report report_on_file(std::filesystem::path const& path, report_tokens cons
       kind = of_file;
     });
     if (more && block.size() < block_size) continue;
-    if (!report) report.emplace(*kind, encode.has_value());
+    if (!report) report.emplace(*kind, encode.has_value(), path);
     add_block(*report, block, encode ? &*encode : nullptr);
     block.clear();
   }
@@ -252,8 +273,7 @@ data_report report_on_file(std::filesystem::path const& path, report_tokens cons
 }
 
 json to_json(data_report const& report) {
-  constexpr char const* kinds[] = {"pairs", "demonstrations", "prompts"};
-  json out = {{"kind", kinds[static_cast<std::size_t>(report.kind)]},
+  json out = {{"kind", name_of(report.kind)},
               {"examples", report.examples},
               {"conversations", report.conversations},
               {"with_system", report.with_system},
@@ -271,6 +291,7 @@ json to_json(data_report const& report) {
     out["truncated"] = report.truncated;
     out["dropped"] = report.dropped;
   }
+  out["notes"] = report.notes;
   out["bad"] = report.bad;
   out["bad_reasons"] = report.bad_reasons;
   return out;

@@ -22,24 +22,14 @@ std::size_t stored_row(std::size_t wanted, std::size_t rows, std::size_t heads) 
 
 namespace {
 
-void decode(tensor_source const& source, std::span<std::byte const> in, std::span<float> out) {
-  if (source.plain)
-    convert(*source.plain, in, dtype::f32, std::as_writable_bytes(out));
-  else
-    dequantise(source.gguf_type, in, out);
-  if (source.shift != 0.0F)
-    for (float& x : out) x += source.shift;
-}
-
 /// Row by row through a buffer of floats, which every block format needs and reordered rows too.
 void read_rows(tensor_source const& source, std::size_t rows, std::size_t width, dtype as, std::span<std::byte> out) {
-  std::size_t const in_row = source.bytes.size() / rows;
   std::size_t const out_row = width * size_of(as);
   std::vector<float> buffer(width);
   for (std::size_t r = 0; r < rows; ++r) {
     auto const heads = static_cast<std::size_t>(source.paired_heads);
     std::size_t const from = heads == 0 ? r : stored_row(r, rows, heads);
-    decode(source, source.bytes.subspan(from * in_row, in_row), buffer);
+    decode(source, from, buffer);
     convert(dtype::f32, std::as_bytes(std::span{buffer}), as, out.subspan(r * out_row, out_row));
   }
 }
@@ -124,6 +114,7 @@ void checkpoint::read(std::string_view name, dtype as, std::span<std::byte> out)
     throw error(what + " has " + std::to_string(elements) + " elements, but the buffer holds " + std::to_string(out.size()) +
                 " bytes of " + std::string{name_of(as)});
   if (elements == 0) return;
+  if (source.experts) return read_experts(*source.experts, as, out);
   if (source.plain && source.paired_heads == 0 && source.shift == 0.0F) return read_plain(source, as, out);
   std::size_t const rows = wanted.shape.empty() ? 1 : static_cast<std::size_t>(wanted.shape.front());
   // Without reordering a one-dimensional tensor is one row, not one row an element.
@@ -135,7 +126,7 @@ void checkpoint::read(std::string_view name, dtype as, std::span<std::byte> out)
 std::optional<std::span<std::byte const>> checkpoint::view(std::string_view name, dtype as) const {
   entry(name);
   tensor_source const& source = storage_->sources[storage_->index.find(name)->second];
-  bool const same = source.readable && source.plain == as && source.paired_heads == 0 && source.shift == 0.0F;
+  bool const same = source.readable && !source.experts && source.plain == as && source.paired_heads == 0 && source.shift == 0.0F;
   bool const aligned = reinterpret_cast<std::uintptr_t>(source.bytes.data()) % size_of(as) == 0;
   if (!same || !aligned) return std::nullopt;
   return source.bytes;

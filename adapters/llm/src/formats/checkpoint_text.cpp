@@ -4,6 +4,7 @@
 #include <utility>    // move
 
 #include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/model_names.hpp>
 #include <kedge/llm/formats/checkpoint.hpp>
 
 #include "../text/json_fields.hpp"
@@ -96,6 +97,9 @@ std::optional<path> base_of_adapter(path const& folder) {
   std::error_code ignored;
   for (path const& place : {path(base->get<std::string>()), folder / base->get<std::string>()})
     if (std::filesystem::exists(place, ignored)) return place;
+  json const* const revision = member(config, "revision");
+  std::string const name = base->get<std::string>() + (revision != nullptr && revision->is_string() ? "@" + revision->get<std::string>() : "");
+  if (path const found = local_model(name); std::filesystem::exists(found, ignored)) return found;
   throw error(in_quotes(folder.string()) + ": its base " + in_quotes(base->get<std::string>()) +
               " is not there; name it (kedge merge takes it as --base_model, a recipe as BASE+ADAPTER), or change "
               "base_model_name_or_path in adapter_config.json");

@@ -24,12 +24,19 @@ using json = nlohmann::ordered_json;
 family const& family_of(gguf_file const& file) {
   auto const architecture = file.string("general.architecture");
   if (!architecture) fail(file, "the GGUF metadata name no architecture (general.architecture); fetch another file");
+  // Mixtral's files are those of Llama, with experts.
+  bool const experts = file.integer(std::string{*architecture} + ".expert_count").value_or(0) > 0;
   std::string known;
+  family const* without = nullptr;
   for (family const* const f : families()) {
     if (f->gguf.architecture.empty()) continue;
-    if (f->gguf.architecture == *architecture) return *f;
-    known += (known.empty() ? "" : ", ") + std::string(f->gguf.architecture);
+    if (f->gguf.architecture == *architecture && (f->experts.count > 0) == experts) return *f;
+    if (f->gguf.architecture == *architecture) without = f;
+    if (known.find(f->gguf.architecture) == std::string::npos) known += (known.empty() ? "" : ", ") + std::string(f->gguf.architecture);
   }
+  if (without != nullptr)
+    fail(file, "the architecture " + in_quotes(*architecture) + (experts ? " has no experts in kedge, but the metadata key " : " needs experts, but the metadata key ") +
+                   in_quotes(std::string{*architecture} + ".expert_count") + (experts ? " says that there are some" : " says of none") + "; use another model");
   fail(file, "the architecture " + in_quotes(*architecture) + " is not supported; kedge reads GGUF files of the architectures " + known);
 }
 
@@ -233,6 +240,12 @@ std::int64_t vocabulary_size(gguf_file const& file) {
   fail(file, "the GGUF metadata state no vocabulary size; fetch another file");
 }
 
+void put_experts(gguf_file const& file, family_experts const& experts, json& config) {
+  config["num_local_experts"] = required(file, "expert_count");
+  config["num_experts_per_tok"] = required(file, "expert_used_count");
+  if (std::string_view{experts.size_key} != "intermediate_size") config[experts.size_key] = required(file, "expert_feed_forward_length");
+}
+
 /// The metadata as a family reads them.
 class keys_of_family final : public gguf_keys {
  public:
@@ -259,7 +272,12 @@ std::optional<gguf_spelling> spell(gguf_file const& file, gguf_tensor const& ten
                    "; kedge cannot tell what it is for");
 
   gguf_spelling out;
-  out.name = (outer ? std::string{} : "model.layers." + name->layer + ".") + std::string{part} + std::string{name->suffix};
+  out.experts = name->part.ends_with("_exps");
+  out.turned = out.experts && model.experts.names == expert_names::transposed;
+  std::string_view suffix = name->suffix;
+  if (part == "self_attn.sinks" || (out.turned && suffix == ".weight")) suffix = {};
+  if (out.turned && suffix == ".bias") suffix = "_bias";
+  out.name = (outer ? std::string{} : "model.layers." + name->layer + ".") + std::string{part} + std::string{suffix};
   if (model.gguf.paired_rows && name->part == "attn_q") out.paired_heads = query_heads(file);
   if (model.gguf.paired_rows && name->part == "attn_k") out.paired_heads = key_heads(file);
   if (out.paired_heads > 0 && (tensor.shape.empty() || tensor.shape.front() % (2 * out.paired_heads) != 0))
@@ -338,6 +356,7 @@ json config_from(gguf_file const& file) {
   config["tie_word_embeddings"] = !there_is(file, "output.weight");
   config["use_cache"] = true;
   config["vocab_size"] = vocabulary_size(file);
+  if (model.experts.count > 0) put_experts(file, model.experts, config);
   put_token_ids(file, config);
   if (model.gguf.complete != nullptr) model.gguf.complete(keys_of_family(file), config);
   json sorted = json::object();  // transformers writes the keys in this order

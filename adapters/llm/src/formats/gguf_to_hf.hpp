@@ -19,6 +19,9 @@ struct gguf_spelling {
   std::string name;
   std::int64_t paired_heads = 0;  ///< see tensor_source
   float shift = 0;
+  bool experts = false;           ///< a stack of experts: each has a tensor of its own, with its number in place of * in the name; or, without a
+                                  ///< *, all stacks of that name are one tensor, in the order of their names in GGUF
+  bool turned = false;            ///< see expert_assembly
 };
 
 /// Nothing for tensors that Hugging Face's model does not have (tables of rotary frequencies).

@@ -99,6 +99,7 @@ opened_checkpoint open_folder(path const& folder, weights_are weights) {
   out.chat_templates = std::move(words.chat_templates);
   out.notes = std::move(words.notes);
   add_weights(*out.files, folder, weights);
+  join_mxfp4(out);
   return out;
 }
 

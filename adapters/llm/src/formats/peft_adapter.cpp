@@ -11,6 +11,7 @@
 #include <kedge/llm/formats/peft_adapter.hpp>
 
 #include "../base/thread_pool.hpp"
+#include "peft_experts.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -30,6 +31,7 @@ constexpr std::array harmless{"auto_mapping",
                               "r",
                               "revision",
                               "target_modules",
+                              "target_parameters",
                               "task_type",
                               "use_rslora",
                               "use_dora",
@@ -53,9 +55,8 @@ constexpr std::array harmless{"auto_mapping",
                               "ensure_weight_tying",
                               "fan_in_fan_out"};
 // Keys that change what the adapter computes, and aren't read: they must be absent, null, false or empty.
-constexpr std::array foreign{"use_qalora",   "target_parameters", "layer_replication", "alora_invocation_tokens",
-                             "use_bdlora",   "arrow_config",      "kasa_config",       "monteclora_config",
-                             "velora_config"};
+constexpr std::array foreign{"use_qalora",   "layer_replication", "alora_invocation_tokens", "use_bdlora",
+                             "arrow_config", "kasa_config",       "monteclora_config",       "velora_config"};
 // What init_lora_weights may say: other ways change the base as well.
 constexpr std::array beginnings{"gaussian", "orthogonal", "eva"};
 
@@ -162,6 +163,8 @@ std::optional<peft_adapter::tensor> peft_adapter::read(std::string const& module
 
 std::map<std::string, low_rank_entry, std::less<>> peft_adapter::products() const {
   std::map<std::string, low_rank_entry, std::less<>> all;
+  if (config_.contains("target_parameters") && !is_off(config_["target_parameters"]))
+    fail("target_parameters: factors of stacked experts; merge the adapter into its base first (kedge merge)");
   for (auto const& [name, index] : tensors_) {
     safetensors_entry const& t = file_->tensors()[index];
     bool const is_a = name.ends_with(".lora_A.weight");
@@ -177,17 +180,21 @@ std::map<std::string, low_rank_entry, std::less<>> peft_adapter::products() cons
   return all;
 }
 
-double peft_adapter::scale_of(std::string const& module, std::int64_t rank) const {
-  json alpha = config_["lora_alpha"];
-  if (config_.contains("alpha_pattern") && config_["alpha_pattern"].is_object())
-    for (auto const& [pattern, value] : config_["alpha_pattern"].items()) try {
+json peft_adapter::by_pattern(char const* key, std::string const& module, json otherwise) const {
+  if (config_.contains(key) && config_[key].is_object())
+    for (auto const& [pattern, value] : config_[key].items()) try {
         if (!matches(pattern, module)) continue;
-        alpha = value;
+        otherwise = value;
         break;
       } catch (std::regex_error const&) {
-        fail("alpha_pattern: " + in_quotes(pattern) + " is no regular expression");
+        fail(std::string(key) + ": " + in_quotes(pattern) + " is no regular expression");
       }
-  if (!alpha.is_number()) fail("alpha_pattern: " + alpha.dump() + " is not a number");
+  if (!otherwise.is_number()) fail(std::string(key) + ": " + otherwise.dump() + " is not a number");
+  return otherwise;
+}
+
+double peft_adapter::scale_of(std::string const& module, std::int64_t rank) const {
+  json const alpha = by_pattern("alpha_pattern", module, config_["lora_alpha"]);
   auto const r = static_cast<double>(rank);
   return alpha.get<double>() / (config_.value("use_rslora", json(false)) == json(true) ? std::sqrt(r) : r);
 }
@@ -295,19 +302,20 @@ void peft_adapter::merge(std::string const& name, std::vector<std::int64_t>& sha
       numbers[i] += static_cast<float>(scale * static_cast<double>(bias->numbers[i]));
     return;
   }
-  if (numbers.empty() || shape.size() != 2) return;
+  add_expert_product(name, shape, numbers);
+  if (numbers.empty() || shape.size() != 2 || !name.ends_with(".weight")) return;
   put_tokens(module, shape, numbers);
   add_product(module, shape, numbers);
   rescale(module, shape, has(module, "lora_embedding_A"), numbers);
 }
 
 bool peft_adapter::unties_head() const {
-  auto const saved = [&](char const* module) {
+  auto const saved = [&](std::string const& module) {
     json const names = config_.value("modules_to_save", json());
     return names.is_array() &&
-           std::any_of(names.begin(), names.end(), [&](json const& n) { return n.is_string() && n == module; });
+           std::any_of(names.begin(), names.end(), [&](json const& n) { return n.is_string() && module.ends_with(n.get<std::string>()); });
   };
-  return has("lm_head", "lora_A.weight") || has("model.embed_tokens", "lora_embedding_A") || saved("embed_tokens") ||
+  return has("lm_head", "lora_A.weight") || has("model.embed_tokens", "lora_embedding_A") || saved("model.embed_tokens") ||
          saved("lm_head");
 }
 
@@ -326,7 +334,9 @@ std::optional<std::int64_t> peft_adapter::vocabulary() const {
 }
 
 void peft_adapter::require_all_taken(std::vector<std::string> const& parameters) const {
-  std::set<std::string> const known(parameters.begin(), parameters.end());
+  std::set<std::string> known(parameters.begin(), parameters.end());
+  for (std::string const& name : parameters)
+    if (auto const weight = expert_weight_of(name)) known.insert({weight->module + ".weight", weight->module + ".base_layer.weight"});
   for (auto const& [name, index] : tensors_) {
     // The parameter that takes it: "X.lora_A.weight" is taken by X.weight, "X.base_layer.bias" by X.bias.
     std::string module = name, end = "weight";

@@ -5,11 +5,20 @@
 
 namespace kedge::llm {
 
-/// The gate of an MLP, fp32, elementwise.
+/// The nonlinearity of an MLP: x σ(x); x Φ(x), Φ the share of a normal distribution; the same with tanh in place of Φ; max(0, x)².
+enum class gate_function { silu, gelu, gelu_tanh, relu2 };
+
+/// Nonlinearities of an MLP and caps, fp32, elementwise: a number's result depends on it alone.
 struct gate_kernels {
-  /// out = silu(gate) · up.
-  void (*swiglu)(float const* gate, float const* up, std::size_t n, float* out);
-  void (*swiglu_backward)(float const* g, float const* gate, float const* up, std::size_t n, float* gate_gradient, float* up_gradient);
+  /// out = f(gate) · up.
+  void (*gated)(gate_function f, float const* gate, float const* up, std::size_t n, float* out);
+  void (*gated_backward)(gate_function f, float const* g, float const* gate, float const* up, std::size_t n,
+                         float* gate_gradient, float* up_gradient);
+  /// out = f(x).
+  void (*activated)(gate_function f, float const* x, std::size_t n, float* out);
+  void (*activated_backward)(gate_function f, float const* g, float const* x, std::size_t n, float* x_gradient);
+  /// x becomes cap · tanh(x / cap).
+  void (*soft_cap)(float* x, std::size_t n, float cap);
 };
 
 }  // namespace kedge::llm
@@ -20,24 +29,97 @@ struct gate_kernels {
 namespace kedge::llm::KEDGE_ISA {
 namespace gate {
 
-inline void swiglu(float const* gate, float const* up, std::size_t n, float* out) {
-  each(n, [&](std::size_t i, auto some) __attribute__((always_inline)) {
-    floats const z = load(gate + i, some);
-    store(out + i, z * sigmoid(z) * load(up + i, some), some);
+struct value_and_slope {
+  floats value, slope;
+};
+
+KEDGE_INLINE floats tanh_argument(floats x) {
+  return x * fma(x * x, broadcast(2 * 0.797884561F * 0.044715F), broadcast(2 * 0.797884561F));
+}
+
+template <gate_function F>
+KEDGE_INLINE floats value(floats x) {
+  if constexpr (F == gate_function::silu) return x * sigmoid(x);
+  if constexpr (F == gate_function::gelu) return x * normal_share(x);
+  if constexpr (F == gate_function::gelu_tanh) return x * sigmoid(tanh_argument(x));  // (1 + tanh u) / 2 is σ(2u)
+  floats const above = max(zero(), x);
+  return above * above;
+}
+
+template <gate_function F>
+KEDGE_INLINE value_and_slope value_slope(floats x) {
+  if constexpr (F == gate_function::silu) {
+    floats const s = sigmoid(x);
+    return {x * s, s * fma(x, 1.0F - s, broadcast(1.0F))};
+  }
+  if constexpr (F == gate_function::gelu) {
+    floats const share = normal_share(x);
+    return {x * share, fma(x, 0.398942280F * exp(-0.5F * (x * x)), share)};
+  }
+  if constexpr (F == gate_function::gelu_tanh) {
+    floats const s = sigmoid(tanh_argument(x)),
+                 inner = fma(x * x, broadcast(6 * 0.797884561F * 0.044715F), broadcast(2 * 0.797884561F));
+    return {x * s, s * fma(x * inner, 1.0F - s, broadcast(1.0F))};
+  }
+  floats const above = max(zero(), x);
+  return {above * above, above + above};
+}
+
+// run.template operator()<f>() for the function that is asked for.
+template <class Run>
+KEDGE_INLINE void with(gate_function f, Run const& run) {
+  switch (f) {
+    case gate_function::silu:
+      return run.template operator()<gate_function::silu>();
+    case gate_function::gelu:
+      return run.template operator()<gate_function::gelu>();
+    case gate_function::gelu_tanh:
+      return run.template operator()<gate_function::gelu_tanh>();
+    case gate_function::relu2:
+      return run.template operator()<gate_function::relu2>();
+  }
+}
+
+inline void gated(gate_function f, float const* gate, float const* up, std::size_t n, float* out) {
+  with(f, [&]<gate_function F>() {
+    each(n, [&](std::size_t i, auto some)
+                __attribute__((always_inline)) { store(out + i, value<F>(load(gate + i, some)) * load(up + i, some), some); });
   });
 }
 
-// silu' = s (1 + z (1 − s)), s the sigmoid of z.
-inline void swiglu_backward(float const* g, float const* gate, float const* up, std::size_t n, float* gate_gradient, float* up_gradient) {
-  each(n, [&](std::size_t i, auto some) __attribute__((always_inline)) {
-    floats const z = load(gate + i, some), s = sigmoid(z), out = load(g + i, some);
-    floats const slope = s * fma(z, 1.0F - s, broadcast(1.0F));
-    store(gate_gradient + i, out * load(up + i, some) * slope, some);
-    store(up_gradient + i, out * (z * s), some);
+inline void gated_backward(gate_function f, float const* g, float const* gate, float const* up, std::size_t n,
+                           float* gate_gradient, float* up_gradient) {
+  with(f, [&]<gate_function F>() {
+    each(n, [&](std::size_t i, auto some) __attribute__((always_inline)) {
+      floats const out = load(g + i, some);
+      value_and_slope const y = value_slope<F>(load(gate + i, some));
+      store(gate_gradient + i, out * load(up + i, some) * y.slope, some);
+      store(up_gradient + i, out * y.value, some);
+    });
   });
 }
 
-inline constexpr gate_kernels table{swiglu, swiglu_backward};
+inline void activated(gate_function f, float const* x, std::size_t n, float* out) {
+  with(f, [&]<gate_function F>() {
+    each(n,
+         [&](std::size_t i, auto some) __attribute__((always_inline)) { store(out + i, value<F>(load(x + i, some)), some); });
+  });
+}
+
+inline void activated_backward(gate_function f, float const* g, float const* x, std::size_t n, float* x_gradient) {
+  with(f, [&]<gate_function F>() {
+    each(n, [&](std::size_t i, auto some) __attribute__((always_inline)) {
+      store(x_gradient + i, load(g + i, some) * value_slope<F>(load(x + i, some)).slope, some);
+    });
+  });
+}
+
+inline void soft_cap(float* x, std::size_t n, float cap) {
+  each(n, [&](std::size_t i, auto some)
+              __attribute__((always_inline)) { store(x + i, tanh(load(x + i, some) / cap) * cap, some); });
+}
+
+inline constexpr gate_kernels table{gated, gated_backward, activated, activated_backward, soft_cap};
 
 }  // namespace gate
 }  // namespace kedge::llm::KEDGE_ISA

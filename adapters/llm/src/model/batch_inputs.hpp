@@ -17,6 +17,7 @@ struct batch_inputs {
   at::Tensor rows, targets;                    ///< [R]
   at::Tensor frequencies, local_frequencies;   ///< of rotations; the latter undefined where no layer has its own
   ops::attention_segments segments;
+  at::Tensor copies{};                         ///< [T] fp64, sequences that a token stands in; undefined where no layer has experts
 
   /// What `other` holds, in the same memory from the first call on. Later batches must have the size of the first.
   void take(batch_inputs const& other);
@@ -28,18 +29,20 @@ struct batch_inputs {
 
 /// What passes give for each row, on the device.   [R]; undefined: no such head, or not asked for
 struct row_tensors {
-  at::Tensor logp, value, entropy, log_squares;
+  at::Tensor logp, value, entropy, log_squares, log_sum, mean_logit, likeliest;
+  at::Tensor chosen{}, probabilities{};  ///< [E], see expert_use
 };
+
+/// The first `rows` numbers of each on the host, in one transfer. Waits for the device.
+[[nodiscard]] row_outputs on_host(row_tensors const& tensors, std::size_t rows);
 
 /// Cotangents of rows.   [R] in fp64, zeros for rows that were added; undefined: zero
 struct row_slopes {
   at::Tensor logp, value;
+  at::Tensor routing;  ///< [E], of expert_use::probabilities
 
   row_slopes() = default;
-  row_slopes(std::span<double const> of_logp, std::span<double const> of_value, batch_inputs const& batch);
+  row_slopes(std::span<double const> of_logp, std::span<double const> of_value, batch_inputs const& batch, std::span<double const> of_routing = {});
 };
-
-/// The first `rows` numbers of a tensor of them, none of an undefined one. Waits for the device.
-[[nodiscard]] std::vector<double> on_host(at::Tensor const& values, std::size_t rows);
 
 }  // namespace kedge::llm

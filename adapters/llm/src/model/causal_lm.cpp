@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/model/causal_lm.hpp>
+#include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/model/memory_plan.hpp>
 
 #include <algorithm>
@@ -16,7 +17,7 @@ namespace {
 // Sizes of the tensors must follow from a size_class, which those of experts don't, and on a GPU attention must read its segments from
 // there.
 bool can_record(transformer_config const& c, compute_settings const& settings) {
-  bool const fixed = c.experts.count == 0 && !ops::rotates_by_length(c.rope) && !ops::rotates_by_length(c.local_rope);
+  bool const fixed = c.experts.count == 0 && !c.sinks && !ops::rotates_by_length(c.rope) && !ops::rotates_by_length(c.local_rope);
   return fixed && (!settings.device.is_cuda() || ops::takes_varlen(settings.device, settings.type, c.head_dim, c.attention_soft_cap));
 }
 
@@ -36,7 +37,9 @@ causal_lm::causal_lm(transformer_config config, compute_settings settings) : con
 causal_lm::causal_lm(transformer_config config, compute_settings settings, lora_settings const& lora, pack const& base)
     : causal_lm(std::move(config), settings) {
   settings_.fp32_weights = false;  // the base has no masters
-  adapted_ = std::make_shared<adapted_base const>(adapted_base{adapter_layout(config_, lora), weights_for(base)});
+  pack frozen = frozen_base(config_, settings_, lora, base);
+  adapted_ = std::make_shared<adapted_base const>(adapted_base{adapter_layout(config_, lora), std::move(frozen)});
+  config_ = adapted_->layout.config();
 }
 
 std::vector<parameter> causal_lm::parameters() const { return adapted_ ? adapted_->layout.parameters() : parameters_of(config_); }
@@ -60,12 +63,37 @@ bool keeps_layers(transformer_config const& c, compute_settings const& settings,
 
 }  // namespace
 
+namespace {
+
+// Adds how a layer spread the tokens of a batch, each as often as it stands in a sequence.
+void add_use(expert_routes const& routes, at::Tensor const& copies, row_tensors& out) {
+  at::Tensor const probabilities = at::mv(routes.probabilities.to(at::kDouble).t(), copies);
+  at::Tensor const each = copies.unsqueeze(-1).expand(routes.chosen.sizes()).flatten();
+  at::Tensor const chosen = at::zeros_like(probabilities).index_add_(0, routes.chosen.flatten(), each);
+  out.probabilities = out.probabilities.defined() ? out.probabilities.add_(probabilities) : probabilities;
+  out.chosen = out.chosen.defined() ? out.chosen.add_(chosen) : chosen;
+}
+
+expert_use use_of(transformer_config const& c, row_tensors const& out) {
+  if (!out.chosen.defined()) return {};
+  auto const experts = static_cast<std::size_t>(c.experts.count);
+  at::Tensor const numbers = at::stack({out.chosen.to(at::kDouble), out.probabilities.to(at::kDouble)}).to(at::kCPU);
+  double const* const all = numbers.const_data_ptr<double>();
+  expert_use use{{all, all + experts}, {all + experts, all + 2 * experts}};
+  for (double const n : use.chosen) use.tokens += n / static_cast<double>(c.experts.chosen);
+  return use;
+}
+
+}  // namespace
+
 at::Tensor causal_lm::forward_layer(pack const& weights, tape const& t, std::int64_t i, at::Tensor const& x, layer_tape& layer) const {
   layer_settings const of_layer = config_.layer(i);
+  layer_tensors const own = model_tensors::weights(*this, weights).layer(i);
   layer.attention = ops::shared_prompt_attention(
-      t.batch.segments, {.scale = config_.score_scale(), .soft_cap = config_.attention_soft_cap, .window = of_layer.window});
+      t.batch.segments,
+      {.scale = config_.score_scale(), .soft_cap = config_.attention_soft_cap, .window = of_layer.window, .sinks = own.sinks});
   auto const attend = [&](at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) { return layer.attention.forward(q, k, v); };
-  return layer_forward(config_, model_tensors::weights(*this, weights).layer(i), x, t.rotations.of(of_layer), attend, layer);
+  return layer_forward(config_, own, x, t.rotations.of(of_layer), attend, layer);
 }
 
 row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, row_figures const& wanted) const {
@@ -75,20 +103,22 @@ row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, row
   at::Tensor x = embed(config_, w.embedding(), batch.tokens);
   bool const keeps = keep && keeps_layers(config_, settings_, x.size(0));
   layer_tape passing;
+  row_tensors out;
   for (std::int64_t i = 0; i < config_.layers; ++i) {
     if (keep && !keeps) t.inputs.push_back(x);
-    x = forward_layer(weights, t, i, x, keeps ? t.layers.emplace_back() : passing);
-    if (keeps) t.layers.back() = t.layers.back().in(settings_.type);
+    layer_tape& layer = keeps ? t.layers.emplace_back() : passing;
+    x = forward_layer(weights, t, i, x, layer);
+    if (wanted.routing && config_.has_experts(i)) add_use(layer.routes, batch.copies, out);
+    if (keeps) layer = layer.in(settings_.type);
   }
   t.final_norm = ops::rms_norm(x.index_select(0, batch.rows), config_.rms_norm_eps, config_.norm_offset, config_.norm);
-  at::Tensor const hidden = t.final_norm.output(w.final_norm());
-  row_tensors out;
+  at::Tensor const hidden = t.final_norm.output(w.final_norm(), w.final_norm_bias(), settings_.type);
   if (config_.lm_head) {
-    t.head = completion_head(hidden, batch.targets, settings_.temperature / config_.logit_scale, config_.logit_soft_cap);
-    auto head = t.head.forward(w.head(), settings_.head_rows, keep ? settings_.kept_logits : 0, wanted);
-    out.logp = std::move(head.logp);
-    out.entropy = std::move(head.entropy);
-    out.log_squares = std::move(head.log_squares);
+    t.head = completion_head(hidden, batch.targets, settings_.temperature / config_.logit_scale, config_.logit_soft_cap, settings_.label_smoothing);
+    auto const head = t.head.forward(w.head(), settings_.head_rows, keep ? settings_.kept_logits : 0, wanted);
+    out = {.logp = head.logp, .value = {}, .entropy = head.entropy, .log_squares = head.log_squares,
+           .log_sum = head.log_sum, .mean_logit = head.mean_logit, .likeliest = head.likeliest,
+           .chosen = out.chosen, .probabilities = out.probabilities};
   }
   if (config_.scalar_head) {
     t.scalar = scalar_head(hidden);
@@ -111,11 +141,9 @@ row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, t
     t.batch = inputs_of(config_, settings_, batch);
   }
   row_tensors const out = t.recorded ? t.recorded->forward(*this, weights, t.batch) : forward_pass(weights, t, kept, wanted);
-  std::size_t const rows = batch.rows.size();
-  return {.logp = on_host(out.logp, rows),
-          .value = on_host(out.value, rows),
-          .entropy = on_host(out.entropy, rows),
-          .log_squares = on_host(out.log_squares, rows)};
+  row_outputs figures = on_host(out, batch.rows.size());
+  figures.routing = use_of(config_, out);
+  return figures;
 }
 
 std::size_t causal_lm::recorded_runs() const { return recorder_ ? recorder_->runs : 0; }
@@ -126,7 +154,9 @@ causal_lm::row_result causal_lm::forward_rows(pack const& weights, ragged_batch 
   return {std::move(out), pullback_type(*this, weights, std::move(kept))};
 }
 
-row_outputs causal_lm::rows(pack const& weights, ragged_batch const& batch) const { return compute(weights, batch, nullptr, {}); }
+row_outputs causal_lm::rows(pack const& weights, ragged_batch const& batch, row_figures const& wanted) const {
+  return compute(weights, batch, nullptr, wanted);
+}
 
 causal_lm::forward_result causal_lm::forward(pack const& weights, ragged_batch const& batch) const {
   row_result rows = forward_rows(weights, batch);
@@ -137,18 +167,19 @@ std::vector<double> causal_lm::log_probs(pack const& weights, ragged_batch const
   return sums_by_sequence(rows(weights, batch).logp, batch);
 }
 
-void causal_lm::pullback_type::operator()(std::span<double const> cotangent, pack& gradient, layer_callback const& complete) {
+void causal_lm::pullback_type::operator()(std::span<double const> cotangent, pack& gradient, layer_callback const& complete,
+                                          std::span<double const> routing) {
   std::vector<double> rows;
   rows.reserve(tape_->sequence.size());
   for (std::int64_t const sequence : tape_->sequence) rows.push_back(cotangent[static_cast<std::size_t>(sequence)]);
   for (std::size_t r = 0; r < tape_->weights.size(); ++r) rows[r] *= tape_->weights[r];
-  (*this)(rows, {}, gradient, complete);
+  (*this)(rows, {}, gradient, complete, routing);
 }
 
 void causal_lm::pullback_type::operator()(std::span<double const> logp, std::span<double const> value, pack& gradient,
-                                            layer_callback const& complete) {
+                                          layer_callback const& complete, std::span<double const> routing) {
   at::NoGradGuard const no_grad;
-  row_slopes const slopes(logp, value, tape_->batch);
+  row_slopes const slopes(logp, value, tape_->batch, routing);
   if (!slopes.logp.defined() && !slopes.value.defined()) return;
   if (tape_->recorded) {
     tape_->recorded->backward(model_, weights_, slopes, gradient);
@@ -162,29 +193,33 @@ void causal_lm::pullback_type::operator()(std::span<double const> logp, std::spa
 void causal_lm::backward_pass(pack const& weights, tape& t, row_slopes const& slopes, pack& gradient, layer_callback const& complete) const {
   transformer_config const& c = config_;
   model_tensors const w = model_tensors::weights(*this, weights), into = model_tensors::gradients(*this, gradient);
-  at::Tensor gh, of_head = into.head(), of_scalar_head = into.scalar_head(), of_norm = into.final_norm(), of_embedding = into.embedding();
+  linear_map of_head = into.head(), of_embedding = into.embedding();
+  at::Tensor gh, of_scalar_head = into.scalar_head(), of_norm = into.final_norm(), of_norm_bias = into.final_norm_bias();
   if (slopes.logp.defined()) gh = t.head.backward(slopes.logp, w.head(), of_head);
   if (slopes.value.defined()) {
     at::Tensor const g = t.scalar.backward(slopes.value, w.scalar_head(), of_scalar_head);
     gh = gh.defined() ? gh.add_(g) : g;
   }
+  if (of_norm_bias.defined()) of_norm_bias.add_(gh.sum(0, /*keepdim=*/false, of_norm_bias.scalar_type()));
   at::Tensor const g_rows = t.final_norm.backward(gh, w.final_norm(), of_norm);
   at::Tensor gx = at::zeros({t.batch.tokens.size(0), c.hidden}, g_rows.options()).index_add_(0, t.batch.rows, g_rows);
   t.head = {};
   t.scalar = {};
   t.final_norm = {};
   if (complete) complete(c.layers);
+  at::Tensor const of_routing = slopes.routing.defined() ? at::outer(t.batch.copies, slopes.routing).to(ops::wide(gx).scalar_type()) : at::Tensor();
   for (std::int64_t i = c.layers; i-- > 0;) {
     if (!t.inputs.empty()) {
       forward_layer(weights, t, i, t.inputs.back(), t.layers.emplace_back());
       t.layers.back() = t.layers.back().in(settings_.type);
       t.inputs.pop_back();
     }
-    layer_backward(c, w.layer(i), t.rotations.of(c.layer(i)), t.layers.back(), gx, into.layer(i));
+    layer_backward(c, w.layer(i), t.rotations.of(c.layer(i)), t.layers.back(), gx, of_routing, into.layer(i));
     t.layers.pop_back();  // its memory serves the next layer's temporaries
     if (complete) complete(i);
   }
-  if (of_embedding.defined()) of_embedding.index_add_(0, t.batch.tokens, gx, c.embedding_scale);
+  if (of_embedding.weight.defined() || of_embedding.a.defined())
+    add_look_up_gradients(of_embedding, w.embedding(), t.batch.tokens, c.embedding_scale == 1 ? gx : gx.mul_(c.embedding_scale));
 }
 
 }  // namespace kedge::llm

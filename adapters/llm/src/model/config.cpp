@@ -60,13 +60,18 @@ class config_reader {
     read_scales(c);
     read_experts(c);
     c.o_bias = bias("attention_bias", family_.attention_bias);
-    c.qkv_bias = c.o_bias || family_.qkv_bias;
+    c.qkv_bias = c.o_bias || family_.qkv_bias || (family_.qkv_bias_key != nullptr && values_.flag_or(family_.qkv_bias_key, false));
     if (family_.output_bias != bias_key::as_attention) c.o_bias = bias("attention_out_bias", family_.output_bias);
     c.mlp_bias = bias("mlp_bias", family_.mlp_bias);
+    if (family_.bias_everywhere != nullptr && values_.flag_or(family_.bias_everywhere, family_.biased_everywhere)) c.qkv_bias = c.o_bias = c.mlp_bias = true;
     c.qk_norms = family_.qk_norms;
     c.norms = family_.norms;
+    c.mlp = family_.mlp;
     c.norm = family_.norm;
-    c.parallel = family_.parallel;
+    c.norm_bias = family_.norm_bias;
+    c.sinks = family_.sinks;
+    c.parallel = family_.parallel || (family_.parallel_key != nullptr && values_.flag_or(family_.parallel_key, false));
+    if (c.parallel) c.norms.before_mlp = "";
     c.gated = family_.gated;
     c.fused_qkv = family_.fused_qkv;
     c.fused_gate_up = family_.fused_gate_up;
@@ -109,7 +114,7 @@ class config_reader {
     family_sizes const& usual = family_.sizes;
     c.vocabulary = values_.positive_or("vocab_size", usual.vocabulary);
     c.hidden = values_.positive_or("hidden_size", usual.hidden);
-    c.intermediate = values_.positive_or(family_.experts.size_key, usual.intermediate);
+    c.intermediate = values_.positive_or("intermediate_size", usual.intermediate);
     c.layers = values_.positive_or("num_hidden_layers", usual.layers, 10'000);
     c.heads = values_.positive_or("num_attention_heads", usual.heads);
     std::int64_t const shared = usual.kv_heads > 0 && !values_.says_null("num_key_value_heads") ? usual.kv_heads : c.heads;
@@ -124,20 +129,34 @@ class config_reader {
     // transformers takes either name, and writes the second since release 5.
     c.experts.count = values_.positive_or("num_experts", values_.positive_or("num_local_experts", usual.count, 100'000), 100'000);
     c.experts.chosen = values_.positive_or("num_experts_per_tok", usual.chosen);
+    c.experts.intermediate = values_.positive_or(usual.size_key, usual.intermediate > 0 ? usual.intermediate : c.intermediate);
     c.experts.normalised = usual.normalises_by_key ? values_.flag_or("norm_topk_prob", usual.normalised) : usual.normalised;
     c.experts.names = usual.names;
+    c.experts.biases = usual.biases;
+    if (usual.clamped) {
+      c.experts.limit = values_.positive_number("swiglu_limit", 7);
+      c.experts.sharpness = values_.positive_number("swiglu_alpha", 1.702);
+    }
+    c.experts.aux_loss = values_.number_or("router_aux_loss_coef", usual.aux_loss);
+    if (!std::isfinite(c.experts.aux_loss) || c.experts.aux_loss < 0) values_.fail("config: router_aux_loss_coef makes no sense");
     if (c.experts.chosen > c.experts.count)
       values_.fail("config: num_experts_per_tok = " + std::to_string(c.experts.chosen) + ", but there are " + std::to_string(c.experts.count) + " experts");
-    // Layers without experts between those with them, and numbers cut off, would be computed otherwise.
-    if (values_.has("mlp_only_layers") && !values_["mlp_only_layers"].empty()) values_.fail("mlp_only_layers is not supported: every layer has to have experts");
-    if (values_.positive_or("decoder_sparse_step", 1) != 1) values_.fail("decoder_sparse_step is not supported: every layer has to have experts");
+    // Numbers cut off, and noise in the router, would be computed otherwise.
     if (values_.has("clip_qkv")) values_.fail("clip_qkv is not supported");
-    if (values_.flag_or("output_router_logits", false))
-      values_.fail("output_router_logits: the router's auxiliary loss is not computed; set it to false to train without it");
+    if (values_.number_or("router_jitter_noise", 0) != 0) values_.fail("router_jitter_noise is not supported; set it to 0");
+  }
+
+  // Layers between those with experts that have an MLP: those listed, and all but every so-manieth.
+  [[nodiscard]] bool dense(std::int64_t i) const {
+    if (!family_.experts.dense_layers) return false;
+    if (values_.has("mlp_only_layers"))
+      for (json const& layer : values_["mlp_only_layers"])
+        if (layer.get<std::int64_t>() == i) return true;
+    return (i + 1) % values_.positive_or("decoder_sparse_step", 1) != 0;
   }
 
   void read_scales(transformer_config& c) const {
-    c.norm_offset = family_.gemma ? 1 : 0;
+    c.norm_offset = family_.gemma || family_.norms_less_one ? 1 : 0;
     c.embedding_scale = family_.gemma ? std::sqrt(static_cast<double>(c.hidden)) : 1;
     if (family_.query_scalar) c.query_scalar = values_.positive_number("query_pre_attn_scalar", 256);
     if (family_.attention_caps) c.attention_soft_cap = soft_cap("attn_logit_softcapping", family_.attention_cap);
@@ -164,8 +183,9 @@ class config_reader {
   }
 
   void refuse_what_is_not_supported() const {
-    if (values_.flag_or("use_qk_norm", false)) values_.fail("use_qk_norm is not supported");
-    if (values_.has("quantization_config"))
+    for (char const* const key : {"use_qk_norm", "qk_layernorm"})
+      if (values_.flag_or(key, false)) values_.fail(std::string(key) + " is not supported");
+    if (values_.has("quantization_config") && !(family_.experts.names == expert_names::transposed && values_["quantization_config"].value("quant_method", "") == "mxfp4"))
       values_.fail(
           "quantization_config: quantised weights are not supported in a Hugging Face folder; use the unquantised model or a "
           "GGUF file");
@@ -201,6 +221,7 @@ class config_reader {
     if (family_.rope_switches) read_rope_switches(c);
     for (std::int64_t i = 0; i < c.layers; ++i) {
       layer_settings& layer = c.attention[static_cast<std::size_t>(i)];
+      layer.dense = dense(i);
       if (family_.window == windows::never) continue;
       if (slides(c, i, window)) {
         layer.window = window;
@@ -245,6 +266,8 @@ class config_reader {
         return true;
       case windows::all_but_every:
         return (i + 1) % values_.positive_or("sliding_window_pattern", family_.window_period) != 0;
+      case windows::all_but_first_of_every:
+        return i % values_.positive_or("sliding_window_pattern", family_.window_period) != 0;
       case windows::from_layer:
         return there_is_a_window && static_cast<double>(i) >= values_.number_or("max_window_layers", 28);
       case windows::where_still:
@@ -259,7 +282,7 @@ class config_reader {
                  heads = static_cast<double>(c.heads + c.kv_heads) * static_cast<double>(c.head_dim);
     double const size = 2 * static_cast<double>(c.vocabulary) * hidden +
                         static_cast<double>(c.layers) * hidden *
-                            (2 * heads + 3 * static_cast<double>(std::max<std::int64_t>(1, c.experts.count)) * static_cast<double>(c.intermediate));
+                            (2 * heads + 3 * std::max(static_cast<double>(c.intermediate), static_cast<double>(c.experts.count) * static_cast<double>(c.experts.intermediate)));
     if (size > 1e15) values_.fail("config: a model of more than 10^15 parameters makes no sense");
     if (c.heads % c.kv_heads != 0)
       values_.fail("config: " + std::to_string(c.heads) + " attention heads can't share " + std::to_string(c.kv_heads) +

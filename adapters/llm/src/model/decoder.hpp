@@ -8,7 +8,7 @@
 
 #include <kedge/llm/model/causal_lm.hpp>
 
-#include "../kernels/decode.hpp"
+#include "../kernels/paged_attention.hpp"
 
 namespace kedge::llm {
 
@@ -20,10 +20,10 @@ inline constexpr std::int64_t page_tokens = page_positions;
 /// Tokens that pass through the model in one step, each once: prompts, or the last token of every sequence being decoded,
 /// or both. The tokens of a sequence stand in a row, positions ascending.
 struct step_batch {
-  std::vector<std::int32_t> tokens, positions;         ///< [T]
-  std::vector<std::int32_t> sequence;                  ///< [T] index into tables
-  std::vector<std::span<std::int32_t const>> tables;   ///< pages of each sequence; position p lies in its page p / page_tokens
-  std::vector<std::int32_t> rows;                      ///< [R] tokens after which logits are wanted
+  std::vector<std::int32_t> tokens, positions;        ///< [T]
+  std::vector<std::int32_t> sequence;                 ///< [T] index into tables
+  std::vector<std::span<std::int32_t const>> tables;  ///< pages of each sequence; position p lies in its page p / page_tokens
+  std::vector<std::int32_t> rows;                     ///< [R] tokens after which logits are wanted
 
   [[nodiscard]] std::size_t size() const { return tokens.size(); }
 };
@@ -45,11 +45,11 @@ class decoder {
   [[nodiscard]] virtual at::Tensor logits(step_batch const& batch) = 0;
 };
 
-/// Plain tensor operations: any device, any type, any family.
+/// Plain tensor operations: any device, any type.
 std::unique_ptr<decoder> make_tensor_decoder(causal_lm const& model, pack const& weights);
 
-/// By the processor's kernels, on packed copies of the weights: fp32 and bf16 on the host, layers as Llama's, head_dim a multiple of
-/// 16. Null for other models.
+/// By the processor's kernels, on packed copies of the weights: fp32 and bf16 on the host. What a row gives doesn't depend on the others, not
+/// even by rounding. Null for other types and devices.
 std::unique_ptr<decoder> make_cpu_decoder(causal_lm const& model, pack const& weights, thread_pool& threads);
 
 /// The fastest decoder for the model's type and device. The pool and the weights have to outlive it.

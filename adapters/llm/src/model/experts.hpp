@@ -5,18 +5,19 @@
 
 #include <kedge/llm/model/config.hpp>
 
+#include "linear_map.hpp"
 #include "ops.hpp"
 
 namespace kedge::llm {
 
-/// One expert's maps, or their gradients: views into a pack. Undefined gradients are not wanted.
+/// One expert's maps, or their gradients.
 struct expert_maps {
-  at::Tensor gate, up, down;  ///< [I, H], [I, H], [H, I]
+  linear_map gate, up, down;  ///< [I, H], [I, H], [H, I]; where they are stacked, gate is both: [2 I, H], and up has nothing
 };
 
 /// The experts of a layer and what chooses among them.
 struct expert_tensors {
-  at::Tensor router;  ///< [E, H]
+  at::Tensor router, router_bias;  ///< [E, H], [E]
   std::vector<expert_maps> experts;
 };
 
@@ -34,8 +35,9 @@ at::Tensor experts_forward(transformer_config const& config, expert_tensors cons
                            expert_routes& routes, at::Tensor& gate, at::Tensor& up);
 
 /// The gradient of h from that of the output; adds those of the weights. The choice itself has none.
+/// of_probabilities: [T, E], a gradient of the router's probabilities beside; undefined: zero
 at::Tensor experts_backward(transformer_config const& config, expert_tensors const& weights, at::Tensor const& h,
                             expert_routes const& routes, at::Tensor const& gate, at::Tensor const& up, at::Tensor const& g,
-                            expert_tensors& gradient);
+                            at::Tensor const& of_probabilities, expert_tensors& gradient);
 
 }  // namespace kedge::llm

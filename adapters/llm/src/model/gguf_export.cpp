@@ -10,6 +10,7 @@
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/formats/gguf.hpp>
+#include <kedge/llm/formats/peft_adapter.hpp>
 #include <kedge/llm/model/config.hpp>
 #include <kedge/llm/model/gguf_export.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
@@ -64,11 +65,16 @@ std::vector<float> llama3_divisors(rope_settings const& rope, std::int64_t coord
   return out;
 }
 
+fs::path const& whole(fs::path const& model) {
+  if (is_adapter(model) && !fs::exists(model / "config.json")) throw error(model.string() + ": an adapter, and GGUF holds whole models; merge it first (kedge merge), then export the result");
+  return model;
+}
+
 class exporter {
  public:
   explicit exporter(gguf_export_settings const& settings)
       : settings_(settings),
-        source_(checkpoint::open(settings.model)),
+        source_(checkpoint::open(whole(settings.model))),
         where_(source_.path().string() + ": "),
         config_(read_config(source_.config, source_.path().string())),
         family_(family_of(source_.config, source_.path().string()).type),

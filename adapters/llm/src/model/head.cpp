@@ -11,51 +11,64 @@ namespace {
 
 at::Tensor joined(std::vector<at::Tensor> const& parts) { return parts.empty() ? at::Tensor() : at::cat(parts).squeeze(-1); }
 
+at::Tensor joined(std::vector<ops::distribution> const& parts, at::Tensor ops::distribution::* figure) {
+  std::vector<at::Tensor> all;
+  for (ops::distribution const& part : parts) all.push_back(part.*figure);
+  return joined(all);
+}
+
 }  // namespace
 
-completion_head::completion_head(at::Tensor hidden, at::Tensor targets, double temperature, double soft_cap)
-    : hidden_(std::move(hidden)), targets_(std::move(targets)), temperature_(temperature), soft_cap_(soft_cap) {}
+completion_head::completion_head(at::Tensor hidden, at::Tensor targets, double temperature, double soft_cap, double smoothing)
+    : hidden_(std::move(hidden)), targets_(std::move(targets)), temperature_(temperature), soft_cap_(soft_cap), smoothing_(smoothing) {}
 
-at::Tensor completion_head::logits(chunk const& part, at::Tensor const& weight) const {
-  at::Tensor scores = ops::linear_wide(hidden_.narrow(0, part.begin, part.size), weight);
+at::Tensor completion_head::logits(chunk const& part, linear_map const& map) const {
+  at::Tensor scores = apply_wide(map, hidden_.narrow(0, part.begin, part.size));
   ops::soft_cap_(scores, soft_cap_);
   return temperature_ == 1 ? scores : scores.div_(temperature_);
 }
 
-// p − onehot(target), in place. It is narrowed afterwards: of a confident token's 1 − p, bf16 would leave nothing.
+// p − (1 − ε) onehot(target) − ε/V, in place. It is narrowed afterwards: of a confident token's 1 − p, bf16 would leave nothing.
 at::Tensor& completion_head::residual_(chunk const& part, at::Tensor& p) const {
-  return p.scatter_add_(-1, targets_.narrow(0, part.begin, part.size).unsqueeze(-1), at::full({part.size, 1}, -1, p.options()));
+  if (smoothing_ != 0) p.sub_(smoothing_ / static_cast<double>(p.size(-1)));
+  return p.scatter_add_(-1, targets_.narrow(0, part.begin, part.size).unsqueeze(-1), at::full({part.size, 1}, smoothing_ - 1, p.options()));
 }
 
-completion_head::output completion_head::forward(at::Tensor const& weight, std::int64_t rows, std::int64_t budget_bytes, row_figures const& wanted) {
+completion_head::output completion_head::forward(linear_map const& map, std::int64_t rows, std::int64_t budget_bytes, row_figures const& wanted) {
   timed const scope(phase::head);
   std::int64_t const total = hidden_.size(0);
-  std::vector<at::Tensor> log_sums, logp, entropy, log_squares;
+  std::vector<at::Tensor> logp, log_squares;
+  std::vector<ops::distribution> of;
   chunks_.clear();
   rows = total / std::max<std::int64_t>(1, (total + rows - 1) / rows) + 1;  // as equal as can be
   for (std::int64_t begin = 0; begin < total; begin += rows) {
     chunk& part = chunks_.emplace_back(chunk{begin, std::min(rows, total - begin), {}});
-    at::Tensor scores = logits(part, weight);
-    at::Tensor const of_targets = scores.gather(-1, targets_.narrow(0, begin, part.size).unsqueeze(-1));
-    at::Tensor const raw = wanted.entropy ? scores.clone() : at::Tensor();
-    log_sums.push_back(ops::softmax_(scores));
-    logp.push_back(at::sub(of_targets, log_sums.back()));
-    if (wanted.entropy) entropy.push_back(at::sub(log_sums.back(), at::mul(scores, raw).sum(-1, /*keepdim=*/true)));
+    at::Tensor scores = logits(part, map);
+    at::Tensor const targets = targets_.narrow(0, begin, part.size), of_targets = scores.gather(-1, targets.unsqueeze(-1));
+    of.push_back(wanted.entropy || wanted.logits ? ops::distribution_(scores, targets) : ops::distribution{.log_sum = ops::softmax_(scores)});
+    logp.push_back(at::sub(of_targets, of.back().log_sum));
     if (wanted.log_squares) log_squares.push_back(ops::square_sums(scores).log_());
     if (soft_cap_ != 0) continue;  // the slope of a cap takes the logits themselves
-    bool const narrow = ops::operand(hidden_.narrow(0, 0, 0), weight).scalar_type() == at::kBFloat16;
+    bool const narrow = ops::operand(hidden_.narrow(0, 0, 0), map.weight).scalar_type() == at::kBFloat16;
     auto const bytes = scores.numel() * static_cast<std::int64_t>(narrow ? sizeof(at::BFloat16) : hidden_.element_size());
     if (bytes > budget_bytes) continue;
     budget_bytes -= bytes;
-    part.residual = ops::operand(residual_(part, scores).to(hidden_.scalar_type()), weight);
+    part.residual = ops::operand(residual_(part, scores).to(hidden_.scalar_type()), map.weight);
   }
-  if (total > 0) log_sums_ = at::cat(log_sums);
-  return {joined(logp), joined(entropy), joined(log_squares)};
+  at::Tensor const log_sums = joined(of, &ops::distribution::log_sum);
+  if (total > 0) log_sums_ = log_sums.unsqueeze(-1);
+  output out{.logp = joined(logp), .log_squares = joined(log_squares)};
+  if (wanted.entropy) out.entropy = joined(of, &ops::distribution::entropy);
+  if (!wanted.logits) return out;
+  out.log_sum = log_sums;
+  out.mean_logit = joined(of, &ops::distribution::mean);
+  out.likeliest = joined(of, &ops::distribution::likeliest);
+  return out;
 }
 
 // ∂ log softmax(s)_target / ∂s = onehot(target) − p. The row's slope c goes to the short vectors instead of to p:
 // ∂/∂h = −c (p − onehot) W, ∂/∂W = (p − onehot)ᵀ (−c h). A cap has a slope for each logit.
-at::Tensor completion_head::backward(at::Tensor const& cotangent, at::Tensor const& weight, at::Tensor& weight_gradient) {
+at::Tensor completion_head::backward(at::Tensor const& cotangent, linear_map const& map, linear_map& map_gradient) {
   timed const scope(phase::head);
   at::Tensor const slopes = cotangent.unsqueeze(-1).div(-temperature_).to(log_sums_.scalar_type());
   at::Tensor gradient = at::empty_like(hidden_);
@@ -63,13 +76,18 @@ at::Tensor completion_head::backward(at::Tensor const& cotangent, at::Tensor con
     auto const rows_of = [&](at::Tensor const& x) { return x.narrow(0, part.begin, part.size); };
     at::Tensor residual = std::move(part.residual);
     if (!residual.defined()) {
-      at::Tensor const scores = logits(part, weight);
+      at::Tensor const scores = logits(part, map);
       at::Tensor p = at::sub(scores, rows_of(log_sums_)).exp_();
       residual = ops::soft_cap_backward_(residual_(part, p), scores, soft_cap_ / temperature_).to(hidden_.scalar_type());
     }
     at::Tensor const c = rows_of(slopes);
-    rows_of(gradient).copy_(ops::input_gradient(residual, weight).mul_(c));
-    if (weight_gradient.defined()) ops::add_weight_gradient(weight_gradient, residual, ops::operand(at::mul(rows_of(hidden_), c).to(hidden_.scalar_type()), weight));
+    rows_of(gradient).copy_(input_gradient(map, residual).mul_(c));
+    if (!map_gradient.weight.defined() && !map_gradient.a.defined()) continue;
+    add_weight_gradients(map_gradient, map, residual, at::mul(rows_of(hidden_), c).to(hidden_.scalar_type()));
+    if (map_gradient.bias_of_b.defined()) {
+      at::ScalarType const type = map_gradient.bias_of_b.scalar_type();
+      map_gradient.bias_of_b.add_(at::mm(residual.t().to(type), c.to(type)).squeeze(-1), map.scale);
+    }
   }
   return gradient;
 }

@@ -8,24 +8,29 @@
 
 #include <kedge/llm/model/causal_lm.hpp>
 
+#include "linear_map.hpp"
+
 namespace kedge::llm {
 
 /// The LM head at completion positions only, a few rows at a time: log-probability of each row's target.
 /// p − onehot(target) of as many rows as the budget allows is kept for the backward pass, the rest is computed again.
+/// With smoothed labels a row's slope is that of (1 − ε) log p(target) + ε mean_v log p(v): in place of onehot(target) stands
+/// (1 − ε) onehot(target) + ε/V.
 class completion_head {
  public:
   completion_head() = default;
-  /// hidden: [R, H], targets: [R]; logits are capped (0: not), and divided by the temperature
-  completion_head(at::Tensor hidden, at::Tensor targets, double temperature, double soft_cap);
+  /// hidden: [R, H], targets: [R]; logits are capped (0: not), and divided by the temperature; smoothing: ε
+  completion_head(at::Tensor hidden, at::Tensor targets, double temperature, double soft_cap, double smoothing = 0);
 
   struct output {
-    at::Tensor logp, entropy, log_squares;  ///< [R], undefined without rows; figures of the whole distribution, in nats, where asked for
+    at::Tensor logp{};  ///< [R], undefined without rows
+    at::Tensor entropy{}, log_squares{}, log_sum{}, mean_logit{}, likeliest{};  ///< [R] figures of the whole distribution, where asked for
   };
-  /// weight: [V, H]
-  [[nodiscard]] output forward(at::Tensor const& weight, std::int64_t rows, std::int64_t budget_bytes, row_figures const& wanted = {});
+  /// map: [V, H]
+  [[nodiscard]] output forward(linear_map const& map, std::int64_t rows, std::int64_t budget_bytes, row_figures const& wanted = {});
 
-  /// Gradient with respect to hidden; adds the weight's, unless its gradient is undefined.   cotangent: [R] in fp64
-  [[nodiscard]] at::Tensor backward(at::Tensor const& cotangent, at::Tensor const& weight, at::Tensor& weight_gradient);
+  /// Gradient with respect to hidden; adds the map's, unless its gradients are undefined.   cotangent: [R] in fp64
+  [[nodiscard]] at::Tensor backward(at::Tensor const& cotangent, linear_map const& map, linear_map& gradient);
 
  private:
   struct chunk {
@@ -33,10 +38,10 @@ class completion_head {
     at::Tensor residual;  ///< p − onehot(target), in the type of products; empty: compute again
   };
   at::Tensor& residual_(chunk const& part, at::Tensor& p) const;
-  [[nodiscard]] at::Tensor logits(chunk const& part, at::Tensor const& weight) const;
+  [[nodiscard]] at::Tensor logits(chunk const& part, linear_map const& map) const;
 
   at::Tensor hidden_, targets_;
-  double temperature_ = 1, soft_cap_ = 0;
+  double temperature_ = 1, soft_cap_ = 0, smoothing_ = 0;
   at::Tensor log_sums_;  // [R, 1]
   std::vector<chunk> chunks_;
 };

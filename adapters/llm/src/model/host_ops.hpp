@@ -6,8 +6,16 @@
 #include <vector>
 
 #include <kedge/adapters/torch.hpp>
-
 #include <kedge/llm/data/ragged.hpp>
+#include <kedge/llm/model/config.hpp>
+
+#include "../kernels/gates.hpp"
+
+namespace kedge::llm::ops {
+struct attention_settings;
+}
+
+#include "distribution.hpp"
 
 namespace kedge::llm::host_ops {
 
@@ -33,17 +41,32 @@ void multiply(at::Tensor const& c, at::Tensor const& a, at::Tensor const& b, at:
 /// x ∘ inverse ∘ (weight + offset).
 [[nodiscard]] at::Tensor scale(at::Tensor const& x, at::Tensor const& inverse, at::Tensor const& weight, double offset);
 /// gx and weight_gradient grow by what comes back through inverse_rms and scale.
-void scale_backward(at::Tensor const& g, at::Tensor const& x, at::Tensor const& inverse, at::Tensor const& weight, double offset,
-                    at::Tensor& gx, at::Tensor& weight_gradient);
+void scale_backward(at::Tensor const& g, at::Tensor const& x, at::Tensor const& inverse, at::Tensor const& weight,
+                    double offset, at::Tensor& gx, at::Tensor& weight_gradient);
 
-/// In place.   x: [T, heads, d], cosine and sine: [T, 1, d/2]
-void rotate(at::Tensor& x, at::Tensor const& cosine, at::Tensor const& sine, double direction);
+/// x less the mean of each row.   x: [T, H]
+[[nodiscard]] at::Tensor centred(at::Tensor const& x);
 
-[[nodiscard]] at::Tensor swiglu(at::Tensor const& gate, at::Tensor const& up);
-void swiglu_backward(at::Tensor const& g, at::Tensor const& gate, at::Tensor const& up, at::Tensor& gate_gradient, at::Tensor& up_gradient);
+/// In place; coordinates beyond those that turn stay.   x: [T, heads, d], cosine and sine: [T, 1, at most d/2]   interleaved: neighbours are a
+/// pair, instead of halves
+void rotate(at::Tensor& x, at::Tensor const& cosine, at::Tensor const& sine, double direction, bool interleaved = false);
+
+/// The kernels' name for a nonlinearity.
+[[nodiscard]] gate_function function_of(activation act);
+
+/// act(x), act(gate) ∘ up, and their gradients.   all contiguous
+[[nodiscard]] at::Tensor activated(activation act, at::Tensor const& x);
+[[nodiscard]] at::Tensor activated_backward(activation act, at::Tensor const& g, at::Tensor const& x);
+[[nodiscard]] at::Tensor gated(activation act, at::Tensor const& gate, at::Tensor const& up);
+void gated_backward(activation act, at::Tensor const& g, at::Tensor const& gate, at::Tensor const& up,
+                    at::Tensor& gate_gradient, at::Tensor& up_gradient);
+
+/// cap · tanh(x / cap), in place.   x: contiguous
+void soft_cap_(at::Tensor& x, double cap);
 
 /// Rows of scores become probabilities.   -> log Σ exp, [R, 1]
 [[nodiscard]] at::Tensor softmax_(at::Tensor& scores);
+[[nodiscard]] ops::distribution distribution_(at::Tensor& scores, at::Tensor const& targets);
 [[nodiscard]] at::Tensor square_sums(at::Tensor const& x);
 
 /// All runs of a batch, those with most to do in front, equal ones in their order: so threads that become free take them.
@@ -51,9 +74,10 @@ void swiglu_backward(at::Tensor const& g, at::Tensor const& gate, at::Tensor con
 
 /// Attention over shared prompts; log_sums: [heads, T], made by the forward step. The order of `runs` changes no bit of an output; in
 /// it the gradients of shared keys are added up.
-[[nodiscard]] at::Tensor attention(std::vector<attention_run> const& runs, double scale, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v,
-                                   at::Tensor& log_sums);
-void attention_backward(std::vector<attention_run> const& runs, double scale, at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
-                        at::Tensor const& v, at::Tensor const& out, at::Tensor const& log_sums, at::Tensor& gq, at::Tensor& gk, at::Tensor& gv);
+[[nodiscard]] at::Tensor attention(std::vector<attention_run> const& runs, ops::attention_settings const& settings,
+                                   at::Tensor const& q, at::Tensor const& k, at::Tensor const& v, at::Tensor& log_sums);
+void attention_backward(std::vector<attention_run> const& runs, ops::attention_settings const& settings, at::Tensor const& g,
+                        at::Tensor const& q, at::Tensor const& k, at::Tensor const& v, at::Tensor const& out,
+                        at::Tensor const& log_sums, at::Tensor& gq, at::Tensor& gk, at::Tensor& gv);
 
 }  // namespace kedge::llm::host_ops

@@ -27,11 +27,14 @@ void probe(json& problems, Look&& look) {
   }
 }
 
-// Tensors outside the layers, and those of the first layer: all layers are alike.
+// Tensors outside the layers, and those of the first layer, and of the first with experts where others have none: all are like these.
 json shapes_of(transformer_config const& c) {
+  std::int64_t other = 0;
+  while (other < c.layers && c.has_experts(other) == c.has_experts(0)) ++other;
+  std::string const first = "model.layers.0.", unlike = "model.layers." + std::to_string(other) + ".";
   json shapes = json::object();
   for (parameter const& p : parameters_of(c))
-    if (!p.name.starts_with("model.layers.") || p.name.starts_with("model.layers.0.")) shapes[p.name] = p.shape;
+    if (!p.name.starts_with("model.layers.") || p.name.starts_with(first) || p.name.starts_with(unlike)) shapes[p.name] = p.shape;
   return shapes;
 }
 
@@ -41,6 +44,8 @@ void describe_model(json const& config, transformer_config const& c, std::string
   about["layers"] = c.layers;
   about["hidden_size"] = c.hidden;
   about["intermediate_size"] = c.intermediate;
+  if (c.experts.count > 0)
+    about["experts"] = {{"count", c.experts.count}, {"for_each_token", c.experts.chosen}, {"intermediate_size", c.experts.intermediate}};
   about["attention_heads"] = c.heads;
   about["key_value_heads"] = c.kv_heads;
   about["head_dim"] = c.head_dim;

@@ -4,36 +4,11 @@
 namespace kedge::llm {
 namespace {
 
-at::Tensor apply(linear_map const& map, at::Tensor const& x) {
-  at::Tensor y = ops::linear(x, map.weight);
-  if (map.bias.defined()) y.add_(map.bias);
-  if (map.a.defined()) y.add_(ops::linear(ops::linear(x, map.a), map.b), map.scale);
-  return y;
-}
-
-// Adds the gradients of the map, from that of its output and from its input.
-void add_gradients(linear_map& gradient, linear_map const& map, at::Tensor const& g, at::Tensor const& x) {
-  if (gradient.weight.defined()) ops::add_weight_gradient(gradient.weight, g, ops::operand(x, map.weight));
-  if (gradient.bias.defined()) gradient.bias.add_(g.sum(0, /*keepdim=*/false, gradient.bias.scalar_type()));
-  if (!map.a.defined()) return;
-  ops::add_weight_gradient(gradient.b, g, ops::operand(ops::linear(x, map.a).mul_(map.scale), map.b));
-  ops::add_weight_gradient(gradient.a, ops::input_gradient(g, map.b).mul_(map.scale), ops::operand(x, map.a));
-}
-
-// The gradient of the map's input, from that of its output; added to `sum` where there is one.
-at::Tensor input_gradient(linear_map const& map, at::Tensor const& g, at::Tensor sum = {}) {
-  if (sum.defined())
-    ops::add_input_gradient(sum, g, map.weight);
-  else
-    sum = ops::input_gradient(g, map.weight);
-  if (map.a.defined()) ops::add_input_gradient(sum, ops::input_gradient(g, map.b).mul_(map.scale), map.a);
-  return sum;
-}
-
 // What attention or MLP reads of the residual stream: normalised where the family has a norm there.
-at::Tensor read(at::Tensor const& x, transformer_config const& c, at::Tensor const& norm_weight, at::ScalarType type, ops::rms_norm& norm) {
+at::Tensor read(at::Tensor const& x, transformer_config const& c, at::Tensor const& norm_weight, at::Tensor const& norm_bias, at::ScalarType type,
+                ops::rms_norm& norm) {
   norm = norm_weight.defined() ? ops::rms_norm(x, c.rms_norm_eps, c.norm_offset, c.norm) : ops::rms_norm::none(x);
-  return norm.output(norm_weight, type);
+  return norm.output(norm_weight, norm_bias, type);
 }
 
 // residual + y, normalised or scaled first where the family does so.
@@ -46,11 +21,9 @@ at::Tensor add_onto(at::Tensor const& residual, at::Tensor const& y, transformer
 // residual + what the map makes of x, normalised or scaled first where the family does so.
 at::Tensor apply_onto(at::Tensor const& residual, linear_map const& map, at::Tensor const& x, transformer_config const& c,
                       at::Tensor const& norm_weight, ops::rms_norm& norm) {
-  if (!norm_weight.defined() && c.residual_scale == 1) {
+  if (!norm_weight.defined() && c.residual_scale == 1 && map.plain()) {
     at::Tensor y = ops::linear_onto(residual, x, map.weight);
-    if (map.bias.defined()) y.add_(map.bias);
-    if (map.a.defined()) y.add_(ops::linear(ops::linear(x, map.a), map.b), map.scale);
-    return y;
+    return map.bias.defined() ? y.add_(map.bias) : y;
   }
   return add_onto(residual, apply(map, x), c, norm_weight, norm);
 }
@@ -100,13 +73,8 @@ layer_tape layer_tape::in(at::ScalarType type) const {
   return other;
 }
 
-linear_map linear_map::outputs(std::int64_t begin, std::int64_t size) const {
-  auto const rows = [&](at::Tensor const& t) { return t.defined() ? t.narrow(0, begin, size) : t; };
-  return {rows(weight), rows(bias), a, rows(b), scale};
-}
-
-at::Tensor embed(transformer_config const& c, at::Tensor const& embedding, at::Tensor const& tokens) {
-  at::Tensor x = embedding.index_select(0, tokens);
+at::Tensor embed(transformer_config const& c, linear_map const& embedding, at::Tensor const& tokens) {
+  at::Tensor x = look_up(embedding, tokens);
   // The scale is rounded as the weights are: √3072 is 55.5 in bf16.
   if (c.embedding_scale != 1) x.mul_(at::full({}, c.embedding_scale, x.options()));
   return ops::wide(x);
@@ -118,7 +86,7 @@ at::Tensor layer_forward(transformer_config const& c, layer_tensors const& w, at
   auto const heads = [&](at::Tensor const& projected) { return projected.view({T, -1, c.head_dim}); };
   auto const turned = [&](at::Tensor const& y) { return rotation ? rotation->forward(y) : y; };
   at::ScalarType const type = ops::stream_type(w.o.weight);
-  at::Tensor h = read(x, c, w.input_norm, type, kept.before_attention);
+  at::Tensor h = read(x, c, w.input_norm, w.input_norm_bias, type, kept.before_attention);
   kept.q = turned(head_norm(c, heads(apply(w.q, h)), w.q_norm, kept.of_queries));
   if (rotation) rotation->grow_(kept.q);
   kept.k = turned(head_norm(c, heads(apply(w.k, h)), w.k_norm, kept.of_keys));
@@ -126,8 +94,8 @@ at::Tensor layer_forward(transformer_config const& c, layer_tensors const& w, at
   kept.attended = attend(kept.q, kept.k, kept.v);
   at::Tensor const middle =
       apply_onto(x, w.o, kept.attended.view({T, c.heads * c.head_dim}), c, w.attention_output_norm, kept.after_attention);
-  if (!c.parallel) h = read(middle, c, w.post_norm, type, kept.before_mlp);
-  if (c.experts.count > 0)
+  if (!c.parallel) h = read(middle, c, w.post_norm, w.post_norm_bias, type, kept.before_mlp);
+  if (w.experts.router.defined())
     return add_onto(middle, experts_forward(c, w.experts, h, kept.routes, kept.gate, kept.up), c, w.mlp_output_norm, kept.after_mlp);
   if (c.gated) kept.gate = apply(w.gate, h);
   kept.up = apply(w.up, h);
@@ -135,32 +103,42 @@ at::Tensor layer_forward(transformer_config const& c, layer_tensors const& w, at
 }
 
 void layer_backward(transformer_config const& c, layer_tensors const& w, ops::rotation const* rotation, layer_tape const& stored, at::Tensor& gx,
-                    layer_tensors gradient) {
+                    at::Tensor const& of_routing, layer_tensors gradient) {
   std::int64_t const T = gx.size(0);
   at::ScalarType const type = ops::stream_type(w.o.weight);
   layer_tape const kept = stored.in(type);
   at::Tensor g = through_norm(c, gx, type, w.mlp_output_norm, kept.after_mlp, gradient.mlp_output_norm);
-  at::Tensor h = c.parallel ? kept.before_attention.output(w.input_norm, type) : kept.before_mlp.output(w.post_norm, type);
-  at::Tensor const of_mlp = c.experts.count > 0 ? experts_backward(c, w.experts, h, kept.routes, kept.gate, kept.up, g, gradient.experts)
-                                      : mlp_backward(c, w, kept, h, g, gradient);
+  auto const add_bias = [](at::Tensor& bias, at::Tensor const& dy) {
+    if (bias.defined()) bias.add_(dy.sum(0, /*keepdim=*/false, bias.scalar_type()));
+  };
+  at::Tensor h = c.parallel ? kept.before_attention.output(w.input_norm, w.input_norm_bias, type)
+                            : kept.before_mlp.output(w.post_norm, w.post_norm_bias, type);
+  at::Tensor const of_mlp = w.experts.router.defined()
+                                ? experts_backward(c, w.experts, h, kept.routes, kept.gate, kept.up, g, of_routing, gradient.experts)
+                                : mlp_backward(c, w, kept, h, g, gradient);
   // In parallel, attention's part of the stream's gradient is what came; the MLP's joins it where both have read.
-  if (!c.parallel) kept.before_mlp.add_backward(of_mlp, w.post_norm, gx, gradient.post_norm);
+  if (!c.parallel) {
+    kept.before_mlp.add_backward(of_mlp, w.post_norm, gx, gradient.post_norm);
+    add_bias(gradient.post_norm_bias, of_mlp);
+  }
 
   g = through_norm(c, gx, type, w.attention_output_norm, kept.after_attention, gradient.attention_output_norm);
   add_gradients(gradient.o, w.o, g, kept.attended.view({T, c.heads * c.head_dim}));
   auto d = kept.attention.backward(input_gradient(w.o, g).view_as(kept.q), kept.q, kept.k, kept.v, kept.attended);
+  if (gradient.sinks.defined()) gradient.sinks.add_(d.sinks);
   if (rotation) rotation->grow_(d.q);
   auto const back = [&](at::Tensor const& dy, at::Tensor const& norm_weight, ops::rms_norm const& norm, at::Tensor& norm_gradient) {
     return head_norm_backward(rotation ? rotation->backward(dy) : dy, norm_weight, norm, norm_gradient).view({T, -1});
   };
   at::Tensor const gq = back(d.q, w.q_norm, kept.of_queries, gradient.q_norm), gk = back(d.k, w.k_norm, kept.of_keys, gradient.k_norm),
                    gv = d.v.view({T, -1});
-  h = kept.before_attention.output(w.input_norm, type);
+  h = kept.before_attention.output(w.input_norm, w.input_norm_bias, type);
   add_gradients(gradient.q, w.q, gq, h);
   add_gradients(gradient.k, w.k, gk, h);
   add_gradients(gradient.v, w.v, gv, h);
   at::Tensor gh = input_gradient(w.v, gv, input_gradient(w.k, gk, input_gradient(w.q, gq)));
   if (c.parallel) gh.add_(of_mlp);
+  add_bias(gradient.input_norm_bias, gh);
   kept.before_attention.add_backward(gh, w.input_norm, gx, gradient.input_norm);
 }
 

@@ -6,26 +6,18 @@
 #include <kedge/llm/model/causal_lm.hpp>
 
 #include "experts.hpp"
+#include "linear_map.hpp"
 #include "ops.hpp"
 
 namespace kedge::llm {
 
-/// A linear map of a layer, W x + b + scale · B A x, weights or their gradients: views into a pack. Undefined: the family has none,
-/// or no adapter is on it, or, of gradients, it is frozen.
-struct linear_map {
-  at::Tensor weight, bias;  ///< [out, in], [out]
-  at::Tensor a, b;          ///< [r, in], [out, r]
-  double scale = 1;
-
-  /// The part that makes `size` outputs from `begin` on.
-  [[nodiscard]] linear_map outputs(std::int64_t begin, std::int64_t size) const;
-};
-
 /// The tensors of one layer, whatever way they are stored: fused projections appear as their rows.
 struct layer_tensors {
   at::Tensor input_norm, post_norm, q_norm, k_norm, attention_output_norm, mlp_output_norm;
+  at::Tensor input_norm_bias, post_norm_bias;
+  at::Tensor sinks;  ///< [heads]
   linear_map q, k, v, o, gate, up, down;
-  expert_tensors experts;  ///< in place of gate, up and down
+  expert_tensors experts;  ///< in place of gate, up and down, where there is a router
 };
 
 /// What a layer's forward pass keeps for the backward one.
@@ -41,7 +33,7 @@ struct layer_tape {
 };
 
 /// The residual stream that enters the first layer: [T, H], at least fp32.
-at::Tensor embed(transformer_config const& config, at::Tensor const& embedding, at::Tensor const& tokens);
+at::Tensor embed(transformer_config const& config, linear_map const& embedding, at::Tensor const& tokens);
 
 /// Attention of a layer, given what it projects: q [T, heads, d], k and v [T, kv_heads, d] -> [T, heads, d] in q's type.
 using attention_step = std::function<at::Tensor(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v)>;
@@ -51,7 +43,8 @@ at::Tensor layer_forward(transformer_config const& config, layer_tensors const& 
                          attention_step const& attend, layer_tape& kept);
 
 /// gx: gradient with respect to the layer's output, in the residual's type; becomes that of its input.
+/// of_routing: [T, E], gradient with respect to the probabilities of the layer's router; undefined: zero
 void layer_backward(transformer_config const& config, layer_tensors const& weights, ops::rotation const* rotation, layer_tape const& stored,
-                    at::Tensor& gx, layer_tensors gradient);
+                    at::Tensor& gx, at::Tensor const& of_routing, layer_tensors gradient);
 
 }  // namespace kedge::llm

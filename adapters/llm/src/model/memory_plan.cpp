@@ -2,6 +2,8 @@
 #include <kedge/llm/model/memory_plan.hpp>
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 #include <string>
 
 #include "../kernels/kernels.hpp"
@@ -14,7 +16,8 @@ constexpr std::int64_t device_bytes = 80'000'000'000, usable_bytes = device_byte
 
 std::int64_t adapter_parameters(transformer_config const& c, lora_settings const& lora) {
   std::int64_t count = 0;
-  for (parameter const& p : adapter_layout(c, lora).parameters()) count += p.shape[0] * p.shape[1];
+  adapter_layout const layout(c, lora);
+  for (parameter const& p : layout.parameters()) count += std::accumulate(p.shape.begin(), p.shape.end(), std::int64_t{1}, std::multiplies<>());
   return count;
 }
 
@@ -27,7 +30,7 @@ nlohmann::ordered_json on_one_device(memory_plan const& plan) {
 
 std::int64_t activation_bytes_per_token(transformer_config const& c, std::int64_t bytes) {
   std::int64_t const q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim, wide = std::max<std::int64_t>(bytes, 4);
-  std::int64_t layer = 2 * wide * c.hidden + bytes * (2 * q + 2 * kv + 2 * c.intermediate * std::max<std::int64_t>(1, c.experts.chosen)) + wide * c.heads;
+  std::int64_t layer = 2 * wide * c.hidden + bytes * (2 * q + 2 * kv + 2 * std::max(c.intermediate * (c.experts.count > 0 ? 0 : 1), c.experts.intermediate * c.experts.chosen)) + wide * c.heads;
   for (std::string_view const after : {c.norms.after_attention, c.norms.after_mlp})
     if (!after.empty()) layer += wide * c.hidden;
   if (c.qk_norms != query_key_norms::none) layer += wide * (q + kv);
@@ -77,7 +80,7 @@ nlohmann::ordered_json describe_memory(transformer_config const& config, describ
           {"moments", own.moments},
           {"activations_per_token", own.activations},
           {"1 x 80 GB", on_one_device(plan({}))},
-          {"1 x 80 GB, LoRA of rank 16", on_one_device(plan({.lora = lora_settings{.rank = 16, .target_modules = {lora_target::all_linear}}}))},
+          {"1 x 80 GB, LoRA of rank 16", on_one_device(plan({.lora = lora_settings{.rank = 16, .target_modules = {"all-linear"}}}))},
           {std::to_string(devices) + " x 80 GB, each, moments shared", on_one_device(plan({.processes = devices}))},
           {"host, bfloat16, 512 tokens at once", on_host({.reads_masters = kernels().tile_product == nullptr})},
           {"host, float32, 512 tokens at once", on_host({.word = 4})}};

@@ -20,19 +20,25 @@ class model_tensors {
   static model_tensors weights(causal_lm const& model, pack const& weights);
   static model_tensors gradients(causal_lm const& model, pack const& gradients);
 
-  [[nodiscard]] at::Tensor embedding() const { return own(at_.embedding()); }
+  [[nodiscard]] linear_map embedding() const;
   [[nodiscard]] at::Tensor final_norm() const { return own(at_.final_norm()); }
-  [[nodiscard]] at::Tensor head() const { return own(at_.head()); }
-  [[nodiscard]] at::Tensor scalar_head() const { return layout_ && config_.scalar_head ? adapter_->back() : own(at_.scalar_head()); }
+  [[nodiscard]] at::Tensor final_norm_bias() const { return config_.norm_bias ? own(at_.final_norm_bias()) : at::Tensor(); }
+  [[nodiscard]] linear_map head() const { return map(at_.head()); }
+  [[nodiscard]] at::Tensor scalar_head() const { return own(at_.scalar_head()); }
   [[nodiscard]] layer_tensors layer(std::int64_t i) const;
-  /// A tensor of a layer with the adapter's product in it.
-  [[nodiscard]] at::Tensor merged(std::int64_t layer, layer_slot slot) const;
+  /// A tensor with the adapter in it.   i: in the order of parameters_of
+  [[nodiscard]] at::Tensor merged(std::size_t i) const;
+  [[nodiscard]] at::Tensor merged(std::int64_t layer, layer_slot slot) const { return merged(at_.of(layer, slot)); }
+  [[nodiscard]] slots const& at() const { return at_; }
 
  private:
   model_tensors(transformer_config const& config, pack const* own, adapter_layout const* layout, pack const* adapter);
-  [[nodiscard]] at::Tensor own(std::size_t i) const { return own_ && i < own_->size() ? (*own_)[i] : at::Tensor(); }
+  [[nodiscard]] at::Tensor own(std::size_t i) const;
   [[nodiscard]] expert_tensors experts(std::int64_t i) const;
   [[nodiscard]] linear_map map(std::int64_t layer, layer_slot weight, layer_slot bias) const;
+  [[nodiscard]] linear_map map(std::size_t weight) const;
+  /// What the adapter has there, the length of rows left out.
+  [[nodiscard]] linear_map adapter(adapted_place const& place) const;
 
   transformer_config const& config_;
   slots at_;

@@ -28,7 +28,9 @@ struct timed_product : timed {
 
 }  // namespace
 
-at::ScalarType stream_type(at::Tensor const& weight) { return host_ops::multiplies_by(weight) ? at::kFloat : weight.scalar_type(); }
+at::ScalarType stream_type(at::Tensor const& weight) {
+  return host_ops::multiplies_by(weight) ? at::kFloat : weight.scalar_type();
+}
 
 at::Tensor wide(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
 
@@ -91,7 +93,12 @@ void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tenso
   timed_product const scope(g, accumulator);
   if (goes_fast(g, x) && host_ops::takes(accumulator))
     host_ops::multiply(accumulator, g.t(), x, accumulator);
-  else if (accumulator.scalar_type() == x.scalar_type())
+  else if (goes_fast(g, x)) {
+    // Kernels write rows; an expert's part of a stack may lie otherwise.
+    at::Tensor const product = at::empty(accumulator.sizes(), g.options().dtype(at::kFloat));
+    host_ops::multiply(product, g.t(), x);
+    accumulator.add_(product);
+  } else if (accumulator.scalar_type() == x.scalar_type())
     accumulator.addmm_(g.t(), x);
   else
     accumulator.add_(at::mm(g.t(), x));
@@ -100,7 +107,7 @@ void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tenso
 rms_norm::rms_norm(at::Tensor input, double eps, double weight_offset, norm_kind kind)
     : x(std::move(input)), offset(weight_offset), centred(kind == norm_kind::layer) {
   timed const scope(phase::activations);
-  if (centred) x = at::sub(x, x.mean(-1, /*keepdim=*/true));
+  if (centred) x = host_ops::takes(x) ? host_ops::centred(x) : at::sub(x, x.mean(-1, /*keepdim=*/true));
   inverse_rms = host_ops::takes(x) ? host_ops::inverse_rms(x, eps) : at::rsqrt(x.square().mean(-1, /*keepdim=*/true).add_(eps));
 }
 
@@ -112,7 +119,8 @@ rms_norm rms_norm::none(at::Tensor input) {
 
 at::Tensor rms_norm::output(at::Tensor const& weight) const {
   timed const scope(phase::activations);
-  if (host_ops::takes(x) && host_ops::multiplies_by(weight)) return host_ops::scale(x, inverse_rms, weight.to(at::kFloat), offset);
+  if (host_ops::takes(x) && host_ops::multiplies_by(weight))
+    return host_ops::scale(x, inverse_rms, weight.to(at::kFloat), offset);
   at::Tensor normalised = at::mul(x, inverse_rms);
   if (offset != 0) return normalised.mul_(weight.to(x.scalar_type()) + offset).to(weight.scalar_type());
   return normalised.to(weight.scalar_type()).mul_(weight);
@@ -150,42 +158,57 @@ void rms_norm::add_backward(at::Tensor const& g, at::Tensor const& weight, at::T
 
 namespace {
 
+bool goes_fast(at::Tensor const& x) { return host_ops::takes(x) && x.is_contiguous(); }
+
 std::string_view approximation(activation act) { return act == activation::gelu_tanh ? "tanh" : "none"; }
 
 }  // namespace
 
 at::Tensor activated(activation act, at::Tensor const& x) {
+  if (goes_fast(x)) return host_ops::activated(act, x);
   switch (act) {
-    case activation::silu: return at::silu(x);
-    case activation::relu2: return at::relu(x).square_();
-    default: return at::gelu(x, approximation(act));
+    case activation::silu:
+      return at::silu(x);
+    case activation::relu2:
+      return at::relu(x).square_();
+    default:
+      return at::gelu(x, approximation(act));
   }
 }
 
 at::Tensor activated_backward(activation act, at::Tensor const& g, at::Tensor const& x) {
+  if (goes_fast(g) && goes_fast(x)) return host_ops::activated_backward(act, g, x);
   switch (act) {
-    case activation::silu: return at::silu_backward(g, x);
-    case activation::relu2: return at::relu(x).mul_(2).mul_(g);
-    default: return at::gelu_backward(g, x, approximation(act));
+    case activation::silu:
+      return at::silu_backward(g, x);
+    case activation::relu2:
+      return at::relu(x).mul_(2).mul_(g);
+    default:
+      return at::gelu_backward(g, x, approximation(act));
   }
 }
 
 at::Tensor gated(activation act, at::Tensor const& gate, at::Tensor const& up) {
   timed const scope(phase::activations);
-  return act == activation::silu && host_ops::takes(gate) ? host_ops::swiglu(gate, up) : activated(act, gate).mul_(up);
+  return goes_fast(gate) && goes_fast(up) ? host_ops::gated(act, gate, up) : activated(act, gate).mul_(up);
 }
 
 gated_gradients gated_backward(activation act, at::Tensor const& g, at::Tensor const& gate, at::Tensor const& up) {
   timed const scope(phase::activations);
-  if (act == activation::silu && host_ops::takes(g) && host_ops::takes(gate)) {
+  if (goes_fast(g) && goes_fast(gate) && goes_fast(up)) {
     gated_gradients result;
-    host_ops::swiglu_backward(g, gate, up, result.gate, result.up);
+    host_ops::gated_backward(act, g, gate, up, result.gate, result.up);
     return result;
   }
   return {activated_backward(act, at::mul(g, up), gate), activated(act, gate).mul_(g)};
 }
 
-at::Tensor& soft_cap_(at::Tensor& x, double cap) { return cap == 0 ? x : x.div_(cap).tanh_().mul_(cap); }
+at::Tensor& soft_cap_(at::Tensor& x, double cap) {
+  if (cap == 0) return x;
+  if (!goes_fast(x)) return x.div_(cap).tanh_().mul_(cap);
+  host_ops::soft_cap_(x, cap);
+  return x;
+}
 
 at::Tensor& soft_cap_backward_(at::Tensor& g, at::Tensor const& y, double cap) {
   return cap == 0 ? g : g.sub_(at::mul(g, at::div(y, cap).square_()));
@@ -203,8 +226,8 @@ rotation::rotation(at::Tensor const& positions, at::Tensor const& frequencies, a
 
 at::Tensor rotation::turn(at::Tensor x, double direction) const {
   timed const scope(phase::activations);
-  if (host_ops::takes(x) && x.is_contiguous() && !interleaved && x.size(-1) == 2 * cosine.size(-1)) {
-    host_ops::rotate(x, cosine, sine, direction);
+  if (goes_fast(x)) {
+    host_ops::rotate(x, cosine, sine, direction, interleaved);
     return x;
   }
   std::int64_t const half = cosine.size(-1), rest = x.size(-1) - 2 * half;
@@ -221,11 +244,31 @@ at::Tensor rotation::turn(at::Tensor x, double direction) const {
   return turned.to(x.scalar_type());
 }
 
+namespace {
+
+// In place. -> log Σ exp of each row whose largest number is given
+at::Tensor softmax_of(at::Tensor& scores, at::Tensor const& largest) {
+  at::Tensor const total = scores.sub_(largest).exp_().sum(-1, /*keepdim=*/true);
+  scores.div_(total);
+  return at::log(total).add_(largest);
+}
+
+}  // namespace
+
 at::Tensor softmax_(at::Tensor& scores) {
   if (host_ops::takes(scores)) return host_ops::softmax_(scores);
-  at::Tensor const log_sums = at::logsumexp(scores, -1, /*keepdim=*/true);
-  scores.sub_(log_sums).exp_();
-  return log_sums;
+  return softmax_of(scores, at::amax(scores, -1, /*keepdim=*/true));
+}
+
+distribution distribution_(at::Tensor& scores, at::Tensor const& targets) {
+  if (host_ops::takes(scores)) return host_ops::distribution_(scores, targets);
+  auto const [largest, place] = at::max(scores, -1, /*keepdim=*/true);  // the first place, of several
+  distribution all;
+  all.mean = scores.mean(-1, /*keepdim=*/true);
+  all.likeliest = at::eq(place, targets.unsqueeze(-1)).to(scores.scalar_type());
+  all.log_sum = softmax_of(scores, largest);
+  all.entropy = at::special_entr(scores).sum(-1, /*keepdim=*/true);
+  return all;
 }
 
 at::Tensor square_sums(at::Tensor const& x) {
@@ -295,7 +338,7 @@ class attention_call {
     if (fused_) {
       auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
           wide(g), wide(q_), wide(k_), wide(v_), wide(kept.output), kept.log_sum, 0.0, !mask_, mask_, settings_.scale);
-      return {dq, dk, dv};  // copied into gradients of q's type
+      return {dq, dk, dv, {}};  // copied into gradients of q's type
     }
     at::Tensor const scores = capped_scores();
     at::Tensor const p = at::add(scores, *mask_).sub_(kept.log_sum.unsqueeze(-1)).exp_();
@@ -304,7 +347,7 @@ class attention_call {
     at::Tensor ds = (dp - inner).mul_(p).mul_(settings_.scale);
     ds = soft_cap_backward_(ds, scores, settings_.soft_cap).to(q_.scalar_type());
     return {at::matmul(ds, over_heads(k_)), over_groups(at::matmul(ds.transpose(-1, -2), q_)),
-            over_groups(at::matmul(p.to(g.scalar_type()).transpose(-1, -2), g))};
+            over_groups(at::matmul(p.to(g.scalar_type()).transpose(-1, -2), g)), {}};
   }
 
  private:
@@ -333,50 +376,54 @@ double visible_pairs(std::vector<shared_prompt> const& prompts) {
   return pairs;
 }
 
-std::int64_t longest(std::vector<shared_prompt> const& prompts) {
-  std::int64_t tokens = 0;
-  for (shared_prompt const& group : prompts)
-    each_run(group, [&](attention_run const& run) { tokens = std::max(tokens, run.prefix.size + run.prompt.size + run.own.size); });
-  return tokens;
-}
-
 }  // namespace
 
 attention_segments::attention_segments(std::vector<shared_prompt> of_prompts, varlen_lists in_lists)
     : prompts(std::move(of_prompts)), runs(host_ops::runs_by_cost(prompts)), lists(std::move(in_lists)) {}
 
-bool shared_prompt_attention::goes_fast(at::Tensor const& q) const {
-  return host_ops::takes(q) && settings_.soft_cap == 0 && (settings_.window == 0 || settings_.window >= longest(segments_->prompts));
-}
+bool shared_prompt_attention::goes_fast(at::Tensor const& q) const { return host_ops::takes(q); }
 
 at::Tensor shared_prompt_attention::forward(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {
   timed const scope(phase::attention);
   scope.count(4 * visible_pairs(segments_->prompts) * static_cast<double>(q.size(1) * q.size(2)));
   log_sums_.clear();
-  if (goes_fast(q)) return host_ops::attention(segments_->runs, settings_.scale, q, k, v, log_sums_.emplace_back());
+  at::Tensor output = without_sinks(q, k, v);
+  if (settings_.sinks.defined()) join_sinks(output);
+  return output;
+}
+
+at::Tensor shared_prompt_attention::without_sinks(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {
+  if (goes_fast(q)) return host_ops::attention(segments_->runs, settings_, q, k, v, log_sums_.emplace_back());
   if (segments_->lists.keys.defined()) return varlen_attention(segments_->lists, settings_, q, k, v, log_sums_);
   at::Tensor output = at::empty_like(q);
   for (shared_prompt const& group : segments_->prompts)
     each_run(group, [&](attention_run const& run) {
-      attended const result = attention_call(settings_, by_head(of(run.own, q)), by_head(seen(run, k)), by_head(seen(run, v))).forward();
+      attended const result =
+          attention_call(settings_, by_head(of(run.own, q)), by_head(seen(run, k)), by_head(seen(run, v))).forward();
       of(run.own, output).copy_(by_token(result.output));
       log_sums_.push_back(result.log_sum);
     });
   return output;
 }
 
-shared_prompt_attention::gradients shared_prompt_attention::backward(at::Tensor const& g, at::Tensor const& q,
-                                                                     at::Tensor const& k, at::Tensor const& v,
-                                                                     at::Tensor const& output) const {
+shared_prompt_attention::gradients shared_prompt_attention::backward(at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
+                                                                     at::Tensor const& v, at::Tensor const& output) const {
   timed const scope(phase::attention);
   scope.count(8 * visible_pairs(segments_->prompts) * static_cast<double>(q.size(1) * q.size(2)));
+  gradients total = of_keys(g, q, k, v, output);
+  if (settings_.sinks.defined()) total.sinks = sink_gradient(g, output);
+  return total;
+}
+
+shared_prompt_attention::gradients shared_prompt_attention::of_keys(at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
+                                                                    at::Tensor const& v, at::Tensor const& output) const {
   gradients total;
   if (goes_fast(q)) {
-    host_ops::attention_backward(segments_->runs, settings_.scale, g, q, k, v, output, log_sums_.front(), total.q, total.k, total.v);
+    host_ops::attention_backward(segments_->runs, settings_, g, q, k, v, output, log_sums_.front(), total.q, total.k, total.v);
     return total;
   }
   if (segments_->lists.keys.defined()) return varlen_attention_backward(segments_->lists, settings_, g, q, k, v, output, log_sums_);
-  total = {at::empty_like(q), at::zeros_like(k), at::zeros_like(v)};
+  total = {at::empty_like(q), at::zeros_like(k), at::zeros_like(v), {}};
   std::size_t next = 0;
   for (shared_prompt const& group : segments_->prompts)
     each_run(group, [&](attention_run const& run) {

@@ -14,6 +14,8 @@
 #include <kedge/llm/data/ragged.hpp>
 #include <kedge/llm/model/config.hpp>
 
+#include "distribution.hpp"
+
 namespace kedge::llm::ops {
 
 /// The type of activations between products with such a weight: the weight's own, or fp32 where that costs no time.
@@ -58,9 +60,10 @@ struct rms_norm {
   /// Where there is no norm: the input itself, whose weight is undefined.
   [[nodiscard]] static rms_norm none(at::Tensor input);
   [[nodiscard]] at::Tensor output(at::Tensor const& weight) const;
-  /// The same, or the input in this type where there is no norm.
-  [[nodiscard]] at::Tensor output(at::Tensor const& weight, at::ScalarType type) const {
-    return weight.defined() ? output(weight) : converted(x, type);
+  /// The same with a bias added where there is one, or the input in this type where there is no norm.
+  [[nodiscard]] at::Tensor output(at::Tensor const& weight, at::Tensor const& bias, at::ScalarType type) const {
+    if (!weight.defined()) return converted(x, type);
+    return bias.defined() ? output(weight).add_(bias) : output(weight);
   }
   /// Gradient with respect to the input; adds the weight's, unless its gradient is undefined.
   [[nodiscard]] at::Tensor backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& weight_gradient) const;
@@ -107,6 +110,9 @@ struct rotation {
 
 /// Rows of scores become probabilities, in place.   -> log Σ exp of each, [R, 1]
 at::Tensor softmax_(at::Tensor& scores);
+/// The same numbers, bit for bit, and figures of each row.   targets: [R]
+/// cost    on the host some 2 operations more a score, of 25; on other devices 4 reads or writes of the scores more, of 9
+distribution distribution_(at::Tensor& scores, at::Tensor const& targets);
 /// Σ x² of each row.   [R, n] -> [R, 1]
 [[nodiscard]] at::Tensor square_sums(at::Tensor const& x);
 
@@ -114,6 +120,7 @@ at::Tensor softmax_(at::Tensor& scores);
 struct attention_settings {
   double scale = 1, soft_cap = 0;
   std::int64_t window = 0;  ///< keys that a query sees, its own included; 0: all before it
+  at::Tensor sinks{};       ///< [heads] scores that stand for no key; undefined: none
 };
 
 /// What a GPU's kernel is told of a batch's segments (varlen_attention.hpp), on the device.
@@ -143,12 +150,17 @@ class shared_prompt_attention {
   at::Tensor forward(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v);
   struct gradients {
     at::Tensor q, k, v;
+    at::Tensor sinks{};  ///< [heads], fp32 or fp64
   };
   gradients backward(at::Tensor const& g, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v,
                      at::Tensor const& output) const;
 
  private:
   [[nodiscard]] bool goes_fast(at::Tensor const& q) const;
+  [[nodiscard]] at::Tensor without_sinks(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v);
+  void join_sinks(at::Tensor& output);
+  [[nodiscard]] at::Tensor sink_gradient(at::Tensor const& g, at::Tensor const& output) const;
+  [[nodiscard]] gradients of_keys(at::Tensor const& g, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v, at::Tensor const& output) const;
 
   attention_segments const* segments_ = nullptr;
   attention_settings settings_;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "packed_weights.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <new>
+
+#include <sys/mman.h>
 
 #include "../base/thread_pool.hpp"
 
@@ -31,12 +31,16 @@ void pack_panel(std::vector<std::uint16_t const*> const& rows, std::size_t in, s
       for (auto const* const row : {rows[j], rows[j + half]}) *to++ = row ? row[k] : std::uint16_t{0};
 }
 
-template <class Element, class Row>
-void pack_panels(std::size_t panels, std::size_t in, Element* to, Row const& row, thread_pool& threads) {
+template <class Element>
+void pack_panels(std::size_t panels, std::size_t in, Element* to, std::vector<void const*> const& outputs,
+                 thread_pool& threads) {
   threads.divide(panels, 8, [&](std::size_t begin, std::size_t end) {
     std::vector<Element const*> rows(panel_width());
     for (std::size_t p = begin; p < end; ++p) {
-      for (std::size_t j = 0; j < rows.size(); ++j) rows[j] = static_cast<Element const*>(row(p * rows.size() + j));
+      for (std::size_t j = 0; j < rows.size(); ++j) {
+        std::size_t const output = p * rows.size() + j;
+        rows[j] = output < outputs.size() ? static_cast<Element const*>(outputs[output]) : nullptr;
+      }
       pack_panel(rows, in, to + p * rows.size() * in);
     }
   });
@@ -85,8 +89,25 @@ large_buffer::~large_buffer() {
   if (bytes_) kept_buffers().keep(bytes_, size_);
 }
 
-template <class Row>
-packed_matrix packed_matrix::pack(at::Tensor const& like, std::size_t outputs, std::size_t width, Row const& row, std::byte*& to, thread_pool& threads) {
+// Outputs in the order of the panels: where their weights start, null where there is no such output, and their biases.
+struct packed_matrix::panel_rows {
+  std::vector<void const*> weights;
+  std::vector<float> bias;
+  bool has_bias = false;
+
+  void push(at::Tensor const& w, at::Tensor const& b, std::int64_t i) {
+    bool const there = i < w.size(0);
+    weights.push_back(there ? static_cast<std::byte const*>(w.const_data_ptr()) +
+                                  static_cast<std::size_t>(i * w.size(1)) * w.element_size()
+                            : nullptr);
+    bias.push_back(there && b.defined() ? b.const_data_ptr<float>()[i] : 0);
+    has_bias |= b.defined();
+  }
+  static at::Tensor wide(at::Tensor const& b) { return b.defined() ? b.to(at::kFloat).contiguous() : b; }
+};
+
+packed_matrix packed_matrix::pack(at::Tensor const& like, std::size_t outputs, std::size_t width, panel_rows rows,
+                                  std::byte*& to, thread_pool& threads) {
   packed_matrix m;
   m.in_ = static_cast<std::size_t>(like.size(1));
   m.outputs_ = outputs;
@@ -95,35 +116,41 @@ packed_matrix packed_matrix::pack(at::Tensor const& like, std::size_t outputs, s
   m.bf16_ = like.scalar_type() == at::kBFloat16;
   m.panels_at_ = to;
   if (m.bf16_)
-    pack_panels(m.panels_, m.in_, reinterpret_cast<std::uint16_t*>(to), row, threads);
+    pack_panels(m.panels_, m.in_, reinterpret_cast<std::uint16_t*>(to), rows.weights, threads);
   else
-    pack_panels(m.panels_, m.in_, reinterpret_cast<float*>(to), row, threads);
+    pack_panels(m.panels_, m.in_, reinterpret_cast<float*>(to), rows.weights, threads);
   to += m.panels_ * panel_width() * m.in_ * (m.bf16_ ? 2 : 4);
+  if (!rows.has_bias) return m;
+  m.bias_ = std::move(rows.bias);
+  m.bias_.resize(m.panels_ * panel_width());
   return m;
 }
 
-packed_matrix packed_matrix::of(std::vector<at::Tensor> const& weights, std::byte*& to, thread_pool& threads) {
-  std::vector<std::byte const*> rows;
-  for (at::Tensor const& w : weights)
-    for (std::int64_t i = 0; i < w.size(0); ++i)
-      rows.push_back(static_cast<std::byte const*>(w.const_data_ptr()) + static_cast<std::size_t>(i * w.size(1)) * w.element_size());
-  auto const row = [&](std::size_t j) { return static_cast<void const*>(j < rows.size() ? rows[j] : nullptr); };
-  return pack(weights.front(), rows.size(), panel_width(), row, to, threads);
+packed_matrix packed_matrix::of(std::vector<at::Tensor> const& weights, std::vector<at::Tensor> const& biases, std::byte*& to,
+                                thread_pool& threads) {
+  panel_rows rows;
+  for (std::size_t m = 0; m < weights.size(); ++m) {
+    at::Tensor const bias = m < biases.size() ? panel_rows::wide(biases[m]) : at::Tensor();
+    for (std::int64_t i = 0; i < weights[m].size(0); ++i) rows.push(weights[m], bias, i);
+  }
+  std::size_t const outputs = rows.weights.size();
+  return pack(weights.front(), outputs, panel_width(), std::move(rows), to, threads);
 }
 
-packed_matrix packed_matrix::of_gate_and_up(at::Tensor const& gate, at::Tensor const& up, std::byte*& to, thread_pool& threads) {
-  std::size_t const width = panel_width(), half = width / 2;
-  auto const outputs = static_cast<std::size_t>(gate.size(0));
-  auto const row = [&](std::size_t j) -> void const* {
-    std::size_t const output = j / width * half + j % half;
-    if (output >= outputs) return nullptr;
-    at::Tensor const& w = j % width < half ? gate : up;
-    return static_cast<std::byte const*>(w.const_data_ptr()) + output * static_cast<std::size_t>(w.size(1)) * w.element_size();
-  };
-  return pack(gate, outputs, half, row, to, threads);
+packed_matrix packed_matrix::of_gate_and_up(at::Tensor const& gate, at::Tensor const& up, at::Tensor const& gate_bias,
+                                            at::Tensor const& up_bias, std::byte*& to, thread_pool& threads) {
+  auto const half = static_cast<std::int64_t>(panel_width() / 2);
+  at::Tensor const of_gate = panel_rows::wide(gate_bias), of_up = panel_rows::wide(up_bias);
+  panel_rows rows;
+  for (std::int64_t first = 0; first < gate.size(0); first += half) {
+    for (std::int64_t i = first; i < first + half; ++i) rows.push(gate, of_gate, i);
+    for (std::int64_t i = first; i < first + half; ++i) rows.push(up, of_up, i);
+  }
+  return pack(gate, static_cast<std::size_t>(gate.size(0)), panel_width() / 2, std::move(rows), to, threads);
 }
 
-panel_product packed_matrix::product(std::size_t panel, float const* x, std::size_t rows, float* y, std::size_t y_stride, panel_end end) const {
+panel_product packed_matrix::product(std::size_t panel, float const* x, std::size_t rows, float* y, std::size_t y_stride,
+                                     panel_end end) const {
   return {.x = x,
           .x_stride = in_,
           .rows = rows,
@@ -134,7 +161,8 @@ panel_product packed_matrix::product(std::size_t panel, float const* x, std::siz
           .columns = std::min(width_, outputs_ - panel * width_),
           .end = end,
           .wide = nullptr,
-          .bf16 = bf16_};
+          .bf16 = bf16_,
+          .bias = bias_.empty() ? nullptr : bias_.data() + panel * panel_width()};
 }
 
 }  // namespace kedge::llm

@@ -102,17 +102,18 @@ class tensor_decoder final : public decoder {
     for (std::int64_t i = 0; i < config_.layers; ++i) {
       layer_settings const of_layer = config_.layer(i);
       layer_tape scratch;
+      layer_tensors const own = w.layer(i);
       auto const attend = [&](at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {
         layer_cache& kept = cache_[static_cast<std::size_t>(i)];
         kept.keys.flatten(0, 1).index_copy_(0, layout.entry, k.to(kept.keys.scalar_type()));
         kept.values.flatten(0, 1).index_copy_(0, layout.entry, v.to(kept.values.scalar_type()));
-        return attend_pages(q, kept, layout, of_layer.window);
+        return attend_pages(q, kept, layout, of_layer.window, own.sinks);
       };
-      x = layer_forward(config_, w.layer(i), x, rotations.of(of_layer), attend, scratch);
+      x = layer_forward(config_, own, x, rotations.of(of_layer), attend, scratch);
     }
     at::Tensor const rows = ops::rms_norm(x.index_select(0, indices(batch.rows, device)), config_.rms_norm_eps, config_.norm_offset, config_.norm)
-                                .output(w.final_norm());
-    at::Tensor scores = ops::linear(rows, w.head()).to(at::kCPU, wide_).contiguous();
+                                .output(w.final_norm(), w.final_norm_bias(), settings_.type);
+    at::Tensor scores = apply(w.head(), rows).to(at::kCPU, wide_).contiguous();
     return ops::soft_cap_(scores, config_.logit_soft_cap).mul_(config_.logit_scale);
   }
 
@@ -122,7 +123,7 @@ class tensor_decoder final : public decoder {
   };
 
   // q: [T, heads, d] -> the same. Only here sequences are brought to one length, behind a mask.
-  at::Tensor attend_pages(at::Tensor const& q, layer_cache const& kept, step_layout const& at, std::int64_t window) {
+  at::Tensor attend_pages(at::Tensor const& q, layer_cache const& kept, step_layout const& at, std::int64_t window, at::Tensor const& sinks) {
     std::int64_t const S = at.sequences, Q = at.queries, G = config_.heads / config_.kv_heads, kv = config_.kv_heads, d = config_.head_dim;
     auto const of_sequences = [&](at::Tensor const& pages) {
       return pages.index_select(0, at.pages).view({S, at.keys, kv, d}).transpose(1, 2).to(wide_);
@@ -132,9 +133,16 @@ class tensor_decoder final : public decoder {
     spread = spread.view({S, Q, kv, G, d}).permute({0, 2, 3, 1, 4}).reshape({S, kv, G * Q, d});
     at::Tensor scores = at::matmul(spread, of_sequences(kept.keys).transpose(-1, -2)).mul_(config_.score_scale());
     ops::soft_cap_(scores, config_.attention_soft_cap);
-    at::Tensor const share = scores.view({S, kv, G, Q, at.keys}).masked_fill_(at.hidden(window), -INFINITY).softmax(-1);
+    scores = scores.view({S, kv, G, Q, at.keys}).masked_fill_(at.hidden(window), -INFINITY);
+    at::Tensor const share = sinks.defined() ? with_sinks(scores, sinks) : scores.softmax(-1);
     at::Tensor const out = at::matmul(share.view({S, kv, G * Q, at.keys}), of_sequences(kept.values));
     return out.view({S, kv, G, Q, d}).permute({0, 3, 1, 2, 4}).reshape({S * Q, config_.heads, d}).index_select(0, at.query).to(q.scalar_type());
+  }
+
+  // Shares of the keys, where a score for no key joins them.   scores: [sequences, kv_heads, heads / kv_heads, queries, keys]
+  [[nodiscard]] at::Tensor with_sinks(at::Tensor const& scores, at::Tensor const& sinks) const {
+    at::Tensor const none = sinks.to(wide_).view({1, scores.size(1), scores.size(2), 1, 1});
+    return at::exp(scores - at::logaddexp(scores.logsumexp(-1, /*keepdim=*/true), none));
   }
 
   causal_lm const& model_;

@@ -67,7 +67,7 @@ shared_prompt_attention::gradients varlen_attention_backward(varlen_lists const&
   auto const summed = [&](at::Tensor const& like, at::Tensor const& part) {
     return at::zeros(like.sizes(), like.options().dtype(at::kFloat)).index_add_(0, lists.keys, part.to(at::kFloat)).to(like.scalar_type());
   };
-  return {dq, summed(k, dk), summed(v, dv)};
+  return {dq, summed(k, dk), summed(v, dv), {}};
 }
 
 }  // namespace kedge::llm::ops

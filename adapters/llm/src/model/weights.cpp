@@ -55,9 +55,9 @@ pack initial_parameters(transformer_config const& config, double range, std::uin
   at::Generator random = at::detail::createCPUGenerator(seed);
   pack theta;
   for (parameter const& p : parameters_of(config))
-    theta.push_back(p.shape.size() > 1            ? at::empty(p.shape).normal_(0, range, random)
-                    : p.name.ends_with(".bias") ? at::zeros(p.shape)
-                                                : at::full(p.shape, 1 - config.norm_offset));
+    theta.push_back(p.name.ends_with("bias")                           ? at::zeros(p.shape)
+                    : p.shape.size() > 1 || p.name.ends_with("sinks") ? at::empty(p.shape).normal_(0, range, random)
+                                                                      : at::full(p.shape, 1 - config.norm_offset));
   return theta;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>  // min
 
 #include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/model_names.hpp>
 #include <kedge/llm/soup/vocabulary.hpp>
 
 #include "numbers.hpp"
@@ -67,13 +68,14 @@ namespace {
 
 [[noreturn]] void refuse_missing(path const& model) {
   throw error("no model at " + in_quotes(model.string()) +
-              ": models are not fetched; pass a Hugging Face folder, a .gguf file, or an adapter's folder");
+              ": pass a Hugging Face folder, a .gguf file, an adapter's folder, or ORG/NAME of the hub");
 }
 
 }  // namespace
 
-model_reference with_adapter(path const& model, path const& adapter) {
+model_reference with_adapter(path const& named, path const& named_adapter) {
   std::error_code ignored;
+  path const model = local_model(named), adapter = local_model(named_adapter);
   for (path const& part : {model, adapter})
     if (!std::filesystem::exists(part, ignored)) refuse_missing(part);
   if (!is_adapter(adapter))
@@ -83,10 +85,12 @@ model_reference with_adapter(path const& model, path const& adapter) {
 
 model_reference find_model(std::string const& text) {
   std::error_code ignored;
-  if (std::filesystem::exists(text, ignored))
-    return is_adapter(text) ? model_reference{base_of_adapter(text).value(), text} : model_reference(text);
-  std::size_t const plus = text.find('+');
-  if (plus == std::string::npos) refuse_missing(text);
+  std::size_t const plus = std::filesystem::exists(text, ignored) ? std::string::npos : text.find('+');
+  if (plus == std::string::npos) {
+    path const model = local_model(text);
+    if (!std::filesystem::exists(model, ignored)) refuse_missing(model);
+    return is_adapter(model) ? model_reference{base_of_adapter(model).value(), model} : model_reference(model);
+  }
   return with_adapter(text.substr(0, plus), text.substr(plus + 1));
 }
 

@@ -139,7 +139,7 @@ class reader {
     }
   }
 
-  /// "DIR@REVISION+ADAPTER@REVISION" without what follows '@', which chooses a version of what is fetched.
+  /// "DIR@REVISION+ADAPTER@REVISION" without what follows '@' where DIR is a folder here, which has one version; names of the hub have several.
   std::string without_revisions(yaml_value const& at, std::string const& name) {
     std::error_code ignored;
     std::string out;
@@ -147,8 +147,10 @@ class reader {
     for (std::size_t begin = 0; begin <= name.size();) {
       std::size_t const end = std::min(name.find('+', begin), name.size());
       std::string const part = name.substr(begin, end - begin);
-      std::size_t const revision = std::filesystem::exists(part, ignored) ? std::string::npos : part.find('@');
-      if (revision != std::string::npos) tell(at, in_quotes(part.substr(revision)) + " has no effect; models are folders here");
+      std::size_t const sign = std::filesystem::exists(part, ignored) ? std::string::npos : part.find('@');
+      bool const folder = sign != std::string::npos && std::filesystem::exists(part.substr(0, sign), ignored);
+      std::size_t const revision = folder ? sign : std::string::npos;
+      if (folder) tell(at, in_quotes(part.substr(revision)) + " has no effect on a folder");
       out += (out.empty() ? "" : "+") + part.substr(0, revision);
       begin = end + 1;
     }

@@ -59,11 +59,11 @@ class chat_template::implementation {
   explicit implementation(template_sources const& named) {
     for (auto const& [name, source] : named) {
       if (named.size() == 1) {
-        parsed_.push_back({name, text::jinja::parse_template(source), ""});
+        parsed_.push_back({name, text::jinja::parse_template(source), "", false, has_marks(source)});
         continue;
       }
       try {
-        parsed_.push_back({name, text::jinja::parse_template(source), ""});
+        parsed_.push_back({name, text::jinja::parse_template(source), "", false, has_marks(source)});
       } catch (error const& problem) {
         parsed_.push_back({name, {}, problem.what()});
       }
@@ -72,16 +72,17 @@ class chat_template::implementation {
       if (t.problem.empty()) t.reads_parts = reads_parts(t.body);
   }
 
-  [[nodiscard]] std::string render(json const& messages, bool add_generation_prompt, json const& variables) const {
+  [[nodiscard]] marked_chat render(json const& messages, bool add_generation_prompt, json const& variables, bool marked) const {
     if (!messages.is_array()) throw error("chat template: the messages are not a list");
     if (!variables.is_object() && !variables.is_null()) throw error("chat template: the variables are not an object");
     if (json const* const wanted = given(variables, "chat_template"); wanted != nullptr && wanted->is_string() && find(wanted->get_ref<std::string const&>()) == nullptr) {
-      auto const body = text::jinja::parse_template(wanted->get_ref<std::string const&>());
-      return render(body, reads_parts(body), messages, add_generation_prompt, variables);
+      auto const& source = wanted->get_ref<std::string const&>();
+      auto const body = text::jinja::parse_template(source);
+      return render(body, reads_parts(body), messages, add_generation_prompt, variables, marked && has_marks(source));
     }
     one const& chosen = choose(variables);
     if (!chosen.problem.empty()) throw error("the chat template " + in_quotes(chosen.name) + ": " + chosen.problem);
-    return render(chosen.body, chosen.reads_parts, messages, add_generation_prompt, variables);
+    return render(chosen.body, chosen.reads_parts, messages, add_generation_prompt, variables, marked && chosen.has_marks);
   }
 
  private:
@@ -90,6 +91,7 @@ class chat_template::implementation {
     text::jinja::block body;
     std::string problem;  ///< why it can't be used
     bool reads_parts = false;  ///< of contents
+    bool has_marks = false;    ///< of what the assistant says
   };
 
   static json const* given(json const& variables, char const* key) {
@@ -115,7 +117,7 @@ class chat_template::implementation {
                 "; choose one by \"chat_template\" in chat_template_kwargs, or save one as chat_template.jinja");
   }
 
-  static std::string render(text::jinja::block const& body, bool parts, json const& messages, bool add_generation_prompt, json const& variables) {
+  static marked_chat render(text::jinja::block const& body, bool parts, json const& messages, bool add_generation_prompt, json const& variables, bool marked) {
     using text::jinja::value;
     json seen = json::array();
     for (json const& message : messages) seen.push_back(with_reasoning_names(without_nulls(parts ? message : with_plain_text(message))));
@@ -130,7 +132,30 @@ class chat_template::implementation {
     }
     for (char const* const name : {"tools", "documents"})
       if (!variables.contains(name)) names.emplace_back(name, nullptr);
-    return text::jinja::evaluator(std::move(names)).render(body);
+    text::jinja::evaluator one(std::move(names));
+    marked_chat out{one.render(body), {}, marked};
+    try {
+      if (marked) out.generated = one.generated();
+    } catch (text::jinja::fault const& f) {
+      throw error(std::string("chat template: ") + f.what());
+    }
+    return out;
+  }
+
+  /// Whether a template has a tag {% generation %}, however its blanks are cut.
+  static bool has_marks(std::string_view source) {
+    constexpr std::string_view word = "generation", blank = " \t\r\n";
+    for (std::size_t at = source.find(word); at != std::string_view::npos; at = source.find(word, at + 1)) {
+      std::string_view before = source.substr(0, at), after = source.substr(at + word.size());
+      std::size_t const end = before.find_last_not_of(blank), begin = after.find_first_not_of(blank);
+      if (end == std::string_view::npos || begin == std::string_view::npos) continue;
+      before = before.substr(0, end + 1);
+      after = after.substr(begin);
+      if (before.ends_with('-') || before.ends_with('+')) before.remove_suffix(1);
+      if (after.starts_with('-') || after.starts_with('+')) after.remove_prefix(1);
+      if (before.ends_with("{%") && after.starts_with("%}")) return true;
+    }
+    return false;
   }
 
   /// Whether the template writes the text of a content in parts, and not the list as it is spelled.
@@ -138,7 +163,7 @@ class chat_template::implementation {
     constexpr char const* needle = "a text in parts";
     json const messages = json::array({{{"role", "user"}, {"content", json::array({{{"type", "text"}, {"text", needle}}})}}});
     try {
-      std::string const out = render(body, true, messages, false, json::object());
+      std::string const out = render(body, true, messages, false, json::object(), false).text;
       return out.find(needle) != std::string::npos && out.find("'text'") == std::string::npos && out.find("\"text\"") == std::string::npos;
     } catch (error const&) {
       return false;
@@ -152,7 +177,9 @@ chat_template::chat_template(std::string_view source) : shared_(std::make_shared
 chat_template::chat_template(template_sources const& named) : shared_(std::make_shared<implementation const>(named)) {}
 
 std::string chat_template::render(json const& messages, bool add_generation_prompt, json const& variables) const {
-  return shared_->render(messages, add_generation_prompt, variables);
+  return shared_->render(messages, add_generation_prompt, variables, false).text;
 }
+
+marked_chat chat_template::render_marked(json const& messages, json const& variables) const { return shared_->render(messages, false, variables, true); }
 
 }  // namespace kedge::llm

@@ -32,7 +32,7 @@ double value_of(nlohmann::json const& bits) { return std::bit_cast<double>(bits.
 
 std::string as_text(step_report const& part) {
   nlohmann::json metrics = nlohmann::json::array();
-  for (metric const& m : part.metrics) metrics.push_back({m.name, bits(m.value), m.processes});
+  for (metric const& m : part.metrics) metrics.push_back({m.name, bits(m.value), m.processes, m.batches});
   return nlohmann::json{bits(part.loss), part.examples, part.tokens, part.padded_like_tokens, metrics}.dump();
 }
 
@@ -56,7 +56,7 @@ step_report over_all(process_group const& group, step_report part) {
     all.examples += one[1].get<std::size_t>();
     all.tokens += one[2].get<std::size_t>();
     all.padded_like_tokens += one[3].get<std::size_t>();
-    for (auto const& m : one[4]) add(all, {m[0], value_of(m[1]), m[2].get<across>()});
+    for (auto const& m : one[4]) add(all, {m[0], value_of(m[1]), m[2].get<across>(), m[3].get<std::size_t>()});
   }
   return all;
 }
@@ -112,7 +112,9 @@ kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size
     step_report report = mean_gradient(parameters.weights(), examples_of_step(round, examples), step, parameters.gradient());
     if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) return kedge::status::diverged;
     report.learning_rate = learning_rate(total);
-    parameters.move(*settings_.optim, numbers, inside->optimizer, report.learning_rate, clip_scale(report.grad_norm, settings_.max_grad_norm));
+    double const scale = clip_scale(report.grad_norm, settings_.max_grad_norm);
+    report.add("grad_clipped", scale < 1 ? 1 : 0);  // averaged in the log: the share of steps
+    parameters.move(*settings_.optim, numbers, inside->optimizer, report.learning_rate, scale);
     report.round = round + 1;
     report.step = ++inside->step;
     report.steps = total;

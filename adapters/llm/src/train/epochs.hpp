@@ -12,7 +12,7 @@
 
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/train/optimizer.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
 #include "process_group.hpp"

@@ -8,6 +8,7 @@
 #include <kedge/llm/base/atomic.hpp>
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/formats/safetensors.hpp>
+#include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/model/weights.hpp>
 #include <kedge/llm/train/extracting.hpp>
 
@@ -21,7 +22,7 @@ using json = nlohmann::ordered_json;
 std::string module_of(std::string const& parameter) { return parameter.substr(0, parameter.rfind('.')); }
 std::string last_word(std::string const& module) { return module.substr(module.rfind('.') + 1); }
 
-bool is_map(parameter const& p) { return p.shape.size() == 2 && p.name.starts_with("model.layers."); }
+bool is_map(parameter const& p) { return p.shape.size() == 2 && p.name.starts_with("model.layers.") && !p.name.ends_with("bias"); }
 
 struct named_tensor {
   std::string name;
@@ -125,10 +126,10 @@ extracted extract(extract_settings const& s) {
   if (std::filesystem::exists(s.output_dir / "adapter_config.json") || std::filesystem::exists(s.output_dir / "config.json"))
     throw error(s.output_dir.string() + ": already holds a model or an adapter; choose another --output_dir");
   at::NoGradGuard const no_grad;
-  checkpoint const base = checkpoint::open(s.base), tuned = checkpoint::open(s.tuned);
+  checkpoint const base = open_model(s.base), tuned = open_model(s.tuned);
   transformer_config const config = read_config(base);
   require_same_model(base, config, tuned, read_config(tuned));
-  pack const before = load_parameters(base, config), after = load_parameters(tuned, config);
+  pack const before = load_model(s.base, base, config), after = load_model(s.tuned, tuned, config);
   std::vector<parameter> const names = parameters_of(config);
   // Where one map of a name differs, all of that name get factors, as PEFT expects; biases and norms likewise.
   std::set<std::string> targets, saved, biases;

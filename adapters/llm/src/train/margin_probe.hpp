@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/preference.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
 #include "preference_problem.hpp"

@@ -20,8 +20,8 @@ void moving_reference::follow(pack const& theta, std::size_t steps) {
   if (steps / every_ <= moves_) return;
   ++moves_;
   if (model_.adapted()) {
-    extrapolate_product(theta, alpha_ - 1, point_);
-    bound_rank(point_);
+    extrapolate_product(theta, alpha_ - 1, point_, products_of(model_));
+    bound_rank(point_, products_of(model_));
   } else {
     kedge::axpby(alpha_, theta, 1 - alpha_, point_);
   }

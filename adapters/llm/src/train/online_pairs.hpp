@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <vector>
 
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/preference.hpp>
 
 #include "preference_problem.hpp"
 #include "rollout.hpp"

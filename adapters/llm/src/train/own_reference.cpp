@@ -69,14 +69,18 @@ void check_reference(training_settings const& s, round_settings const& r) {
   if (s.use_weighting) require_weights(s.loss);
 }
 
+own_reference open_own_reference(run_settings const& settings, std::filesystem::path const& path, bool moves, session const& trained) {
+  std::string const where = "--ref_model_name_or_path " + path.string();
+  session const reference(path, settings.compute);
+  require_same_tokens(reference, trained, where);
+  if (moves) require_same_shape(reference, trained, where);
+  return {causal_lm(reference.config, reference.training_compute(settings)), reference.load()};
+}
+
 pack score_by_own_reference(training_settings const& settings, session const& trained, process_group const& group,
                             std::span<std::vector<preference_pair>* const> lists) {
   std::string const where = "--ref_model_name_or_path " + settings.ref_model.string();
-  session const reference(settings.ref_model, settings.compute);
-  require_same_tokens(reference, trained, where);
-  if (settings.sync_ref_model) require_same_shape(reference, trained, where);
-  causal_lm const model(reference.config, reference.training_compute(settings));
-  pack masters = reference.load();
+  auto [model, masters] = open_own_reference(settings, settings.ref_model, settings.sync_ref_model, trained);
   pack const weights = model.weights_for(masters);
   for (auto* const pairs : lists) {
     if (have_reference(*pairs))

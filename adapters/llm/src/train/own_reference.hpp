@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <filesystem>
 #include <span>
 #include <vector>
 
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/preference.hpp>
 
 #include "session.hpp"
 
@@ -12,6 +13,16 @@ namespace kedge::llm {
 
 /// throws  error in one line where settings of reference and weights can't work together, or are out of range
 void check_reference(training_settings const& settings, round_settings const& rounds);
+
+/// The model of --ref_model_name_or_path, open.
+struct own_reference {
+  causal_lm model;
+  pack masters;
+};
+
+/// trained: the checkpoint that is about to be trained; moves: the reference will go toward it
+/// throws  error if its tokens are others than the trained model's, or it can't move because it is of another shape
+[[nodiscard]] own_reference open_own_reference(run_settings const& settings, std::filesystem::path const& path, bool moves, session const& trained);
 
 /// Scores lists of pairs by --ref_model_name_or_path, which is opened for that and closed again: each pair then brings its reference.
 /// trained: the checkpoint that is about to be trained, of which only the description is open

@@ -71,10 +71,46 @@ pair_log_probs given_reference(std::span<preference_pair const> pairs) {
 
 void score_each(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
                 std::span<std::span<std::size_t const> const> micro_batches, pair_log_probs& all,
-                std::optional<double> ld_alpha) {
-  for (auto const which : micro_batches)
-    if (!which.empty())
-      put(split_pairs(model.log_probs(weights, packed_pairs(model, pairs, which, read_at::every_token, ld_alpha))), which, all);
+                std::optional<double> ld_alpha, token_counter* tokens) {
+  for (auto const which : micro_batches) {
+    if (which.empty()) continue;
+    ragged_batch const batch = packed_pairs(model, pairs, which, read_at::every_token, ld_alpha);
+    row_outputs const rows = model.rows(weights, batch, tokens == nullptr ? row_figures() : token_figures::wanted);
+    if (tokens != nullptr) tokens->add(rows, batch, which);
+    put(split_pairs(sums_by_sequence(rows.logp, batch)), which, all);
+  }
+}
+
+void token_figures::sum_over(process_group const& group) {
+  std::vector<double> all{entropy, logits_chosen, logits_rejected, accuracy};
+  group.sum(all);
+  *this = {all[0], all[1], all[2], all[3]};
+}
+
+token_counter::token_counter(std::span<preference_pair const> pairs, std::span<std::size_t const> which, std::size_t batch)
+    : batches_(which, batch), chosen_(batches_.count()), rejected_(batches_.count()), all_(batches_.count()) {
+  for (std::size_t const i : which) {
+    // Nothing stands before a sequence's first token.
+    auto const read = [&](std::vector<std::int32_t> const& completion) { return completion.size() - (pairs[i].prompt.empty() && !completion.empty() ? 1 : 0); };
+    std::size_t const chosen = read(pairs[i].chosen), rejected = read(pairs[i].rejected), place = batches_.of(i);
+    chosen_.add(place, chosen);
+    rejected_.add(place, rejected);
+    all_.add(place, chosen + rejected);
+  }
+}
+
+void token_counter::add(row_outputs const& rows, ragged_batch const& batch, std::span<std::size_t const> micro) {
+  for (std::size_t r = 0; r < rows.logp.size(); ++r) {
+    auto const sequence = static_cast<std::size_t>(batch.sequence[r]);
+    std::size_t const place = batches_.of(micro[sequence / 2]);
+    figures_.entropy += all_.of(place) * rows.entropy[r];
+    if (sequence % 2 == 1) {
+      figures_.logits_rejected += rejected_.of(place) * rows.mean_logit[r];
+      continue;
+    }
+    figures_.logits_chosen += chosen_.of(place) * rows.mean_logit[r];
+    figures_.accuracy += chosen_.of(place) * rows.likeliest[r];
+  }
 }
 
 std::vector<std::size_t> own_share(process_group const& group, std::span<preference_pair const> pairs,

@@ -11,6 +11,7 @@
 #include <kedge/losses.hpp>
 
 #include "process_group.hpp"
+#include "step_batches.hpp"
 
 namespace kedge::llm {
 
@@ -35,11 +36,38 @@ void put(pair_log_probs const& part, std::span<std::size_t const> which, pair_lo
 /// The reference that the pairs bring.   requires have_reference(pairs)
 [[nodiscard]] pair_log_probs given_reference(std::span<preference_pair const> pairs);
 
+/// What TRL tells of the tokens of pairs: means over the tokens of a batch, and over the batches of a step.
+struct token_figures {
+  double entropy = 0;                            ///< of all completion tokens, nats
+  double logits_chosen = 0, logits_rejected = 0; ///< of each token's logits the mean
+  double accuracy = 0;                           ///< share of the chosen completions' tokens that are the likeliest ones
+
+  /// What the forward pass of a batch of pairs has to give for them.
+  static constexpr row_figures wanted{.entropy = true, .logits = true};
+  void sum_over(process_group const& group);
+};
+
+/// Adds up the figures of a step, or of all held-out pairs, which may be computed in parts.
+class token_counter {
+ public:
+  /// batch: pairs of one of TRL's batches, over all processes
+  token_counter(std::span<preference_pair const> pairs, std::span<std::size_t const> which, std::size_t batch);
+
+  /// rows: of a forward pass over the pairs `micro`, with what is wanted
+  void add(row_outputs const& rows, ragged_batch const& batch, std::span<std::size_t const> micro);
+  [[nodiscard]] token_figures const& figures() const { return figures_; }
+
+ private:
+  step_batches batches_;
+  batch_shares chosen_, rejected_, all_;
+  token_figures figures_;
+};
+
 /// Puts the log-probabilities of chosen and rejected of the pairs in these micro-batches at their places among those of all: a forward
-/// pass each, nothing kept. Empty ones are passed over.
+/// pass each, nothing kept. Empty ones are passed over. `tokens`: where their figures go.
 void score_each(causal_lm const& model, pack const& weights, std::span<preference_pair const> pairs,
                 std::span<std::span<std::size_t const> const> micro_batches, pair_log_probs& all,
-                std::optional<double> ld_alpha = {});
+                std::optional<double> ld_alpha = {}, token_counter* tokens = nullptr);
 
 /// The pairs of a step that this process computes.
 [[nodiscard]] std::vector<std::size_t> own_share(process_group const& group, std::span<preference_pair const> pairs,

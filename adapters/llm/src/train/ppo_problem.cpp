@@ -18,6 +18,14 @@ causal_lm on_base(transformer_config const& config, compute_settings compute, lo
 
 }  // namespace
 
+lora_settings of_values(lora_settings adapter) {
+  bool const chosen = !adapter.target_modules.empty();
+  for (auto* const names : {&adapter.target_modules, &adapter.modules_to_save}) std::erase(*names, "lm_head");
+  if (chosen && adapter.target_modules.empty())
+    throw error("--lora_target_modules lm_head: a value model of its own has no LM head to be adapted; name further modules, or use --value_model shared");
+  return adapter;
+}
+
 transformer_config with_heads(transformer_config config, bool lm, bool scalar) {
   config.lm_head = lm;
   config.scalar_head = scalar;
@@ -38,7 +46,8 @@ actor_critic::actor_critic(transformer_config const& config, compute_settings co
   if (values.what == value_choice::kind::shared)
     shared.emplace(on_base(with_heads(config, true, true), compute, lora, bases ? &bases->policy : nullptr));
   else
-    critic.emplace(on_base(with_heads(config, false, true), compute, lora, bases ? &bases->critic : nullptr));
+    critic.emplace(bases ? causal_lm(with_heads(config, false, true), compute, of_values(*lora), bases->critic)
+                         : causal_lm(with_heads(config, false, true), compute));
 }
 
 std::vector<parameter> actor_critic::parameters() const {

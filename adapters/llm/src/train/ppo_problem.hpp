@@ -29,6 +29,10 @@ struct frozen_bases {
   at::Tensor score;     ///< with which values on the critic's begin: fp32, trained
 };
 
+/// An adapter on a model of values, which has no LM head.
+/// throws  error if nothing is left of it
+[[nodiscard]] lora_settings of_values(lora_settings adapter);
+
 /// A model's description with these heads.
 [[nodiscard]] transformer_config with_heads(transformer_config config, bool lm, bool scalar);
 

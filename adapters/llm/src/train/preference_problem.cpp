@@ -14,7 +14,8 @@ namespace kedge::llm {
 
 preference_problem::preference_problem(causal_lm const& model, training_settings const& settings, std::vector<loss_choice> losses, pair_source source,
                                        process_group group)
-    : solver(settings, group), model_(model), settings_(settings), losses_(std::move(losses)), ask_(std::move(source)), group_(std::move(group)) {
+    : solver(settings, group), model_(model), settings_(settings), losses_(std::move(losses)), ask_(std::move(source)), group_(std::move(group)),
+      router_(model.config(), settings.router_aux_loss_coef, group_) {
   if (settings.sync_ref_model) moving.emplace(model, settings.ref_model_mixup_alpha, settings.ref_model_sync_steps);
 }
 
@@ -64,14 +65,20 @@ step_report preference_problem::train_step(pack const& weights, std::vector<pref
   step_report report;
   std::vector<std::size_t> const mine = own_share(group_, pairs, which);
   report.examples = mine.size();
+  token_counter tokens(pairs, which, settings_.batch() / settings_.gradient_accumulation_steps);
   auto const cuts = micro_batches(pairs, mine);
+  auto const packed = [&](std::span<std::size_t const> micro) { return packed_pairs(model_, pairs, micro, read_at::every_token, settings_.ld_alpha); };
+  bool const routing{router_};
+  std::optional<expert_use> use = router_.before(mine.empty() ? 0 : cuts.size(), [&](std::size_t i) { return model_.rows(weights, packed(cuts[i]), {.routing = true}); });
   for (auto const& micro : cuts) {
     loss_input input(pairs, micro);
     std::optional<causal_lm::row_result> now;
     if (!micro.empty()) {
-      ragged_batch const batch = packed_pairs(model_, pairs, micro, read_at::every_token, settings_.ld_alpha);
+      ragged_batch const batch = packed(micro);
       input.ref = moving && moving->moved() ? split_pairs(moving->log_probs(batch)) : at_places(reference, micro);
-      now.emplace(model_.forward_rows(weights, batch, {.log_squares = settings_.use_weighting}));
+      now.emplace(model_.forward_rows(weights, batch, {.entropy = true, .log_squares = settings_.use_weighting, .logits = true, .routing = routing}));
+      if (routing && !use) use = now->out.routing;
+      tokens.add(now->out, batch, micro);
       input.logp = split_pairs(sums_by_sequence(now->out.logp, batch));
       if (settings_.use_weighting) input.weights = weights_by_policy(now->out, batch);
     }
@@ -79,8 +86,15 @@ step_report preference_problem::train_step(pack const& weights, std::vector<pref
                                                                               : loss().evaluate(input.view(), which.size());
     report.loss += value.value;
     report_on(pairs, micro, input, 1 / static_cast<double>(which.size()), report);
-    if (now) now->pullback(joined_pairs(value.cotangent), gradient.sum(), gradient.when_last(&micro == &cuts.back()));
+    if (now)
+      now->pullback(joined_pairs(value.cotangent), gradient.sum(), gradient.when_last(&micro == &cuts.back()),
+                    use ? router_.slopes(*use) : std::vector<double>());
   }
+  if (use) router_.report(*use, report);
+  report.add("logits/chosen", tokens.figures().logits_chosen);
+  report.add("logits/rejected", tokens.figures().logits_rejected);
+  report.add("entropy", tokens.figures().entropy);
+  report.add("mean_token_accuracy", tokens.figures().accuracy);
   return report;
 }
 

@@ -11,13 +11,14 @@
 #include <kedge/loop.hpp>
 
 #include <kedge/llm/model/causal_lm.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/preference.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
 #include "epochs.hpp"
 #include "moving_reference.hpp"
 #include "pair_input.hpp"
 #include "reference_schedule.hpp"
+#include "router_loss.hpp"
 
 namespace kedge::llm {
 
@@ -68,6 +69,7 @@ class preference_problem {
   std::vector<loss_choice> losses_;
   pair_source ask_;
   process_group group_;
+  router_loss router_;
   round_pairs pairs_;  // of round round_
   std::size_t round_ = static_cast<std::size_t>(-1);
   bool given_ = false;  // the pairs bring the round's reference

@@ -9,7 +9,7 @@
 
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/train/launch.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 
 namespace kedge::llm {
 

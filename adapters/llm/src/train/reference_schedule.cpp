@@ -173,7 +173,7 @@ chosen_schedule make_schedule(schedule_settings const& s) {
     if (s.reference.what != reference_kind::hand_off)
       throw error("--momentum " + std::string(name_of(s.momentum)) + " throws the last result ahead; it goes with --reference hand-off, not with " +
                   std::string(name_of(s.reference.what)));
-    chosen_extrapolation const how{s.adapter};
+    chosen_extrapolation const how{s.products};
     if (s.log_probs) return chosen_schedule(extrapolated_log_probs<chosen_momentum, chosen_extrapolation>{momentum_of(s), how});
     return chosen_schedule(extrapolated_weights<chosen_momentum, chosen_extrapolation>{momentum_of(s), how});
   }

@@ -26,9 +26,9 @@ struct chosen_momentum {
 
 /// Weights are extrapolated as they are; an adapter's factors by their product, in which the weights are linear.
 struct chosen_extrapolation {
-  bool adapter = false;
+  std::size_t products = 0;  ///< pairs A, B that a point begins with
   void operator()(pack const& now, double alpha, pack& before) const {
-    adapter ? extrapolate_product(now, alpha, before) : extrapolate_points{}(now, alpha, before);
+    products > 0 ? extrapolate_product(now, alpha, before, products) : extrapolate_points{}(now, alpha, before);
   }
 };
 

@@ -6,6 +6,7 @@
 #include <kedge/soup.hpp>
 
 #include <kedge/llm/base/error.hpp>
+#include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/model/weights.hpp>
 
 namespace kedge::llm {
@@ -30,9 +31,9 @@ void require_same_model(checkpoint const& other, session const& policy) {
 std::vector<pack> load_members(std::vector<std::filesystem::path> const& models, session const& policy) {
   std::vector<pack> members;
   for (auto const& path : models) {
-    checkpoint const source = checkpoint::open(path);
+    checkpoint const source = open_model(path);
     require_same_model(source, policy);
-    members.push_back(master_weights(load_parameters(source, policy.config), policy.compute));
+    members.push_back(master_weights(load_model(path, source, policy.config), policy.compute));
   }
   return members;
 }

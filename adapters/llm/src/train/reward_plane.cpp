@@ -42,7 +42,7 @@ std::vector<plane_point> measure_reward_plane(ppo_settings const& settings, std:
   bool const held_out = !settings.sampling.eval_prompts.empty();
   rollout_source prompts(policy, model, settings.sampling,
                          policy.read_prompts(held_out ? settings.sampling.eval_prompts : settings.sampling.prompts,
-                                             held_out ? settings.max_eval_samples : settings.max_train_samples, settings.skip_bad_lines),
+                                             settings.reads(held_out ? settings.max_eval_samples : settings.max_train_samples)),
                          judge, settings.seed + 1);
   policy_evaluator evaluator(std::move(prompts), model, model.weights_for(kedge::deep_copy(members.front())), settings.sampling.eval_samples,
                              settings.compute.micro_batch_tokens);

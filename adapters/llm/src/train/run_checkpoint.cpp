@@ -20,7 +20,7 @@ namespace {
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-constexpr int format = 5;  // of checkpoints: 5 since they hold which evaluation was best
+constexpr int format = 6;  // of checkpoints: 6 since adapters hold modules of every kind
 
 json read_state(fs::path const& folder) {
   std::ifstream file(folder / "state.json");

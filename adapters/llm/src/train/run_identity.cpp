@@ -3,6 +3,8 @@
 
 #include <kedge/llm/base/content_hash.hpp>
 #include <kedge/llm/base/error.hpp>
+#include <kedge/llm/hub/hub_name.hpp>
+#include <kedge/llm/model/config.hpp>
 
 namespace kedge::llm {
 namespace {
@@ -13,6 +15,8 @@ void add(content_hash& hash, preference_pair const& pair) {
   hash.add(pair.prompt);
   hash.add(pair.chosen);
   hash.add(pair.rejected);
+  if (pair.cut_for_chosen + pair.cut_for_rejected > 0)
+    for (std::size_t const cut : {pair.cut_for_chosen, pair.cut_for_rejected}) hash.add(cut);
   for (double const number : {pair.score_chosen, pair.score_rejected, pair.margin, pair.ref_chosen, pair.ref_rejected}) hash.add(number);
 }
 
@@ -42,8 +46,20 @@ std::string content_of(std::span<demonstration_ids const> examples) {
   for (demonstration_ids const& one : examples) {
     hash.add(one.tokens);
     hash.add(one.learned_from);
+    for (token_run const& run : one.learned)
+      for (std::size_t const end : {run.begin, run.end}) hash.add(end);
   }
   return counted(examples.size(), "examples", hash);
+}
+
+std::string content_of(std::span<unpaired_ids const> examples) {
+  content_hash hash;
+  for (unpaired_ids const& one : examples) {
+    hash.add(one.prompt);
+    hash.add(one.completion);
+    hash.add(std::size_t{one.desirable});
+  }
+  return counted(examples.size(), "completions", hash);
 }
 
 std::string content_of(encoded_prompts const& prompts) {
@@ -65,12 +81,23 @@ json model_content(std::filesystem::path const& model) {
   return text;
 }
 
-run_identity identify(settings_list const& list, run_settings const& run, compute_settings const& compute, json contents) {
-  run_identity identity{list.values(), list.identity()};
+run_identity identify(settings_list const& list, settings_list const& untouched, run_settings const& run, compute_settings const& compute, json contents) {
+  run_identity identity{list.values(), json::object(), list.identity()};
+  for (auto const& one : untouched)
+    if (json const usual = one->value(); usual != list.at(one->name()).value()) identity.defaults[one->name()] = usual;
   identity.fixed["examples of a step"] = run.batch();
   identity.fixed["type of the computation"] = std::string(at::toString(compute.type));
   for (auto const& [what, content] : contents.items()) identity.fixed[what] = content;
   return identity;
+}
+
+json about_model(session const& opened, causal_lm const& model) {
+  json about;
+  about["name"] = short_name(opened.source.path());
+  about["family"] = opened.source.config.value("model_type", "");
+  about["parameters"] = parameter_count(model.config());
+  about["adapter"] = model.adapted() != nullptr;
+  return about;
 }
 
 void require_same(json const& saved, json const& now, std::string const& checkpoint) {

@@ -8,7 +8,9 @@
 
 #include <kedge/llm/data/demonstrations.hpp>
 #include <kedge/llm/data/preferences.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/data/unpaired.hpp>
+#include <kedge/llm/train/reference.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 
 #include "session.hpp"
 
@@ -18,16 +20,23 @@ namespace kedge::llm {
 /// Two runs are one where `fixed` is the same.
 struct run_identity {
   nlohmann::ordered_json settings;  ///< all, for run.json
+  nlohmann::ordered_json defaults;  ///< of those that differ, what they are where nobody sets them
   nlohmann::ordered_json fixed;     ///< what a resumed run must share
+  nlohmann::ordered_json about{};   ///< what is trained, how, and on what, for people: see docs/reports.md
 };
 
-/// `contents`: of data and models by what they are for, see content_of and model_content
-[[nodiscard]] run_identity identify(settings_list const& list, run_settings const& run, compute_settings const& compute, nlohmann::ordered_json contents);
+/// untouched: the same settings as they are where nobody sets them
+/// contents: of data and models by what they are for, see content_of and model_content
+[[nodiscard]] run_identity identify(settings_list const& list, settings_list const& untouched, run_settings const& run, compute_settings const& compute, nlohmann::ordered_json contents);
+
+/// Name, family and size of what a run starts from, and whether it trains an adapter on it.
+[[nodiscard]] nlohmann::ordered_json about_model(session const& opened, causal_lm const& model);
 
 /// "11 pairs, 3f2a…": how many examples there are, and the hash of what is used of them: ids, order, scores.
 [[nodiscard]] std::string content_of(std::span<preference_pair const> pairs);
 [[nodiscard]] std::string content_of(std::span<std::shared_ptr<std::vector<preference_pair> const> const> rounds);
 [[nodiscard]] std::string content_of(std::span<demonstration_ids const> examples);
+[[nodiscard]] std::string content_of(std::span<unpaired_ids const> examples);
 [[nodiscard]] std::string content_of(encoded_prompts const& prompts);
 
 /// Kind, numbers and the models' content of a reference.

@@ -9,6 +9,7 @@
 #include <kedge/llm/model/generation.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
+#include "sampling_choice.hpp"
 #include "session.hpp"
 #include "stop_watch.hpp"
 
@@ -18,24 +19,6 @@ namespace {
 using json = nlohmann::ordered_json;
 
 constexpr std::size_t default_new_tokens = 256;
-
-// Flags first, then the model's generation_config.json; a model that says do_sample false answers with the likeliest tokens.
-sampling_settings settings_for(session const& model, generate_settings const& asked) {
-  generation_defaults const said = read_generation_config(model.source.generation_config, model.source.path().string());
-  if (!asked.quiet)
-    for (std::string const& note : said.notes) asked.tells.say(note);
-  sampling_settings s = said.further;
-  s.max_new_tokens = asked.max_new_tokens.value_or(said.max_new_tokens.value_or(default_new_tokens));
-  if (!asked.max_new_tokens && !said.max_new_tokens) s.max_length = said.max_length.value_or(0);
-  s.temperature = asked.temperature.value_or(said.do_sample == false ? 0 : said.temperature.value_or(1));
-  s.top_p = asked.top_p.value_or(said.top_p.value_or(1));
-  s.min_p = asked.min_p.value_or(said.min_p.value_or(0));
-  s.top_k = asked.top_k.value_or(said.top_k.value_or(0));
-  if (!asked.ignore_eos) s.stop_tokens = model.stop_tokens();
-  s.seed = asked.seed;
-  s.batch_size = asked.batch_size;
-  return s;
-}
 
 std::string line_of(sampled_completion const& sample, prompt_example const& example, tokenizer const& words, bool logprobs) {
   std::span<std::int32_t const> text = sample.tokens;
@@ -51,10 +34,27 @@ std::string line_of(sampled_completion const& sample, prompt_example const& exam
 
 }  // namespace
 
+sampling_settings chosen_sampling(session const& model, generate_settings const& asked, std::size_t otherwise) {
+  generation_defaults const said = read_generation_config(model.source.generation_config, model.source.path().string());
+  if (!asked.quiet)
+    for (std::string const& note : said.notes) asked.tells.say(note);
+  sampling_settings s = said.further;
+  s.max_new_tokens = asked.max_new_tokens.value_or(said.max_new_tokens.value_or(otherwise));
+  if (!asked.max_new_tokens && !said.max_new_tokens) s.max_length = said.max_length.value_or(0);
+  s.temperature = asked.temperature.value_or(said.do_sample == false ? 0 : said.temperature.value_or(1));
+  s.top_p = asked.top_p.value_or(said.top_p.value_or(1));
+  s.min_p = asked.min_p.value_or(said.min_p.value_or(0));
+  s.top_k = asked.top_k.value_or(said.top_k.value_or(0));
+  if (!asked.ignore_eos) s.stop_tokens = model.stop_tokens();
+  s.seed = asked.seed;
+  s.batch_size = asked.batch_size;
+  return s;
+}
+
 generate_report generate_completions(generate_settings const& settings, std::function<void(std::string_view)> const& write) {
   session const s(settings.model, settings.compute, settings.quiet ? screen() : settings.tells);
-  sampling_settings const sampling = settings_for(s, settings);
-  encoded_prompts const prompts = s.read_prompts(settings.prompts, settings.max_samples, settings.skip_bad_lines);
+  sampling_settings const sampling = chosen_sampling(s, settings, default_new_tokens);
+  encoded_prompts const prompts = s.read_prompts(settings.prompts, settings.reads());
   causal_lm const model(s.config, s.compute);
   pack const weights = model.weights_for(s.load());
   mixture_term const policy[] = {{1, &weights}};

@@ -26,15 +26,15 @@ class reference_lines {
   explicit reference_lines(std::filesystem::path file) : file_(std::move(file)) {}
   [[nodiscard]] line_reader reader() {
     if (file_.empty()) return {};
-    return [this](json_line const& line) { objects_[line.number] = line.object.dump(); };
+    return [this](json_line const& line) { objects_[line.index] = line.object.dump(); };
   }
   void add(preference_pair const& pair, double chosen, double rejected) {
     if (file_.empty()) return;
-    json object = json::parse(objects_.at(pair.line));
+    json object = json::parse(objects_.at(pair.index));
     object["ref_chosen_logps"] = chosen;
     object["ref_rejected_logps"] = rejected;
     text_ += object.dump() + '\n';
-    objects_.erase(pair.line);
+    objects_.erase(pair.index);
   }
   void write() const {
     if (!file_.empty()) write_file_atomically(file_, text_);
@@ -42,7 +42,7 @@ class reference_lines {
 
  private:
   std::filesystem::path file_;
-  std::map<std::size_t, std::string> objects_;  // by the number of their line
+  std::map<std::size_t, std::string> objects_;  // by their place among those read
   std::string text_;
 };
 
@@ -52,8 +52,8 @@ std::size_t score_preferences(score_settings const& settings, std::ostream& out)
   if (settings.batch_size == 0) throw error("--batch_size must be at least 1");
   session const session(settings.model, settings.compute, settings.quiet ? screen() : settings.tells);
   reference_lines lines(settings.ref_logps);
-  std::vector<preference_pair> pairs = session.read_pairs(settings.dataset, settings.max_length, settings.skip_bad_lines, lines.reader());
-  if (settings.max_samples > 0 && pairs.size() > settings.max_samples) pairs.resize(settings.max_samples);
+  reading const how{.format = settings.dataset_format, .pairs = settings.ranked_pairs, .most = settings.max_samples, .skip_bad_lines = settings.skip_bad_lines};
+  std::vector<preference_pair> const pairs = session.read_pairs(settings.dataset, how, settings.max_length, settings.truncation_mode, lines.reader());
   causal_lm const model(session.config, session.compute);
   pack const weights = model.weights_for(session.load());
   stop_watch const watch;

@@ -15,7 +15,6 @@
 #include "../model/cuda_graph.hpp"
 #include "../model/stored_tensors.hpp"
 #include "available_memory.hpp"
-#include "pair_input.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -63,8 +62,9 @@ std::int64_t activation_bytes(when choice, transformer_config const& config, pla
   return activation_budget(config, plan, available_memory(compute.device) / shared_by(compute, where));
 }
 
-void tell_skipped(screen const& to, std::filesystem::path const& file, std::size_t lines) {
-  if (lines > 0) to.say(file.string() + ": " + std::to_string(lines) + " lines skipped that could not be used");
+void tell(screen const& to, std::filesystem::path const& file, reading_report const& report) {
+  if (report.skipped > 0) to.say(file.string() + ": " + std::to_string(report.skipped) + " lines skipped that could not be used");
+  for (std::string const& note : report.notes) to.say(file.string() + ": " + note);
 }
 
 }  // namespace
@@ -98,35 +98,26 @@ session::session(checkpoint opened, device_settings const& device, screen tells)
   }
 }
 
-std::vector<preference_pair> session::read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines,
-                                                 line_reader const& look) const {
-  std::size_t skipped = 0;
-  pair_encoder const encoder(tokens, chat ? &*chat : nullptr, special_tokens(source.tokenizer_config), max_length);
-  std::vector<preference_pair> pairs = llm::read_pairs(file, encoder, skip_bad_lines, &skipped, 0, look);
-  tell_skipped(tells_, file, skipped);
-  if (pairs.empty()) throw error(file.string() + ": no preference pairs in it");
+std::vector<preference_pair> session::read_pairs(std::filesystem::path const& file, reading how, std::size_t max_length, llm::truncation_mode truncation,
+                                                 line_reader const& look, pair_filter const& keep) const {
+  reading_report report;
+  how.positions = config.max_positions;
+  pair_encoder const encoder(tokens, chat ? &*chat : nullptr, special_tokens(source.tokenizer_config), max_length, truncation);
+  std::vector<preference_pair> pairs = llm::read_pairs(file, encoder, how, &report, look, keep);
+  tell(tells_, file, report);
+  if (pairs.empty() && !keep) throw error(file.string() + ": no preference pairs in it");
   return pairs;
 }
 
-encoded_prompts session::read_prompts(std::filesystem::path const& file, std::size_t most, bool skip_bad_lines) const {
+encoded_prompts session::read_prompts(std::filesystem::path const& file, reading how) const {
+  reading_report report;
+  how.positions = config.generation_positions();
   encoded_prompts out;
-  std::size_t skipped = 0;
-  std::vector<prompt_example> examples = llm::read_prompts(file, skip_bad_lines, &skipped);
-  if (most > 0 && examples.size() > most) examples.resize(most);
-  conversation_encoder const encoder(tokens, chat ? &*chat : nullptr, special_tokens(source.tokenizer_config));
-  for (prompt_example& example : examples) try {
-      std::vector<std::int32_t> ids = encode_prompt(encoder, example);
-      if (ids.empty()) throw error(example.place + ": the prompt has no token to go on from");
-      if (static_cast<std::int64_t>(ids.size()) >= config.generation_positions())
-        throw error(example.place + ": the prompt has " + std::to_string(ids.size()) + " tokens and leaves no room for an answer: the model has " +
-                    std::to_string(config.generation_positions()) + " positions; shorten it");
-      out.ids.push_back(std::move(ids));
-      out.examples.push_back(std::move(example));
-    } catch (error const&) {
-      if (!skip_bad_lines) throw;
-      ++skipped;
-    }
-  tell_skipped(tells_, file, skipped);
+  for (encoded_prompt& one : read_encoded_prompts(file, encoder(), how, &report)) {
+    out.ids.push_back(std::move(one.ids));
+    out.examples.push_back(std::move(one.example));
+  }
+  tell(tells_, file, report);
   if (out.ids.empty()) throw error(file.string() + ": no prompts in it");
   return out;
 }
@@ -135,12 +126,21 @@ std::vector<std::int32_t> session::stop_tokens() const { return stop_tokens_of(s
 
 conversation_encoder session::encoder() const { return {tokens, chat ? &*chat : nullptr, special_tokens(source.tokenizer_config)}; }
 
-std::vector<demonstration_ids> session::read_demonstrations(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines) const {
-  std::size_t unread = 0, unencoded = 0;
-  std::vector<demonstration> const examples = llm::read_demonstrations(file, skip_bad_lines, &unread);
-  std::vector<demonstration_ids> encoded = encode_demonstrations(encoder(), examples, max_length, skip_bad_lines, &unencoded);
-  tell_skipped(tells_, file, unread + unencoded);
+std::vector<demonstration_ids> session::read_demonstrations(std::filesystem::path const& file, reading how, demonstration_rules const& rules) const {
+  reading_report report;
+  how.positions = config.max_positions;
+  std::vector<demonstration_ids> encoded = read_encoded_demonstrations(file, encoder(), rules, how, &report);
+  tell(tells_, file, report);
   if (encoded.empty()) throw error(file.string() + ": no demonstrations in it");
+  return encoded;
+}
+
+std::vector<unpaired_ids> session::read_unpaired(std::filesystem::path const& file, reading how, std::size_t max_length) const {
+  reading_report report;
+  how.positions = config.max_positions;
+  std::vector<unpaired_ids> encoded = llm::read_unpaired(file, encoder(), how, max_length, &report);
+  tell(tells_, file, report);
+  if (encoded.empty()) throw error(file.string() + ": no completions in it");
   return encoded;
 }
 
@@ -158,18 +158,33 @@ plan_settings plan_of(run_settings const& settings, compute_settings const& comp
           .models = held.models};
 }
 
+plan_settings session::plan(run_settings const& settings, compute_settings const& own, held_besides const& held) const {
+  plan_settings plan = plan_of(settings, own, held);
+  if (plan.lora) plan.lora = trained_adapter(settings);
+  return plan;
+}
+
+lora_settings session::trained_adapter(run_settings const& settings) const {
+  if (!adapter) return settings.lora;
+  lora_settings own = settings_of(*adapter);
+  if (settings.lora != lora_settings() && settings.lora != own)
+    throw error(adapter->folder().string() + " is an adapter, which is trained on as it is: leave the settings of LoRA out, or merge it first (kedge merge) and train another on the result");
+  return own;
+}
+
 compute_settings session::training_compute(run_settings const& settings, held_besides const& held) const {
   compute_settings own = compute;
   own.fp32_weights = settings.compute.weights_dtype == weights_type::automatic && !settings.use_peft && compute.type == at::kBFloat16 && compute.device.is_cpu() && fast_fp32_products();
-  own.activation_bytes = activation_bytes(settings.compute.gradient_checkpointing, config, plan_of(settings, own, held), own, settings.where);
+  own.activation_bytes = activation_bytes(settings.compute.gradient_checkpointing, config, plan(settings, own, held), own, settings.where);
   return own;
 }
 
 causal_lm session::trained_model(run_settings const& settings, held_besides const& held) const {
   compute_settings const own = training_compute(settings, held);  // before anything is loaded: it looks at the free memory
   if (!settings.use_peft) return {config, own};
-  refuse_adapter();
-  return {config, own, settings.lora, load()};
+  if (adapter && adapter->config().value("lora_dropout", nlohmann::ordered_json(0)) != 0)
+    tells_.say((adapter->folder() / "adapter_config.json").string() + ": lora_dropout is not used: training goes on without dropout");
+  return {config, own, trained_adapter(settings), adapter ? master_weights(load_base(source, config), compute) : load()};
 }
 
 void session::refuse_adapter() const {
@@ -177,7 +192,8 @@ void session::refuse_adapter() const {
 }
 
 pack session::trained_start(causal_lm const& model, std::uint64_t seed) const {
-  return model.adapted() ? master_weights(initial_adapter(model, seed), compute) : load();
+  if (!model.adapted()) return load();
+  return master_weights(adapter ? read_adapter(*adapter, model) : initial_adapter(model, seed), compute);
 }
 
 void session::write_trained(causal_lm const& model, pack const& theta, run_settings const& settings) const {
@@ -199,14 +215,17 @@ pack master_weights(pack theta, compute_settings const& compute) {
 }
 
 pair_log_probs score_in_order(causal_lm const& model, pack const& weights, std::vector<preference_pair> const& pairs, std::size_t batch,
-                              std::size_t micro_batch_tokens, process_group const& group, std::optional<double> ld_alpha) {
+                              std::size_t micro_batch_tokens, process_group const& group, std::optional<double> ld_alpha, token_figures* figures) {
   std::vector<std::size_t> order(pairs.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::vector<std::size_t> const mine = own_share(group, pairs, order);
   pair_log_probs all{std::vector<double>(pairs.size()), std::vector<double>(pairs.size())};
+  std::optional<token_counter> tokens;
+  if (figures != nullptr) tokens.emplace(pairs, order, pairs.size());
   for (std::size_t first = 0; first < mine.size(); first += batch)
     score_each(model, weights, pairs, cut_micro_batches(pairs, std::span(mine).subspan(first, std::min(batch, mine.size() - first)), micro_batch_tokens), all,
-               ld_alpha);
+               ld_alpha, tokens ? &*tokens : nullptr);
+  if (tokens) (*figures = tokens->figures()).sum_over(group);
   group.sum(all.chosen);
   group.sum(all.rejected);
   return all;

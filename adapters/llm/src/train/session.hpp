@@ -10,14 +10,16 @@
 #include <kedge/llm/data/demonstrations.hpp>
 #include <kedge/llm/data/preferences.hpp>
 #include <kedge/llm/data/prompts.hpp>
+#include <kedge/llm/data/unpaired.hpp>
 #include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/model/memory_plan.hpp>
 #include <kedge/llm/text/chat_template.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 
+#include "pair_input.hpp"
 #include "process_group.hpp"
 
 namespace kedge::llm {
@@ -41,21 +43,25 @@ class session {
   session(std::filesystem::path const& path, device_settings const& device, screen tells = {});
   session(checkpoint opened, device_settings const& device, screen tells = {});
 
-  /// Reads and encodes preference pairs.
+  /// Reads and encodes preference pairs; `look` and `keep`: see llm::read_pairs.
   /// throws  error naming file and line
-  [[nodiscard]] std::vector<preference_pair> read_pairs(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines,
-                                                        line_reader const& look = {}) const;
+  [[nodiscard]] std::vector<preference_pair> read_pairs(std::filesystem::path const& file, reading how, std::size_t max_length,
+                                                        llm::truncation_mode truncation = llm::truncation_mode::keep_start,
+                                                        line_reader const& look = {}, pair_filter const& keep = {}) const;
 
   /// Reads and encodes demonstrations.
   /// throws  error naming file and line
-  [[nodiscard]] std::vector<demonstration_ids> read_demonstrations(std::filesystem::path const& file, std::size_t max_length, bool skip_bad_lines) const;
+  [[nodiscard]] std::vector<demonstration_ids> read_demonstrations(std::filesystem::path const& file, reading how, demonstration_rules const& rules) const;
 
   /// Texts and messages to token ids.
   [[nodiscard]] conversation_encoder encoder() const;
 
-  /// Reads and encodes prompts, the first `most` of them (0: all).
+  /// Single completions with labels, or pairs taken apart: see llm::read_unpaired.
+  [[nodiscard]] std::vector<unpaired_ids> read_unpaired(std::filesystem::path const& file, reading how, std::size_t max_length) const;
+
+  /// Reads and encodes prompts.
   /// throws  error naming file and line of one that has no token, or leaves no room for an answer
-  [[nodiscard]] encoded_prompts read_prompts(std::filesystem::path const& file, std::size_t most, bool skip_bad_lines) const;
+  [[nodiscard]] encoded_prompts read_prompts(std::filesystem::path const& file, reading how) const;
 
   /// The tokens that end a completion: eos_token_id of generation_config.json, or where there is no such file, of config.json.
   [[nodiscard]] std::vector<std::int32_t> stop_tokens() const;
@@ -65,6 +71,10 @@ class session {
 
   /// throws  error if it is an adapter, on which no second one is trained
   void refuse_adapter() const;
+
+  /// The adapter that a run trains: that of its settings, or the one that was opened, which goes on.
+  /// throws  error if both are there and differ
+  [[nodiscard]] lora_settings trained_adapter(run_settings const& settings) const;
 
   /// How the models that a run trains compute: a run has fp32 masters at hand, which other uses of a model have not, and keeps
   /// activations in what its states leave of the memory that is free now.
@@ -85,6 +95,8 @@ class session {
  private:
   session(std::filesystem::path const& path, std::optional<peft_adapter> files, device_settings const& device, screen tells);
 
+  [[nodiscard]] plan_settings plan(run_settings const& settings, compute_settings const& own, held_besides const& held) const;
+
   screen tells_;
 };
 
@@ -98,8 +110,9 @@ class session {
 [[nodiscard]] pack master_weights(pack theta, compute_settings const& compute);
 
 /// The log-probabilities of all pairs, in file order, in batches of `batch` pairs, with LD-DPO's weights where ld_alpha is set. Several processes divide the pairs.
+/// `figures`: of all tokens, in one batch, where they are asked for.
 [[nodiscard]] pair_log_probs score_in_order(causal_lm const& model, pack const& weights, std::vector<preference_pair> const& pairs,
                                             std::size_t batch, std::size_t micro_batch_tokens, process_group const& group = {},
-                                            std::optional<double> ld_alpha = {});
+                                            std::optional<double> ld_alpha = {}, token_figures* figures = nullptr);
 
 }  // namespace kedge::llm

@@ -5,7 +5,6 @@
 
 #include <torch/version.h>
 
-#include <kedge/llm/base/atomic.hpp>
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/base/json.hpp>
 #include <kedge/llm/kernels/instruction_set.hpp>
@@ -24,18 +23,19 @@ std::size_t peak_memory() {
   return static_cast<std::size_t>(usage.ru_maxrss) * 1024;
 }
 
-// What the run was made with, beside its results.
-void write_record(fs::path const& file, compute_settings const& compute, std::size_t processes, run_identity const& identity) {
-  nlohmann::ordered_json const record{{"kedge", KEDGE_VERSION_STRING},
-                                      {"libtorch", TORCH_VERSION},
-                                      {"instruction_set", instruction_set()},
-                                      {"device", compute.device.str()},
-                                      {"dtype", std::string(at::toString(compute.type))},
-                                      {"threads", shared_pool().size()},
-                                      {"processes", processes},
-                                      {"settings", identity.settings},
-                                      {"identity", identity.fixed}};
-  write_file_atomically(file, record.dump(2) + "\n");
+// What a run was made with, beside its results.
+nlohmann::ordered_json facts_of(compute_settings const& compute, std::size_t processes, run_identity const& identity) {
+  return {{"kedge", KEDGE_VERSION_STRING},
+          {"libtorch", TORCH_VERSION},
+          {"instruction_set", instruction_set()},
+          {"device", compute.device.str()},
+          {"dtype", std::string(at::toString(compute.type))},
+          {"threads", shared_pool().size()},
+          {"processes", processes},
+          {"about", identity.about},
+          {"settings", identity.settings},
+          {"defaults", identity.defaults},
+          {"identity", identity.fixed}};
 }
 
 }  // namespace
@@ -60,9 +60,7 @@ void trainer::prepare_folder() const {
   fs::create_directories(out, failed);
   if (failed) throw error(out.string() + ": can't be created (" + failed.message() + "); choose another --output_dir");
   if (resuming) return;
-  fs::remove(out / "metrics.jsonl", failed);
-  fs::remove_all(out / "checkpoints", failed);
-  fs::remove_all(out / "rounds", failed);
+  for (char const* name : {"metrics.jsonl", "run.json", "report.html", "checkpoints", "rounds", "runs", "samples"}) fs::remove_all(out / name, failed);
 }
 
 void trainer::open(training_method& method) {
@@ -95,7 +93,7 @@ bool trainer::resume(training_method& method) {
 run_result trainer::run(training_method& method) {
   open(method);
   bool const resumed = resume(method);
-  if (group_.leads()) write_record(settings_.output_dir / "run.json", compute_, static_cast<std::size_t>(settings_.where.size), identity_);
+  begin_record(resumed);
   kedge::status ended = kedge::status::stopped;
   try {
     method.begin(resumed);
@@ -105,9 +103,28 @@ run_result trainer::run(training_method& method) {
   } catch (judge_failed const& problem) {
     method.forget_samples();
     save_and_fail(problem.what());
+  } catch (...) {
+    record(run_status::failed);
+    throw;
   }
   end(ended);
   return result();
+}
+
+void trainer::begin_record(bool resumed) {
+  if (!group_.leads()) return;
+  record_.emplace(settings_.output_dir, facts_of(compute_, static_cast<std::size_t>(settings_.where.size), identity_), settings_.writes_events(),
+                  resumed ? std::optional(log_->global_step()) : std::nullopt);
+  log_->on_line = [this](nlohmann::ordered_json const& line) { record_->add(line); };
+  record(run_status::running);
+}
+
+void trainer::record(run_status status) {
+  if (!record_) return;
+  run_result const r = result();
+  nlohmann::ordered_json outcome{{"steps", r.steps}, {"examples", r.examples}, {"tokens", r.tokens}, {"peak_memory_bytes", r.peak_memory_bytes}};
+  if (r.best_step && best_.metric) outcome.update({{"metric", settings_.metric()}, {"best_metric", r.best_metric}, {"best_step", *r.best_step}});
+  if (std::string const problem = record_->write(status, std::move(outcome)); !problem.empty()) log_->say(problem);
 }
 
 void trainer::save() {
@@ -121,6 +138,7 @@ void trainer::save() {
   to.state["identity"] = identity_.fixed;
   to.commit();
   if (group_.leads()) remove_old_checkpoints(settings_.output_dir, settings_.save_total_limit, best_.checkpoint);
+  record(run_status::running);
 }
 
 void trainer::tell_profile() {
@@ -189,8 +207,9 @@ bool trainer::after_step(step_report const& report) {
 
 void trainer::save_and_fail(std::string const& problem) {
   log_->finish();
+  if (log_->global_step() > 0) save();
+  record(run_status::failed);
   if (log_->global_step() == 0) throw error(problem);  // there is nothing to save
-  save();
   throw error(problem + ". The run is saved: go on with --resume_from_checkpoint latest");
 }
 
@@ -213,16 +232,21 @@ void trainer::end(kedge::status ended) {
               settings_.metric() + " " + short_number(*best_.metric) + " of step " + std::to_string(*best_.step));
     ended = kedge::status::done;
   }
-  if (ended == kedge::status::diverged)
+  if (ended == kedge::status::diverged) {
+    record(run_status::diverged);
     throw error(method_->where() + ": the loss or its gradient is NaN or infinite; nothing was saved of this step. Lower --learning_rate, or use --dtype float32");
+  }
   if (ended == kedge::status::stopped) {
     result_.interrupted = true;
     save();
+    record(run_status::interrupted);
     log_->say("stopped after step " + std::to_string(log_->global_step()) + "; go on with --resume_from_checkpoint latest");
   } else {
     take_best_weights();
     group_.lead([&] {
       method_->write();
+      record(result_.stopped_early ? run_status::stopped_early : run_status::finished);
+      if (std::string const note = record_->write_card(); !note.empty()) log_->say(note);
       return "";
     });
   }

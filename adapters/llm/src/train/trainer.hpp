@@ -11,7 +11,8 @@
 
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/base/interrupt.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/report/run_record.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
 #include "../model/profile.hpp"
@@ -91,6 +92,8 @@ class trainer {
   void prepare_folder() const;
   void open(training_method& method);
   bool resume(training_method& method);
+  void begin_record(bool resumed);
+  void record(run_status status);
   [[noreturn]] void save_and_fail(std::string const& problem);
   void end(kedge::status ended);
   void save();
@@ -108,6 +111,7 @@ class trainer {
   std::vector<parameter> parameters_;
   process_group group_;
   std::optional<training_log> log_;
+  std::optional<run_record> record_;  // of the leading process
   std::optional<interrupt_guard> interrupt_;
   std::optional<step_profile> profile_;
   std::optional<operation_trace> trace_;

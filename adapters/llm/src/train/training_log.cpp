@@ -21,6 +21,11 @@ std::string number(char const* format, double value) {
   return text.data();
 }
 
+metric& find_or_add(std::vector<metric>& all, metric const& fresh) {
+  auto const found = std::find_if(all.begin(), all.end(), [&](metric const& m) { return m.name == fresh.name; });
+  return found == all.end() ? all.emplace_back(fresh) : *found;
+}
+
 }  // namespace
 
 std::string short_number(double value) {
@@ -56,8 +61,11 @@ void show_progress(screen const& to, std::size_t done, std::size_t all, char con
 }
 
 void step_report::add(std::string_view name, double value, double share, across processes) {
-  auto const found = std::find_if(metrics.begin(), metrics.end(), [&](metric const& m) { return m.name == name; });
-  (found == metrics.end() ? metrics.emplace_back(metric{std::string(name), 0, processes}) : *found).value += share * value;
+  find_or_add(metrics, {std::string(name), 0, processes}).value += share * value;
+}
+
+void step_report::begin(std::string_view name, std::size_t batches) {
+  if (batches > 0) find_or_add(metrics, {.name = std::string(name), .value = 0, .batches = batches});
 }
 
 double step_report::metric_or_nan(std::string_view name) const {
@@ -86,7 +94,11 @@ void training_log::step(step_report const& report) {
   padded_like_tokens_ += report.padded_like_tokens;
   window_.loss += report.loss;
   window_.grad_norm += report.grad_norm;
-  for (metric const& m : report.metrics) window_.add(m.name, m.value);
+  for (metric const& m : report.metrics) {
+    metric& sum = find_or_add(window_.metrics, {.name = m.name, .value = 0, .batches = 0});
+    sum.value += static_cast<double>(m.batches) * m.value;
+    sum.batches += m.batches;
+  }
   if (global_step_ % logging_steps_ == 0 || report.step == report.steps) write_window(report);
   if (screen_.draws()) draw(report);
 }
@@ -102,7 +114,7 @@ void training_log::write_window(step_report const& last) {
   double const share = 1 / static_cast<double>(in_window_);
   window_.loss *= share;
   window_.grad_norm *= share;
-  for (metric& m : window_.metrics) m.value *= share;
+  for (metric& m : window_.metrics) m.value /= static_cast<double>(m.batches);
   json line{{"step", global_step_},     {"epoch", last.epoch},           {"round", last.round},
             {"loss", window_.loss}, {"grad_norm", window_.grad_norm}, {"learning_rate", last.learning_rate}};
   for (metric const& m : window_.metrics) line[m.name] = m.value;
@@ -137,6 +149,7 @@ void training_log::record(json const& line) {
   if (path_.empty()) return;
   file_ << line.dump() << '\n' << std::flush;
   if (!file_) throw error(path_.string() + ": can't be written; is the disk full?");
+  if (on_line) on_line(line);
 }
 
 void training_log::say(std::string const& sentence) {
@@ -148,7 +161,7 @@ void training_log::finish() { clear_bar(); }
 
 json training_log::save() {
   json metrics = json::object();
-  for (metric const& m : window_.metrics) metrics[m.name] = m.value;
+  for (metric const& m : window_.metrics) metrics[m.name] = {m.value, m.batches};
   return {{"global_step", global_step_}, {"examples", examples_},           {"tokens", tokens_},
           {"num_tokens", padded_like_tokens_}, {"in_window", in_window_}, {"loss", window_.loss},
           {"grad_norm", window_.grad_norm}, {"metrics", metrics}, {"file_size", static_cast<std::uint64_t>(file_.tellp())}};
@@ -162,7 +175,7 @@ void training_log::restore(json const& saved) {
   in_window_ = saved.at("in_window").get<std::size_t>();
   window_.loss = saved.at("loss").get<double>();
   window_.grad_norm = saved.at("grad_norm").get<double>();
-  for (auto const& [name, value] : saved.at("metrics").items()) window_.metrics.push_back({name, value.get<double>()});
+  for (auto const& [name, value] : saved.at("metrics").items()) window_.metrics.push_back({.name = name, .value = value.at(0).get<double>(), .batches = value.at(1).get<std::size_t>()});
   if (path_.empty()) return;
   auto const size = saved.at("file_size").get<std::uint64_t>();
   if (std::filesystem::file_size(path_) >= size) {

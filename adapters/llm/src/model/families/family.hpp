@@ -24,6 +24,7 @@ enum class windows {
   never,  ///< the family has none
   every_layer,
   all_but_every,  ///< every so-manieth layer sees everything (window_period)
+  all_but_first_of_every,  ///< the first of so many
   from_layer,     ///< those from max_window_layers on
   where_still,    ///< those whose queries and keys don't turn
 };
@@ -74,8 +75,13 @@ enum class bias_key {
 struct family_experts {
   std::int64_t count = 0, chosen = 0;  ///< where the keys are missing; a count of 0: the family has none
   char const* size_key = "intermediate_size";
+  std::int64_t intermediate = 0;   ///< where size_key is missing; 0: the family's usual intermediate size
   bool normalised = true;          ///< norm_topk_prob, where it is missing; or always
   bool normalises_by_key = false;  ///< norm_topk_prob is read
+  bool dense_layers = false;       ///< mlp_only_layers and decoder_sparse_step are read
+  bool biases = false;
+  bool clamped = false;            ///< swiglu_limit and swiglu_alpha are read
+  double aux_loss = 0.001;         ///< router_aux_loss_coef, where it is missing
   expert_names names = expert_names::gate_up_down;
 };
 
@@ -114,6 +120,10 @@ struct family {
   bias_key attention_bias = bias_key::never, mlp_bias = bias_key::never;
   bias_key output_bias = bias_key::never;   ///< of attention's output
   bool qkv_bias = false;                    ///< always there
+  char const* bias_everywhere = nullptr;    ///< the key that turns all biases on, of attention and MLP
+  bool biased_everywhere = false;           ///< its value, where it is missing
+  char const* qkv_bias_key = nullptr;       ///< the key that turns those of queries, keys and values alone on
+  bool norms_less_one = false;              ///< norms are stored less 1
   bool gemma = false;                       ///< norms stored less 1, embedding scaled by √hidden
   bool old_gelu = false;                    ///< the first checkpoints say gelu and mean its approximation
   bool multipliers = false;                 ///< embedding_multiplier, residual_multiplier, attention_multiplier, logits_scaling
@@ -122,9 +132,12 @@ struct family {
   bool query_scalar = false;
   query_key_norms qk_norms = query_key_norms::none;
   layer_norms norms{};
+  mlp_names mlp{};
   norm_kind norm = norm_kind::rms;
   char const* eps_key = "rms_norm_eps";
+  bool norm_bias = false, sinks = false;
   bool parallel = false;
+  char const* parallel_key = nullptr;  ///< the key that makes attention and MLP parallel, and leaves out the MLP's norm
   double logit_scale = 0;  ///< of logits, by the key logit_scale; 0: the key isn't read
   bool gated = true, fused_qkv = false, fused_gate_up = false;
   family_experts experts{};

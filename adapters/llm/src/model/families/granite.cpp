@@ -6,9 +6,7 @@
 
 namespace kedge::llm::known {
 
-namespace {
-
-void complete(gguf_keys const& file, nlohmann::ordered_json& config) {
+void complete_granite(gguf_keys const& file, nlohmann::ordered_json& config) {
   complete_llama(file, config);
   config.erase("pretraining_tp");
   for (auto const& [key, theirs] : {std::pair{"embedding_multiplier", "embedding_scale"},
@@ -18,11 +16,9 @@ void complete(gguf_keys const& file, nlohmann::ordered_json& config) {
     if (auto const value = file.real(theirs)) config[key] = *value;
 }
 
-}  // namespace
-
 extern family const granite{
     .names = {"granite", "GraniteForCausalLM"},
-    .gguf = {.architecture = "granite", .paired_rows = true, .written = true, .complete = complete},
+    .gguf = {.architecture = "granite", .paired_rows = true, .written = true, .complete = complete_granite},
     .sizes = {.vocabulary = 32000, .hidden = 4096, .intermediate = 11008, .layers = 32, .heads = 32, .positions = 2048},
     .attention_bias = bias_key::off,
     .mlp_bias = bias_key::off,

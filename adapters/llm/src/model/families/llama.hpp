@@ -9,4 +9,7 @@ namespace kedge::llm::known {
 /// their tensors.
 void complete_llama(gguf_keys const& file, nlohmann::ordered_json& config);
 
+/// The same of Granite's kin, which has multipliers.
+void complete_granite(gguf_keys const& file, nlohmann::ordered_json& config);
+
 }  // namespace kedge::llm::known

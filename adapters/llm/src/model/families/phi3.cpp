@@ -21,11 +21,7 @@ void complete(gguf_keys const& file, nlohmann::ordered_json& config) {
 
 extern family const phi3{
     .names = {"phi3", "Phi3ForCausalLM", "Phi3ForSequenceClassification"},
-    .gguf = {.architecture = "phi3",
-             .long_factors = true,
-             .written = true,
-             .parts = parts,
-             .complete = complete},
+    .gguf = {.architecture = "phi3", .long_factors = true, .written = true, .parts = parts, .complete = complete},
     .sizes = {.vocabulary = 32064, .hidden = 3072, .intermediate = 8192, .layers = 32, .heads = 32, .positions = 4096},
     .eps = 1e-5,
     .window = windows::every_layer,

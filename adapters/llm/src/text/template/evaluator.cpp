@@ -393,18 +393,43 @@ evaluator::flow evaluator::run(statement const& s) {
       for (std::size_t i = 0; i < values.size(); ++i) assign(s.targets[i], values[i]);
       return run(s.body);
     }
+    case statement::kind::generation: return run_generation(s);
     case statement::kind::leave: return flow::leave;
     case statement::kind::next: return flow::next;
   }
   return flow::normal;
 }
 
+std::vector<std::pair<std::size_t, std::size_t>> const& evaluator::generated() const {
+  if (misplaced_) throw fault("a generation block stands in a macro or is written into a variable, so that its place in the text isn't known");
+  return generated_;
+}
+
+evaluator::flow evaluator::run_generation(statement const& s) {
+  scope_guard const inner(*this, scope_);
+  std::size_t const begin = out_.size();
+  flow const end = run(s.body);
+  misplaced_ = misplaced_ || captures_ > 0;
+  if (captures_ == 0) generated_.emplace_back(begin, out_.size());
+  return end;
+}
+
+std::string evaluator::begin_capture() {
+  ++captures_;
+  return std::exchange(out_, {});
+}
+
+std::string evaluator::end_capture(std::string before_it) {
+  --captures_;
+  return std::exchange(out_, std::move(before_it));
+}
+
 /// What a block writes, instead of writing it.
 std::string evaluator::captured(block const& body) {
-  std::string before_it = std::exchange(out_, {});
+  std::string before_it = begin_capture();
   scope_guard const inner(*this, scope_);
   run(body);
-  return std::exchange(out_, std::move(before_it));
+  return end_capture(std::move(before_it));
 }
 
 void evaluator::assign(target const& to, value const& v) {
@@ -462,12 +487,12 @@ evaluator::flow evaluator::run_items(statement const& s, value const& items, std
 }
 
 value evaluator::recurse(statement const& loop, scope* closure, value const& items, std::size_t depth) {
-  std::string before_it = std::exchange(out_, {});
+  std::string before_it = begin_capture();
   {
     scope_guard const inner(*this, closure);
     run_items(loop, items, depth);
   }
-  return std::exchange(out_, std::move(before_it));
+  return end_capture(std::move(before_it));
 }
 
 void evaluator::run_call(statement const& s) {
@@ -480,7 +505,7 @@ void evaluator::run_call(statement const& s) {
 
 value evaluator::call_macro(macro_syntax const& macro, scope* closure, arguments const& a) {
   scoped_depth const guard(*this);
-  std::string before_it = std::exchange(out_, {});
+  std::string before_it = begin_capture();
   {
     scope_guard const inner(*this, closure);
     auto extra = std::make_shared<dictionary>();
@@ -511,7 +536,7 @@ value evaluator::call_macro(macro_syntax const& macro, scope* closure, arguments
     }
     run(macro.body);
   }
-  return std::exchange(out_, std::move(before_it));
+  return end_capture(std::move(before_it));
 }
 
 }  // namespace kedge::llm::text::jinja

@@ -36,6 +36,10 @@ class evaluator {
   /// throws  kedge::llm::error with the line
   std::string render(block const& body);
 
+  /// What of the text that render() gave stands in generation blocks: [begin, end) each, bytes.
+  /// throws  fault if one of them is written by a macro or into a variable: its place in the text isn't known
+  [[nodiscard]] std::vector<std::pair<std::size_t, std::size_t>> const& generated() const;
+
   // for filters, tests, methods and functions
 
   value call(value const& callee, arguments const& a);
@@ -79,12 +83,18 @@ class evaluator {
   flow run_items(statement const& s, value const& items, std::size_t depth);
   std::vector<value> loop_items(statement const& s, value const& items);
   void run_call(statement const& s);
+  flow run_generation(statement const& s);
   std::string captured(block const& body);
+  [[nodiscard]] std::string begin_capture();
+  [[nodiscard]] std::string end_capture(std::string before_it);
   void assign(target const& to, value const& v);
   void write(std::string_view text);
   void capture_scopes();
 
   std::string out_;
+  std::vector<std::pair<std::size_t, std::size_t>> generated_;
+  int captures_ = 0;         // out_ is no part of the text yet
+  bool misplaced_ = false;   // a generation block was in such a part
   std::vector<std::unique_ptr<scope>> scopes_;
   scope* scope_ = nullptr;
   std::vector<std::shared_ptr<dictionary>> namespaces_;  // emptied at the end: one may hold itself

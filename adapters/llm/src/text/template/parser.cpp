@@ -437,7 +437,7 @@ class parser {
     if (name == "filter") return filter_block();
     if (name == "with") return with();
     if (name == "generation") {
-      auto out = make_statement(statement::kind::scope);
+      auto out = make_statement(statement::kind::generation);
       take();
       out->body = body("endgeneration");
       return out;

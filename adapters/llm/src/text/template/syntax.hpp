@@ -86,7 +86,8 @@ struct statement {
     macro,       // definition
     call,        // value, a call that gets `definition` as its caller
     filter,      // body through filter `value`
-    scope,       // with targets = values: body; generation: body alone
+    scope,       // with targets = values: body
+    generation,  // body, the assistant's words
     leave,       // break
     next         // continue
   };

@@ -3,8 +3,6 @@
 
 #include <numeric>
 
-#include "../pair_input.hpp"
-
 namespace kedge::llm {
 
 using json = nlohmann::ordered_json;
@@ -19,6 +17,10 @@ json as_json(evaluation const& e) {
           {"eval_logps/chosen", e.logp_chosen},
           {"eval_logps/rejected", e.logp_rejected},
           {"eval_logps/fall", e.fall},
+          {"eval_logits/chosen", e.logits_chosen},
+          {"eval_logits/rejected", e.logits_rejected},
+          {"eval_entropy", e.entropy},
+          {"eval_mean_token_accuracy", e.token_accuracy},
           {"pairs", e.pairs}};
 }
 
@@ -33,10 +35,14 @@ evaluation evaluation_from(json const& e) {
           .logp_chosen = number("eval_logps/chosen"),
           .logp_rejected = number("eval_logps/rejected"),
           .fall = number("eval_logps/fall"),
+          .logits_chosen = number("eval_logits/chosen"),
+          .logits_rejected = number("eval_logits/rejected"),
+          .entropy = number("eval_entropy"),
+          .token_accuracy = number("eval_mean_token_accuracy"),
           .pairs = e.at("pairs").get<std::size_t>()};
 }
 
-evaluation const& held_out_pairs::measure(pair_log_probs const& logp, loss_choice const& loss, std::size_t round, training_log& log) {
+evaluation const& held_out_pairs::measure(pair_log_probs const& logp, token_figures const& tokens, loss_choice const& loss, std::size_t round, training_log& log) {
   if (reference_.chosen.empty()) reference_ = have_reference(pairs_) ? given_reference(pairs_) : logp;
   std::vector<std::size_t> which(pairs_.size());
   std::iota(which.begin(), which.end(), std::size_t{0});
@@ -55,9 +61,14 @@ evaluation const& held_out_pairs::measure(pair_log_probs const& logp, loss_choic
     e.logp_rejected += logp.rejected[i] / n;
     e.fall -= (a + b) / (2 * n);
   }
+  e.logits_chosen = tokens.logits_chosen;
+  e.logits_rejected = tokens.logits_rejected;
+  e.entropy = tokens.entropy;
+  e.token_accuracy = tokens.accuracy;
   evaluations.push_back(e);
   json line{{"step", log.global_step()}};
   line.update(as_json(e));
+  line["eval_num_tokens"] = log.num_tokens();
   log.record(line);
   log.say("held out after step " + std::to_string(log.global_step()) + ": loss " + short_number(e.loss) + ", accuracy " + short_number(e.accuracy) + ", margin " +
           short_number(e.margin) + ", log-probability of chosen " + short_number(e.logp_chosen) + ", of rejected " + short_number(e.logp_rejected));

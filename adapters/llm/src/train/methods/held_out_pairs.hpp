@@ -5,8 +5,9 @@
 
 #include <kedge/llm/data/preferences.hpp>
 #include <kedge/llm/train/loss_choice.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/preference.hpp>
 
+#include "../pair_input.hpp"
 #include "../run_checkpoint.hpp"
 #include "../trainer.hpp"
 
@@ -18,8 +19,8 @@ class held_out_pairs {
   explicit held_out_pairs(std::vector<preference_pair> pairs) : pairs_(std::move(pairs)) {}
 
   [[nodiscard]] std::vector<preference_pair> const& pairs() const { return pairs_; }
-  /// The figures of a policy with these log-probabilities after `round` rounds, kept and told.
-  evaluation const& measure(pair_log_probs const& logp, loss_choice const& loss, std::size_t round, training_log& log);
+  /// The figures of a policy with these log-probabilities, and figures of all tokens, after `round` rounds, kept and told.
+  evaluation const& measure(pair_log_probs const& logp, token_figures const& tokens, loss_choice const& loss, std::size_t round, training_log& log);
 
   void save(checkpoint_writer& to) const;
   void restore(checkpoint_reader const& from);

@@ -19,6 +19,8 @@ class held_out_prompts {
             std::function<pack()> const& at_start);
 
   [[nodiscard]] bool there() const { return evaluator_.has_value(); }
+  /// How many prompts there are.
+  [[nodiscard]] std::size_t count() const { return evaluator_ ? evaluator_->prompts().prompts().ids.size() : 0; }
   /// Whether the start is still to be measured: a run may have been stopped before it was.
   [[nodiscard]] bool lack_start() const { return evaluator_ && evaluator_->start_scores.empty(); }
   void set_keep_going(std::function<bool()> const& ask);

@@ -29,6 +29,7 @@ class one_round : public training_method {
     theta_ = from.read_pack("theta", theta_.front().device());
     llm::restore(from, solver_, theta_);
     evaluations_ = from.state.at("evaluations");
+    if (task_.restore) task_.restore(from);
   }
 
   void begin(bool resumed) override {
@@ -39,16 +40,21 @@ class one_round : public training_method {
   }
 
   [[nodiscard]] kedge::status train() override {
-    kedge::status const ended = solver_.solve(model_, theta_, task_.examples, 0, task_.step);
+    kedge::status const ended = solver_.solve(model_, theta_, task_.examples, 0, [this](pack const& weights, std::span<std::size_t const> which, step_gradient& gradient) {
+      follow();
+      return task_.step(weights, which, gradient);
+    });
     if (ended == kedge::status::done) trainer_.measure_here();
     return ended;
   }
 
   [[nodiscard]] bool measures() const override { return static_cast<bool>(task_.evaluate); }
   [[nodiscard]] json measure() override {
+    follow();
     json figures = task_.evaluate(model_.weights_for(theta_));
     std::string text = "held out:";
     for (auto const& [name, value] : figures.items()) text += ' ' + name + ' ' + short_number(value.get<double>());
+    figures["eval_num_tokens"] = trainer_.log().num_tokens();
     figures["step"] = trainer_.log().global_step();
     trainer_.log().record(figures);
     trainer_.log().say(text);
@@ -62,12 +68,17 @@ class one_round : public training_method {
     to.add("theta", theta_);
     llm::save(to, solver_, theta_);
     to.state["evaluations"] = evaluations_;
+    if (task_.save) task_.save(to);
   }
 
   [[nodiscard]] std::string where() const override { return "step " + std::to_string(solver_.inside ? solver_.inside->step + 1 : 1); }
   void write() const override { task_.write(theta_); }
 
  private:
+  void follow() {
+    if (task_.follow) task_.follow(theta_, trainer_.log().global_step());
+  }
+
   causal_lm const& model_;
   one_round_task const& task_;
   trainer trainer_;

@@ -8,10 +8,11 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/model/causal_lm.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
 #include "../epochs.hpp"
+#include "../run_checkpoint.hpp"
 #include "../run_identity.hpp"
 
 namespace kedge::llm {
@@ -23,6 +24,10 @@ struct one_round_task {
   /// Figures of the held-out examples; empty where there are none.
   std::function<nlohmann::ordered_json(pack const& weights)> evaluate;
   std::function<void(pack const& theta)> write;
+  /// What has to know where the model stands: told before every step and evaluation, after so many steps; and what a checkpoint keeps of it. May be empty.
+  std::function<void(pack const& theta, std::size_t steps)> follow;
+  std::function<void(checkpoint_writer& to)> save;
+  std::function<void(checkpoint_reader const& from)> restore;
   std::vector<shown_metric> shown;
   run_identity identity;
   std::string name;                 ///< of the model, for people

@@ -41,7 +41,7 @@ class ppo_run : public training_method {
         bases_(bases()),
         models_(session_.config, with_temperature(compute_, settings.sampling.temperature), settings.advantage, settings.value_model, bases_),
         prompts_(session_, models_.sampler, settings.sampling,
-                 session_.read_prompts(settings.sampling.prompts, settings.max_train_samples, settings.skip_bad_lines), judge_, settings.seed),
+                 session_.read_prompts(settings.sampling.prompts, settings.reads(settings.max_train_samples)), judge_, settings.seed),
         trainer_(settings_, session_.compute, models_.parameters()),
         state_(start()),
         problem_(models_, settings_, prompts_) {
@@ -70,7 +70,12 @@ class ppo_run : public training_method {
     contents["reward model"] = model_content(settings_.sampling.reward_model);
     contents["reference"] = content_of(settings_.reference);
     contents["values"] = json::array({static_cast<int>(settings_.value_model.what), model_content(settings_.value_model.model)});
-    return identify(declared(settings_), settings_, session_.compute, std::move(contents));
+    ppo_settings untouched;
+    run_identity identity = identify(declared(settings_), declared(untouched), settings_, session_.compute, std::move(contents));
+    identity.about = {{"method", settings_.reference.what == reference_choice::kind::start ? "ppo" : "salsa"}, {"examples_are", "prompts"},
+                      {"model", about_model(session_, models_.policy)}, {"steps", steps()}, {"examples", prompts_.prompts().ids.size()}};
+    identity.about["held_out"] = held_out_.count();
+    return identity;
   }
 
   void restore(checkpoint_reader const& from) override {
@@ -156,10 +161,10 @@ class ppo_run : public training_method {
   }
 
   [[nodiscard]] value_start values_of_reward_model() const {
-    checkpoint const source = checkpoint::open(settings_.value_model.model);
+    checkpoint const source = open_model(settings_.value_model.model);
     if (!read_config(source).scalar_head)
       throw error(settings_.value_model.model.string() + ": not a reward model; --value_model takes separate, shared, or the folder of one");
-    value_start values{master_weights(load_parameters(source, with_heads(session_.config, false, true)), session_.compute), {}};
+    value_start values{master_weights(load_model(settings_.value_model.model, source, with_heads(session_.config, false, true)), session_.compute), {}};
     values.score = values.body.back();
     values.body.pop_back();
     return values;
@@ -179,11 +184,10 @@ class ppo_run : public training_method {
     session_.refuse_adapter();
     if (settings_.reference.what != reference_choice::kind::start)
       throw error("--use_peft: the reference is the model with the adapter off; a --reference of its own needs full training");
-    causal_lm const whole(session_.config, session_.compute);
-    frozen_bases frozen{settings_.lora, whole.weights_for(session_.load()), {}, {}};
+        frozen_bases frozen{settings_.lora, frozen_base(session_.config, session_.compute, settings_.lora, session_.load()), {}, {}};
     if (!has_critic(settings_)) return frozen;
     value_start const values = own_values(frozen.policy);
-    frozen.critic = whole.weights_for(values.body);
+    frozen.critic = frozen_base(with_heads(session_.config, false, false), session_.compute, of_values(settings_.lora), values.body);
     frozen.score = values.score;
     return frozen;
   }

@@ -8,8 +8,9 @@
 #include <kedge/loop.hpp>
 
 #include <kedge/llm/base/error.hpp>
+#include <kedge/llm/hub/hub_name.hpp>
 #include <kedge/llm/model/lora.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/preference.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
 #include "../margin_probe.hpp"
@@ -31,18 +32,6 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-void check(training_settings s, round_settings r) {
-  settings_of(s, r).check_ranges();
-  require(!s.dataset.empty() || r.online(), "--dataset is missing; give a JSONL file of preference pairs, or --prompts and --judge");
-  require(s.dataset.empty() || !r.online(), "--dataset and --prompts exclude each other: pairs come from a file or are sampled");
-  require(!r.alpha.empty(), "--alpha is empty; give one or several");
-  require(r.chunks == 0 || s.dataset.size() == 1, "--chunks cuts one data set; give one file, or leave --chunks out and give one file a round");
-  check_reference(s, r);
-  if (!r.online()) return;
-  require(r.sample_from == sampled_policy::weights || (r.extrapolate == extrapolated::log_probs && r.momentum != momentum_choice::none),
-          "--sample_from mixture samples from two models' log-probabilities; it goes with --extrapolate log-probs");
-}
-
 class preference_run : public training_method {
  public:
   preference_run(training_settings const& settings, round_settings const& rounds)
@@ -61,6 +50,7 @@ class preference_run : public training_method {
         problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }, group_),
         probe_(model_, settings_.profile ? 0 : settings_.precision_pairs, settings_.compute.micro_batch_tokens, settings_.ld_alpha) {
     problem_.probe = &probe_;
+    if (settings_.use_peft) check_extrapolated(session_.trained_adapter(settings_), settings_, round_settings_);
     if (!rounds.reference.models.empty()) state_.anchor = anchor_of_models();
     if (rounds.online())
       open_prompts();
@@ -97,7 +87,12 @@ class preference_run : public training_method {
     if (held_out_prompts_.there()) contents["held-out prompts"] = held_out_prompts_.content();
     contents["reference"] = content_of(round_settings_.reference);
     contents["reward model"] = model_content(round_settings_.sampling.reward_model);
-    return identify(settings_of(settings_, round_settings_), settings_, session_.compute, std::move(contents));
+    training_settings untouched;
+    round_settings usual = usual_rounds(round_settings_.method);
+    run_identity identity = identify(settings_of(settings_, round_settings_), settings_of(untouched, usual), settings_, session_.compute, std::move(contents));
+    identity.about = {{"method", name_of(round_settings_.method)}, {"examples_are", "pairs"}, {"model", about_model(session_, model_)}, {"steps", steps()},
+                      {"held_out", held_out_.pairs().size()}, {"held_out_prompts", held_out_prompts_.count()}, {"rounds", about_rounds(round_settings_, losses_, rounds_, round_count())}};
+    return identity;
   }
 
   void restore(checkpoint_reader const& from) override {
@@ -120,7 +115,7 @@ class preference_run : public training_method {
 
   // Sampling that was stopped leaves a round that is placed and of which nothing is trained: a resume samples again.
   [[nodiscard]] kedge::status train() override {
-    return kedge::run(state_, make_schedule(schedule_of(round_settings_, model_.adapted() != nullptr)), problem_, round_count(), *this);
+    return kedge::run(state_, make_schedule(schedule_of(round_settings_, products_of(model_))), problem_, round_count(), *this);
   }
 
   void save(checkpoint_writer& to) const override {
@@ -147,7 +142,9 @@ class preference_run : public training_method {
     if (held_out_prompts_.there())
       figures.update(held_out_prompts_.measure(model_.weights_for(state_.theta), rounds_completed(), settings_.output_dir, trainer_.log()));
     if (held_out_.pairs().empty()) return figures;
-    figures.update(as_json(held_out_.measure(score(held_out_.pairs()), loss_, rounds_completed(), trainer_.log())));
+    token_figures tokens;
+    pair_log_probs const logp = score(held_out_.pairs(), &tokens);
+    figures.update(as_json(held_out_.measure(logp, tokens, loss_, rounds_completed(), trainer_.log())));
     return figures;
   }
   void take_weights(checkpoint_reader const& from) override { state_.theta = from.read_pack("theta", state_.theta.front().device()); }
@@ -173,7 +170,7 @@ class preference_run : public training_method {
   void open_prompts() {
     on_policy_settings const& sampling = round_settings_.sampling;
     judge_ = make_scorer(sampling, session_, settings_.compute);
-    prompts_.emplace(session_, model_, sampling, session_.read_prompts(sampling.prompts, settings_.max_train_samples, settings_.skip_bad_lines), judge_,
+    prompts_.emplace(session_, model_, sampling, session_.read_prompts(sampling.prompts, settings_.reads(settings_.max_train_samples)), judge_,
                      settings_.seed);
     online_.emplace(round_settings_, settings_, model_, *prompts_);
     held_out_prompts_.open(session_, model_, model_, sampling, settings_, judge_, [this] { return kedge::deep_copy(state_.theta); });
@@ -212,9 +209,9 @@ class preference_run : public training_method {
   }
 
   // Log-probabilities under the policy as it stands.
-  [[nodiscard]] pair_log_probs score(std::vector<preference_pair> const& pairs) const {
+  [[nodiscard]] pair_log_probs score(std::vector<preference_pair> const& pairs, token_figures* tokens = nullptr) const {
     return score_in_order(model_, model_.weights_for(state_.theta), pairs, settings_.per_device_eval_batch_size, settings_.compute.micro_batch_tokens, group_,
-                          settings_.ld_alpha);
+                          settings_.ld_alpha, tokens);
   }
 
   [[nodiscard]] std::size_t round_count() const {
@@ -223,13 +220,14 @@ class preference_run : public training_method {
   }
 
   void start() {
-    trainer_.log().say(settings_.model.filename().string() + ": " + short_count(parameter_count(session_.config)) + " parameters, " +
+    trainer_.log().say(short_name(settings_.model) + ": " + short_count(parameter_count(session_.config)) + " parameters, " +
               std::string(at::toString(session_.compute.type)) + " on " + session_.compute.device.str() + "; " +
               std::to_string(steps()) + " steps in " + std::to_string(round_count()) + (round_count() == 1 ? " round" : " rounds"));
     tell_given_reference();
     if (model_.adapted()) trainer_.log().say("an adapter of " + short_count(elements_of(state_.theta)) + " parameters is trained");
     if (round_settings_.method == round_method::apo)
-      trainer_.log().say("effective beta " + short_number(effective_beta()) + ": under exact dynamics, iterative DPO with this beta and alpha = 0 ends at the same policy");
+      trainer_.log().say("effective beta " + short_number(effective_beta()) + ": where rounds are solved, iterative DPO with this beta and alpha = 0 ends at the same policy; " +
+                         "where they aren't, kedge apo --null both does");
     if (round_settings_.extrapolate == extrapolated::log_probs && round_settings_.momentum != momentum_choice::none && !loss_.shift_invariant)
       trainer_.log().say("warning: " + loss_.name + " is not shift-invariant; extrapolated log-probabilities are unnormalised and only approximate for it");
     trainer_.measure_here();
@@ -290,7 +288,7 @@ class preference_run : public training_method {
 }  // namespace
 
 training_result train_preferences(training_settings const& settings, round_settings const& rounds) {
-  check(settings, rounds);
+  check_rounds(settings, rounds);
   return preference_run(settings, rounds).run();
 }
 

@@ -11,22 +11,17 @@
 
 namespace kedge::llm {
 
-std::vector<double> score_gaps(std::vector<preference_pair> const& pairs) {
-  std::vector<double> gaps;
-  for (preference_pair const& pair : pairs) {
-    gaps.push_back(pair.score_chosen - pair.score_rejected);
-    if (std::isnan(gaps.back()))
-      throw error("line " + std::to_string(pair.line) + " has no score_chosen and score_rejected; order by --difficulty logp-margin instead");
-  }
-  return gaps;
+double score_gap(preference_pair const& pair) {
+  double const gap = pair.score_chosen - pair.score_rejected;
+  if (std::isnan(gap))
+    throw error("line " + std::to_string(pair.line) + " has no score_chosen and score_rejected; order by --difficulty logp-margin instead");
+  return gap;
 }
 
-std::vector<preference_pair> keep_clear_pairs(std::vector<preference_pair> pairs, double least) {
-  std::vector<double> const gaps = score_gaps(pairs);
-  std::vector<preference_pair> kept;
-  for (std::size_t i = 0; i < pairs.size(); ++i)
-    if (gaps[i] >= least) kept.push_back(std::move(pairs[i]));
-  return kept;
+std::vector<double> score_gaps(std::vector<preference_pair> const& pairs) {
+  std::vector<double> gaps;
+  for (preference_pair const& pair : pairs) gaps.push_back(score_gap(pair));
+  return gaps;
 }
 
 std::vector<std::vector<preference_pair>> cut_into_rounds(std::vector<preference_pair> pairs, std::size_t chunks, chunk_order order,
@@ -50,9 +45,9 @@ std::vector<std::vector<preference_pair>> cut_into_rounds(std::vector<preference
 namespace {
 
 std::vector<preference_pair> read(session const& opened, training_settings const& settings, std::filesystem::path const& file, double min_gap, std::size_t most) {
-  std::vector<preference_pair> pairs = opened.read_pairs(file, settings.max_length, settings.skip_bad_lines);
-  if (min_gap > 0) pairs = keep_clear_pairs(std::move(pairs), min_gap);
-  if (most > 0 && pairs.size() > most) pairs.resize(most);
+  pair_filter const clear = [&](preference_pair const& pair) { return score_gap(pair) >= min_gap; };
+  std::vector<preference_pair> pairs =
+      opened.read_pairs(file, settings.reads(most), settings.max_length, settings.truncation_mode, {}, min_gap > 0 ? clear : pair_filter());
   if (pairs.empty()) throw error(file.string() + ": no pair is left; lower the score gap asked for");
   static_cast<void>(have_reference(pairs));
   return pairs;

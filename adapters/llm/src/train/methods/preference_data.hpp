@@ -6,7 +6,7 @@
 #include <vector>
 
 #include <kedge/llm/data/preferences.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/preference.hpp>
 
 #include "../preference_problem.hpp"
 #include "../session.hpp"
@@ -24,10 +24,8 @@ using difficulty_score = std::function<std::vector<double>(std::vector<preferenc
                                                                        difficulty_score const& easiness);
 
 /// Score gap of the data: what the judge thought. throws  error if a pair has no scores
+[[nodiscard]] double score_gap(preference_pair const& pair);
 [[nodiscard]] std::vector<double> score_gaps(std::vector<preference_pair> const& pairs);
-
-/// The pairs whose score gap is at least `least`, in order.
-[[nodiscard]] std::vector<preference_pair> keep_clear_pairs(std::vector<preference_pair> pairs, double least);
 
 /// The pairs of a run that trains on files.
 struct pair_files {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/train/reward.hpp>
 
+#include <kedge/llm/hub/hub_name.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -59,9 +61,11 @@ class reward_run {
     if (!held_out_.empty()) task.evaluate = [this](pack const& weights) { return evaluate(weights); };
     task.write = [this](pack const& theta) { opened_.write_trained(model_, theta, settings_); };
     task.shown = {{"margin", "margin"}, {"accuracy", "accuracy"}};
-    task.identity = identify(declared(settings_), settings_, opened_.compute,
+    reward_settings untouched;
+    task.identity = identify(declared(settings_), declared(untouched), settings_, opened_.compute,
                              {{"model", model_content(settings_.model)}, {"training data", content_of(std::span<preference_pair const>(pairs_))}, {"held-out pairs", content_of(std::span<preference_pair const>(held_out_))}});
-    task.name = opened_.source.path().filename().string();
+    task.identity.about = {{"method", "reward"}, {"examples_are", "pairs"}, {"model", about_model(opened_, model_)}, {"examples", pairs_.size()}, {"held_out", held_out_.size()}};
+    task.name = short_name(opened_.source.path());
     return run_one_round(settings_, group_, model_, start(), task);
   }
 
@@ -77,14 +81,15 @@ class reward_run {
     opened_.source.generation_config = nullptr;
     compute_settings const compute = opened_.training_compute(settings_);
     if (!settings_.use_peft) return {opened_.config, compute};
-    opened_.refuse_adapter();
-    return {opened_.config, compute, settings_.lora, body()};
+    if (starts_as_language_model_) opened_.refuse_adapter();
+    return {opened_.config, compute, opened_.trained_adapter(settings_), body()};
   }
 
   // All parameters but the score.
   [[nodiscard]] pack body() const {
     transformer_config config = opened_.config;
     config.scalar_head = false;
+    if (settings_.use_peft && opened_.adapter) return load_base(opened_.source, config);
     return opened_.adapter ? load_merged(opened_.source, config, *opened_.adapter) : load_parameters(opened_.source, config);
   }
 
@@ -97,14 +102,14 @@ class reward_run {
 
   [[nodiscard]] pack start() const {
     if (!starts_as_language_model_ && !model_.adapted()) return opened_.load();
+    if (model_.adapted() && opened_.adapter) return master_weights(read_adapter(*opened_.adapter, model_), opened_.compute);
     pack theta = model_.adapted() ? initial_adapter(model_, settings_.seed) : body();
     theta.push_back(score());
     return master_weights(std::move(theta), opened_.compute);
   }
 
   [[nodiscard]] std::vector<preference_pair> read(std::filesystem::path const& file, std::size_t most) const {
-    std::vector<preference_pair> pairs = opened_.read_pairs(file, 0, settings_.skip_bad_lines);
-    if (most > 0 && pairs.size() > most) pairs.resize(most);
+    std::vector<preference_pair> pairs = opened_.read_pairs(file, settings_.reads(most), 0);
     if (settings_.max_length > 0) std::erase_if(pairs, [&](preference_pair const& p) {
         return p.prompt.size() + std::max(p.chosen.size(), p.rejected.size()) > settings_.max_length;
       });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/device_settings.hpp>
 
 namespace kedge::llm {
 namespace {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/hub/model_setting.hpp>
 #include <kedge/llm/train/ppo.hpp>
+#include <kedge/llm/train/rounds.hpp>
 
 namespace kedge::llm {
 
@@ -39,15 +41,15 @@ void declare(settings_list& list, ppo_settings& s) {
   list.add("lam", s.lam, "of generalized advantage estimation").at_most(1);
   list.add("whiten_rewards", s.whiten_rewards, "scale the rewards of an update to variance 1");
   list.add("missing_eos_penalty", s.missing_eos_penalty, "taken from the score of a completion that didn't end by itself; none: nothing");
-  list.add("value_model", s.value_model, "where values come from: a model of their own, a head on the policy, or a reward model to start from")
+  list.add(model_setting("value_model", s.value_model, "where values come from: a model of their own, a head on the policy, or a reward model to start from"))
       .resumes(on_resume::content);
   list.add("kl_baseline", s.kl_baseline, "penalise KL beyond that before the first step: no tax on length where the reference isn't the start");
   list.add("min_length_share", s.min_length_share, "stop if completions become shorter than this share of the first ones; 0: never").at_most(1);
   list.add("log_entropy", s.log_entropy, "policy/entropy_avg, at the cost of a pass over the probabilities").resumes(on_resume::free);
-  list.add("reference", s.reference, "what the KL is measured against: start, a model's folder, soup:DIR,DIR[@W,W], or mkl:DIR,DIR[@W,W] for the mean of several penalties")
+  list.add(model_setting("reference", s.reference, "what the KL is measured against: start, a model's folder, soup:DIR,DIR[@W,W], or mkl:DIR,DIR[@W,W] for the mean of several penalties"))
       .resumes(on_resume::content);
   list.at("eval_strategy").describe("when held-out prompts are sampled and measured while training, steps being updates; no: before and after alone");
-  for (char const* not_read : {"max_steps", "max_length", "per_device_eval_batch_size", "ddp_timeout"}) list.drop(not_read);
+  for (char const* not_read : {"max_steps", "max_length", "truncation_mode", "ranked_pairs", "per_device_eval_batch_size", "ddp_timeout"}) list.drop(not_read);
 }
 
 }  // namespace kedge::llm

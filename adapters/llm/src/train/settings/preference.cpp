@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/hub/model_setting.hpp>
+#include <kedge/llm/train/preference.hpp>
 
 #include <algorithm>
 
@@ -12,7 +13,7 @@ void declare(settings_list& list, training_settings& s) {
   list.add("min_score_gap", s.min_score_gap, "keep training pairs whose scores differ at least so much; 0: all");
   list.add("eval_min_score_gap", s.eval_min_score_gap, "the same for held-out pairs");
   list.group("Reference");
-  list.add("ref_model_name_or_path", s.ref_model, "folder or GGUF file of the first round's reference; none: where the round starts").resumes(on_resume::content);
+  list.add(model_setting("ref_model_name_or_path", s.ref_model, "folder or GGUF file of the first round's reference; none: where the round starts")).resumes(on_resume::content);
   list.add("sync_ref_model", s.sync_ref_model, "TR-DPO: move the reference toward the policy while a round trains");
   list.add("ref_model_mixup_alpha", s.ref_model_mixup_alpha, "share of the policy in the moved reference").at_most(1).needs("sync_ref_model");
   list.add("ref_model_sync_steps", s.ref_model_sync_steps, "optimiser steps from one move to the next").at_least(1).needs("sync_ref_model");
@@ -20,6 +21,7 @@ void declare(settings_list& list, training_settings& s) {
   list.add("precision_pairs", s.precision_pairs, "in bfloat16: measure on so many pairs at most what rounding does to margins; 0: don't").resumes(on_resume::free);
   declare(list, s.loss);
   list.add("ld_alpha", s.ld_alpha, "LD-DPO: weight of tokens beyond the shorter completion of a pair, in policy and reference; none: 1").at_most(1);
+  declare_router(list, s.router_aux_loss_coef);
   list.add("use_weighting", s.use_weighting, "WPO: weigh a pair by how the policy itself would sample its completions");
   declare(list, static_cast<run_settings&>(s));
 }

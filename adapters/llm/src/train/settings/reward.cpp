@@ -11,6 +11,7 @@ void declare(settings_list& list, reward_settings& s) {
   list.add("center_rewards_coefficient", s.center_rewards_coefficient, "weight of (reward chosen + reward rejected)^2, which keeps rewards around zero");
   list.add("eos_token", s.eos_token, "token of the tokenizer that ends texts, and is written as the one that does; none: the tokenizer's own").also("none", "");
   declare(list, static_cast<run_settings&>(s));
+  list.drop("truncation_mode");  // what is longer than --max_length is left out
   list.drop("per_device_eval_batch_size");  // --micro_batch_tokens bounds an evaluation
 }
 

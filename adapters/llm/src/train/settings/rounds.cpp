@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/hub/model_setting.hpp>
+#include <kedge/llm/train/judge_flags.hpp>
+#include <kedge/llm/train/preference.hpp>
 
 namespace kedge::llm {
 
@@ -21,7 +23,7 @@ nlohmann::ordered_json setting_type<reference_choice>::write(reference_choice co
 
 void declare_reference(settings_list& list, round_settings& s) {
   list.group("Reference");
-  list.add("reference", s.reference, "what policies are measured against, round after round; parameters after a colon, as in ema:tau=0.5 or soup:DIR,DIR@0.3,0.7")
+  list.add(model_setting("reference", s.reference, "what policies are measured against, round after round; parameters after a colon, as in ema:tau=0.5 or soup:DIR,DIR@0.3,0.7"))
       .resumes(on_resume::content);
 }
 
@@ -50,12 +52,16 @@ void declare_rounds(settings_list& list, round_settings& s) {
   list.add("sample_from", s.sample_from, "weights: the extrapolated model; mixture: (1 + alpha) log new - alpha log old, token by token");
 }
 
+void declare_judge(settings_list& list, on_policy_settings& s) {
+  list.add("judge", s.judge, "program that reads {\"prompt\", \"completion\"} a line and answers {\"score\"} a line");
+  list.add("judge_timeout", s.judge_timeout, "seconds for one answer").above(0).resumes(on_resume::free);
+  list.add(model_setting("reward_model", s.reward_model, "folder of a reward model, instead of a judge")).alias("reward_model_path").excludes("judge").resumes(on_resume::content);
+}
+
 void declare(settings_list& list, on_policy_settings& s) {
   list.group("Sampling");
   list.add("prompts", s.prompts, "JSONL with the key prompt, sampled from while training").resumes(on_resume::content);
-  list.add("judge", s.judge, "program that reads {\"prompt\", \"completion\"} a line and answers {\"score\"} a line");
-  list.add("judge_timeout", s.judge_timeout, "seconds for one answer").above(0).resumes(on_resume::free);
-  list.add("reward_model", s.reward_model, "folder of a reward model, instead of a judge").alias("reward_model_path").excludes("judge").resumes(on_resume::content);
+  declare_judge(list, s);
   list.add("max_new_tokens", s.max_new_tokens, "longest completion").alias("response_length").at_least(1).at_most(1 << 24);
   list.add("temperature", s.temperature, "of sampling; the policy that is trained is the one at this temperature").at_most(1e6);
   list.add("top_p", s.top_p, "sample from the fewest tokens that hold this probability; 1: all").above(0).at_most(1);

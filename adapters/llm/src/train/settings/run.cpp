@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/hub/model_setting.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 
 namespace kedge::llm {
 
@@ -15,6 +16,10 @@ nlohmann::ordered_json setting_type<resume_point>::write(resume_point const& val
 
 nlohmann::ordered_json setting_type<lr_scheduler_kwargs>::write(lr_scheduler_kwargs const& value) {
   return value == lr_scheduler_kwargs() ? nlohmann::ordered_json() : nlohmann::ordered_json(as_json(value).dump());
+}
+
+nlohmann::ordered_json setting_type<module_numbers>::write(module_numbers const& value) {
+  return value.rows.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(as_json(value).dump());
 }
 
 std::string setting_type<optimizer_choice>::form(number_range const&) {
@@ -33,10 +38,14 @@ std::string described_optimizers() {
 
 void declare_files(settings_list& list, run_settings& s) {
   list.group("");
-  list.add("model_name_or_path", s.model, "Hugging Face folder or GGUF file").required().resumes(on_resume::content);
+  list.add(model_setting("model_name_or_path", s.model, "Hugging Face folder or GGUF file")).required().resumes(on_resume::content);
   list.add("output_dir", s.output_dir, "where the model, metrics.jsonl and checkpoints go").resumes(on_resume::free);
-  list.add("max_length", s.max_length, "longest prompt + completion in tokens; the end is cut; 0, -1 or none: no limit").also("-1", "0").also("none", "0");
-  list.add("max_train_samples", s.max_train_samples, "use the first so many lines of a file; 0 or -1: all").also("-1", "0");
+  list.add("max_length", s.max_length, "longest prompt + completion in tokens; what is longer is cut; 0, -1 or none: no limit").also("-1", "0").also("none", "0");
+  list.add("truncation_mode", s.truncation_mode, "which end of a sequence longer than max_length stays");
+  list.add("dataset_format", s.dataset_format, "how the lines of data sets are written; auto: by the keys of the first, where they leave no choice")
+      .resumes(on_resume::content);
+  list.add("ranked_pairs", s.ranked_pairs, "which ranked or rated completions of a prompt make pairs").resumes(on_resume::content);
+  list.add("max_train_samples", s.max_train_samples, "use the first so many examples of a file, and read no further; 0 or -1: all").also("-1", "0");
   list.add("max_eval_samples", s.max_eval_samples, "the same for held-out data; 0 or -1: all").also("-1", "0");
   list.add("skip_bad_lines", s.skip_bad_lines, "go on after lines that can't be used, and count them").resumes(on_resume::free);
   list.add("overwrite_output_dir", s.overwrite_output_dir, "replace what an earlier run left there").resumes(on_resume::free);
@@ -71,8 +80,21 @@ void declare_adapter(settings_list& list, run_settings& s) {
   list.add("use_peft", s.use_peft, "train a low-rank adapter; the model itself stays as it is, and is the reference of the first round");
   list.add("lora_r", s.lora.rank, "rank of the adapter").at_least(1).at_most(1 << 16).needs("use_peft");
   list.add("lora_alpha", s.lora.alpha, "the adapter's product is multiplied by alpha / r").above(0).needs("use_peft");
-  list.add("lora_target_modules", s.lora.target_modules, "q_proj v_proj …, or all-linear; none: q_proj and v_proj, qkv_proj where they are one").needs("use_peft");
+  list.add("lora_target_modules", s.lora.target_modules,
+           "all-linear; or modules by the end of their names, q_proj self_attn.v_proj lm_head embed_tokens …; or one regular expression of whole names; none: q_proj and "
+           "v_proj, qkv_proj where they are one").needs("use_peft").otherwise("none");
+  list.add("lora_exclude_modules", s.lora.exclude_modules, "modules that get no adapter, named like targets").needs("use_peft").otherwise("none");
+  list.add("lora_layers_to_transform", s.lora.layers_to_transform, "layers that get one, from 0; none: all").needs("use_peft").otherwise("none");
+  list.add("lora_target_parameters", s.lora.target_parameters,
+           "stacked weights of experts that get one: mlp.experts.gate_up_proj mlp.experts.down_proj").needs("use_peft").otherwise("none");
+  list.add("lora_modules_to_save", s.lora.modules_to_save,
+           "modules that are trained whole and written with the adapter: embed_tokens lm_head norm …; any whose name ends so").needs("use_peft").otherwise("none");
+  list.add("lora_rank_pattern", s.lora.rank_pattern, "ranks of some modules, {\"layers.0.self_attn.q_proj\": 4}; a key is a regular expression of a name, or of its end").needs("use_peft");
+  list.add("lora_alpha_pattern", s.lora.alpha_pattern, "the same for alpha").needs("use_peft");
   list.add("use_rslora", s.lora.rslora, "multiply by alpha / sqrt(r)").needs("use_peft");
+  list.add("use_dora", s.lora.dora, "DoRA: the adapter turns the rows of a map, and their lengths are trained apart").needs("use_peft");
+  list.add("lora_bias", s.lora.bias_of_b, "B has a bias").needs("use_peft");
+  list.add("lora_train_bias", s.lora.biases, "biases of the model that are trained as well; lora_only: those of adapted maps").needs("use_peft");
   list.add("lora_dropout", s.lora.dropout,
            "0, the one there is: with dropout the reference would be another model, and a step would depend on how its batch is cut").at_most(0).needs("use_peft");
 }
@@ -85,6 +107,7 @@ void declare_progress(settings_list& list, run_settings& s) {
   list.add("save_total_limit", s.save_total_limit, "checkpoints kept, the newest and the best; 0, -1 or none: all").also("-1", "0").also("none", "0").resumes(on_resume::free);
   list.add("save_dtype", s.save_dtype, "of the written weights; narrower types round small updates away");
   list.add("resume_from_checkpoint", s.resume_from_checkpoint, "where a stopped run goes on").bare("latest").resumes(on_resume::free);
+  list.add("report_to", s.report_to, "tensorboard or all: event files in runs/ of the folder; none: not these").also("none", "none").resumes(on_resume::free);
   list.add("profile", s.profile, "tell at the end where the steps' time went, and which share of the machine's matrix rate they reached").resumes(on_resume::free);
   list.add("profile_trace", s.profile_trace, "file for a trace of all tensor operations, as chrome://tracing and Perfetto read it").resumes(on_resume::free);
   list.add("ddp_timeout", s.ddp_timeout, "seconds that one of several processes waits for the others (torchrun --no-python)").at_least(1).resumes(on_resume::free);
@@ -92,6 +115,12 @@ void declare_progress(settings_list& list, run_settings& s) {
 }
 
 }  // namespace
+
+void declare_router(settings_list& list, std::optional<double>& coefficient) {
+  list.add("router_aux_loss_coef", coefficient,
+           "of mixtures of experts: weight of the loss that evens out how often each is chosen, over the tokens of a step; 0: not added; none: router_aux_loss_coef "
+           "of the model's config.json");
+}
 
 void declare(settings_list& list, evaluation_settings& s) {
   list.group("Evaluation");

@@ -10,6 +10,7 @@ namespace kedge::llm {
 
 /// A file being written under a temporary name beside its final one. commit() flushes it to disk and renames it, so that
 /// the final name holds either what was there before or the whole new content; without commit() the file disappears.
+/// A pipe or a device is written to as it is, and stays what it is.
 /// throws  kedge::llm::error from every member, one line with the path and the system's reason (disk full, no permission)
 class pending_file {
  public:

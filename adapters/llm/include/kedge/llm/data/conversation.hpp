@@ -5,6 +5,7 @@
 #include <cstdint>  // int32_t
 #include <span>     // span
 #include <string>   // string
+#include <utility>  // pair
 #include <vector>   // vector
 
 #include <nlohmann/json.hpp>
@@ -26,6 +27,19 @@ class conversation_encoder {
   /// throws  kedge::llm::error if there is no template for messages, or it raises an error
   std::vector<std::int32_t> encode(nlohmann::ordered_json const& text_or_messages, bool add_generation_prompt,
                                    nlohmann::ordered_json const& extra) const;
+
+  /// A conversation whole, and which of its tokens are the assistant's, as transformers' return_assistant_tokens_mask has it where the
+  /// template marks them, and else by turns.
+  /// throws  kedge::llm::error as encode does; and where neither way tells them apart
+  struct marked_ids {
+    std::vector<std::int32_t> ids;
+    std::vector<std::pair<std::size_t, std::size_t>> of_assistant;  ///< [begin, end) each, in order
+  };
+  marked_ids encode_marked(nlohmann::ordered_json const& messages, nlohmann::ordered_json const& extra) const;
+
+  /// Whether the template leaves out some of the thinking that the completion has.
+  bool loses_thinking(nlohmann::ordered_json const& prompt, nlohmann::ordered_json const& completion,
+                      nlohmann::ordered_json const& extra) const;
 
   /// The text with the end-of-sequence token behind it, unless it is there already; messages are returned as they are.
   /// throws  kedge::llm::error if the variables name no eos_token

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/data/conversation.hpp>
+#include <kedge/llm/data/reading.hpp>
 
 namespace kedge::llm {
 
@@ -24,6 +25,8 @@ struct preference_example {
   std::size_t line = 0;          ///< in its file, from 1
   nlohmann::ordered_json extra;  ///< the line's other keys (scores, tools, chat_template_kwargs, …)
   std::string place;             ///< "'FILE':LINE", for messages
+  std::size_t index = 0;         ///< among those read, from 0
+  oddities odd;
 };
 
 /// Reads pairs from JSONL with TRL's keys.
@@ -44,20 +47,25 @@ struct preference_pair {
   double ref_rejected = std::numeric_limits<double>::quiet_NaN();
   double margin = std::numeric_limits<double>::quiet_NaN();  ///< the line's margin: how much better chosen has to be for a reward model
   std::size_t dropped_prompt_tokens = 0;  ///< end of the prompt that tokenises otherwise before a completion; worth one warning
-  bool truncated = false;                 ///< a completion was cut at max_length
+  bool truncated = false;                 ///< a completion, or with keep_end a prompt, was cut at max_length
+  /// With keep_end: leading tokens of the prompt that chosen, and rejected, go without. A completion that fills max_length has lost its own
+  /// beginning too.
+  std::size_t cut_for_chosen = 0, cut_for_rejected = 0;
+  std::size_t index = 0;  ///< among those read, from 0
+  oddities odd;
 };
 
 /// Texts to ids, exactly as DPOTrainer of TRL 1.16 does it:
 ///   messages   the chat template renders the prompt (with generation prompt) and prompt + completion; ids without added
 ///   special tokens texts      the tokenizer's end-of-sequence token is appended to the completions unless there; ids with
 ///   special tokens completion what follows the ids that prompt, prompt + chosen and prompt + rejected all begin with length
-///   prompt + completion is cut at max_length, keeping the start
+///   prompt + completion is cut at max_length, keeping the start or the end
 class pair_encoder {
  public:
   /// `templating` may be null for data in plain text; `variables` are the template's (see special_tokens), and hold the
   /// eos_token for plain text; max_length 0: no limit. `templating` has to outlive the encoder.
   pair_encoder(tokenizer const& words, chat_template const* templating, nlohmann::ordered_json variables,
-               std::size_t max_length);
+               std::size_t max_length, truncation_mode truncation = truncation_mode::keep_start);
 
   /// throws  kedge::llm::error with the example's place: no template for messages, no end-of-sequence token for texts, a
   ///         prompt that fills max_length, a completion without tokens
@@ -67,16 +75,21 @@ class pair_encoder {
  private:
   conversation_encoder encoder_;
   std::size_t max_length_;
+  truncation_mode truncation_;
 };
 
 struct json_line;
 using line_reader = std::function<void(json_line const&)>;
 
-/// read_preferences and encode_preferences in one: no more than some thousand lines are in memory as text at a time.
-/// `look`: is shown every line before it is read, also one that won't do; a pair's `line` says which became a pair
-/// throws  kedge::llm::error as both do; with skip_bad_lines what one of them would refuse is counted in *skipped
-std::vector<preference_pair> read_pairs(std::filesystem::path const& path, pair_encoder const& encoder, bool skip_bad_lines,
-                                        std::size_t* skipped = nullptr, unsigned threads = 0, line_reader const& look = {});
+using pair_filter = std::function<bool(preference_pair const&)>;
+
+/// read_preferences and encode_preferences in one: no more than some thousand lines are in memory as text at a time, and none is read
+/// after the last pair that is wanted.
+/// `look`: is shown every object before it is read, also one that won't do; a pair's `index` says which became a pair
+/// `keep`: says of a pair whether it is wanted; empty: all are
+/// throws  kedge::llm::error as both do; with skip_bad_lines what one of them would refuse is counted in *report
+std::vector<preference_pair> read_pairs(std::filesystem::path const& path, pair_encoder const& encoder, reading const& how = {},
+                                        reading_report* report = nullptr, line_reader const& look = {}, pair_filter const& keep = {});
 
 /// Whether the pairs bring their reference's log-probabilities.
 /// throws  kedge::llm::error naming a line if some have them and some have none

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/data/conversation.hpp>
+#include <kedge/llm/data/reading.hpp>
 
 namespace kedge::llm {
 
@@ -19,6 +20,7 @@ struct prompt_example {
   std::size_t line = 0;
   nlohmann::ordered_json extra;  ///< the line's other keys
   std::string place;             ///< "'FILE':LINE", for messages
+  std::size_t index = 0;         ///< among those read, from 0
 };
 
 /// Reads the key "prompt" of JSONL lines; other keys (chosen, rejected, …) are kept in `extra`, so a file of pairs will do.
@@ -26,6 +28,17 @@ struct prompt_example {
 /// throws  kedge::llm::error with file, line and reason; with skip_bad_lines bad lines are counted in *skipped instead
 std::vector<prompt_example> read_prompts(std::filesystem::path const& path, bool skip_bad_lines,
                                          std::size_t* skipped = nullptr);
+
+/// A prompt as the tokens that generation starts from.
+struct encoded_prompt {
+  prompt_example example;
+  std::vector<std::int32_t> ids;
+};
+
+/// Reads and encodes prompts; errors, limits and what is told as in read_pairs.
+/// how.positions: prompts as long as that leave no room for an answer, and are refused
+std::vector<encoded_prompt> read_encoded_prompts(std::filesystem::path const& path, conversation_encoder const& encoder,
+                                                 reading const& how = {}, reading_report* report = nullptr);
 
 /// Ids that generation starts from: messages with the generation prompt, texts with the tokenizer's special tokens.
 /// throws  kedge::llm::error with the example's place

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include <kedge/llm/data/demonstrations.hpp>
 #include <kedge/llm/data/preferences.hpp>
 
 namespace kedge::llm {
@@ -72,6 +73,10 @@ void append(ragged_batch& batch, std::span<std::int32_t const> prompt,
 /// The pairs `which` of `pairs`, in that order.
 [[nodiscard]] ragged_batch pack_pairs(std::span<preference_pair const> pairs, std::span<std::size_t const> which,
                                       read_at where = read_at::every_token, bool share_prefixes = false);
+
+/// Leaves of the rows from `first_row` on, which are those of the completion of `size` tokens that was appended last, the ones whose target
+/// lies in one of the runs. `learned` counts the tokens of prompt and completion.
+void learn_only(ragged_batch& batch, std::size_t first_row, std::size_t size, std::span<token_run const> learned);
 
 /// Gives the rows of a batch of pairs LD-DPO's weights: 1 up to the length that chosen and rejected share, α after it.  Liu et al. 2024
 /// throws  std::invalid_argument unless 0 ≤ α ≤ 1

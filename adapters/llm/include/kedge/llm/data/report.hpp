@@ -23,9 +23,6 @@ struct length_summary {
 
 length_summary summarise_lengths(std::vector<std::size_t> lengths);
 
-/// What a data set is made of, by the keys of its first line.
-enum class data_kind { pairs, demonstrations, prompts };
-
 /// Lengths of one part of all examples: the prompts, the chosen completions, …
 struct part_report {
   std::string name;
@@ -49,6 +46,7 @@ struct data_report {
   std::size_t dropped = 0;               ///< examples whose prompt ends in tokens that change before a completion
   std::size_t bad = 0;                   ///< lines that can't be used
   std::vector<std::string> bad_reasons;  ///< of the first ten
+  std::vector<std::string> notes;        ///< what the lines were taken for, and what is odd about some; see reading_report
 };
 
 /// How report_on_file encodes; without `templating` messages are refused, see conversation_encoder.
@@ -59,11 +57,11 @@ struct report_tokens {
   std::size_t max_length = 0;  ///< 0: no limit
 };
 
-/// Reads a data set once and looks at every line; bad ones are counted, not fatal.
+/// Reads a data set once and looks at every line; bad ones are counted, not fatal. What it is made of is known by the keys of its first line.
 /// `tokens` may be null; otherwise lengths in tokens and truncations are counted, and lines that can't be encoded are bad.
 /// cost    memory of about 150 bytes an example, whatever its length: repetitions are found by hashes of 64 bits
 /// throws  kedge::llm::error if the file cannot be read or has no usable line
-data_report report_on_file(std::filesystem::path const& path, report_tokens const* tokens = nullptr);
+data_report report_on_file(std::filesystem::path const& path, report_tokens const* tokens = nullptr, reading how = {});
 
 /// The report as JSON, members named as above; `parts` by their names.
 nlohmann::ordered_json to_json(data_report const& report);

@@ -36,7 +36,7 @@ struct low_rank_entry {
 
 /// A LoRA adapter in a folder that PEFT wrote, as what it makes of each parameter of its base: W + s B A, s = alpha / r or alpha / √r,
 /// with ranks and scales by patterns; DoRA, m ∘ (W + s B A) / ‖W + s B A‖; biases of B; adapters of the embedding and the head; modules
-/// saved whole, resized embeddings, single tokens. Which modules it is on says the file itself. What can't be merged is refused.
+/// saved whole, resized embeddings, single tokens; stacked weights of experts. Which modules it is on says the file itself. What can't be merged is refused.
 class peft_adapter {
  public:
   /// Reads adapter_config.json and opens adapter_model.safetensors.
@@ -87,6 +87,9 @@ class peft_adapter {
   void add_product(std::string const& module, std::vector<std::int64_t> const& shape, std::vector<float>& numbers) const;
   void rescale(std::string const& module, std::vector<std::int64_t> const& shape, bool by_column,
                std::vector<float>& numbers) const;
+  void add_expert_product(std::string const& name, std::vector<std::int64_t> const& shape, std::vector<float>& numbers) const;
+  [[nodiscard]] std::int64_t rank_of(std::string const& module) const;
+  [[nodiscard]] nlohmann::ordered_json by_pattern(char const* key, std::string const& module, nlohmann::ordered_json otherwise) const;
   [[nodiscard]] std::vector<std::int64_t> token_indices(std::string const& module) const;
   [[noreturn]] void fail(std::string const& what) const;
 

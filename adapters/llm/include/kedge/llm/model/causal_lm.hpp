@@ -43,16 +43,26 @@ struct compute_settings {
                                           ///< pass is bf16. For processors whose products of fp32 are as fast (fast_fp32_products)
   bool graphs = false;                    ///< batches are padded to few sizes (size_class), and training's passes over a size recorded as CUDA graphs
                                           ///< when it comes again. On the host recorded passes are computed: for tests
+  float label_smoothing = 0;              ///< ε: backward, log p(target) of a row is (1 − ε) log p(target) + ε mean_v log p(v)
   double temperature = 1;                 ///< logits are divided by it: the policy that was sampled at this temperature
 };
 
 /// Whether this processor multiplies fp32 numbers as fast as bf16 ones: all but those with matrix units for bf16.
 [[nodiscard]] bool fast_fp32_products();
 
-/// What a forward pass computes at every row beside its log-probability, at the cost of a pass over the probabilities each.
+/// What a forward pass computes at every row, or of the batch, beside its log-probability. Entropy and logits come out of the softmax on
+/// the way; log_squares takes a pass over the probabilities.
 struct row_figures {
-  bool entropy = false, log_squares = false;
+  bool entropy = false, log_squares = false, logits = false;
+  bool routing = false;  ///< of mixtures of experts: which experts the tokens of the batch go to
   auto operator<=>(row_figures const&) const = default;
+};
+
+/// How tokens are spread over experts, summed over layers with experts and over sequences: a token counts in each sequence that it stands in.
+struct expert_use {
+  std::vector<double> chosen;         ///< [E] how often an expert was chosen
+  std::vector<double> probabilities;  ///< [E] Σ of the router's probabilities of it
+  double tokens = 0;                  ///< Σ 1
 };
 
 /// What a model says at every row of a batch that is read.
@@ -61,6 +71,10 @@ struct row_outputs {
   std::vector<double> value;    ///< [R] the scalar head's number; empty without one
   std::vector<double> entropy;  ///< [R] of the next token's distribution, nats; empty unless asked for
   std::vector<double> log_squares;  ///< [R] log Σ_v π(v)², nats; empty unless asked for
+  std::vector<double> log_sum;      ///< [R] log Σ_v exp(logit v); this and what follows: empty unless logits were asked for
+  std::vector<double> mean_logit;   ///< [R] over the vocabulary, of logits as the softmax takes them
+  std::vector<double> likeliest;    ///< [R] 1 where the target is the likeliest token (the first one, of several), else 0
+  expert_use routing;               ///< of the whole batch; empty unless asked for
 };
 
 /// A decoder-only transformer as a policy, a value or a reward: log-probabilities of completions, numbers of a scalar head, and
@@ -77,11 +91,12 @@ class causal_lm {
     pullback_type(pullback_type&&) noexcept;
     ~pullback_type();
     /// The cotangent of the sequences' log-probabilities, which goes to a row times the batch's weight of it.
-    /// shapes  cotangent: [sequences]; gradient: as the pack, fp32 or fp64
-    void operator()(std::span<double const> cotangent, pack& gradient, layer_callback const& complete = {});
-    /// The cotangents of the rows' log-probabilities and values; an empty one is zero.
-    /// shapes  logp, value: [R]
-    void operator()(std::span<double const> logp, std::span<double const> value, pack& gradient, layer_callback const& complete = {});
+    /// shapes  cotangent: [sequences]; gradient: as the pack, fp32 or fp64; routing: as below
+    void operator()(std::span<double const> cotangent, pack& gradient, layer_callback const& complete = {}, std::span<double const> routing = {});
+    /// The cotangents of the rows' log-probabilities and values, and of expert_use::probabilities; an empty one is zero.
+    /// shapes  logp, value: [R]; routing: [E], only where the forward pass was asked for the routing
+    void operator()(std::span<double const> logp, std::span<double const> value, pack& gradient, layer_callback const& complete = {},
+                    std::span<double const> routing = {});
 
    private:
     causal_lm const& model_;
@@ -129,7 +144,7 @@ class causal_lm {
   [[nodiscard]] row_result forward_rows(pack const& weights, ragged_batch const& batch, row_figures const& wanted = {}) const;
 
   /// Every row's outputs alone. The same numbers as forward_rows', bit for bit.
-  [[nodiscard]] row_outputs rows(pack const& weights, ragged_batch const& batch) const;
+  [[nodiscard]] row_outputs rows(pack const& weights, ragged_batch const& batch, row_figures const& wanted = {}) const;
 
   /// Forward passes that were recorded ones so far: 0 without settings().graphs, or where the model is none for which they can be (rotations by
   /// length; on a GPU, attention not by its variable-length kernel).

@@ -48,6 +48,7 @@ enum class rotary { none, global, local };
 struct layer_settings {
   std::int64_t window = 0;  ///< keys that a query sees, its own included; 0: all before it
   rotary rope = rotary::global;
+  bool dense = false;  ///< its MLP is one, where other layers have experts
 
   bool operator==(layer_settings const&) const = default;
 };
@@ -76,6 +77,13 @@ struct layer_norms {
   bool operator==(layer_norms const&) const = default;
 };
 
+/// The MLP's maps, by their names in a checkpoint.
+struct mlp_names {
+  std::string_view gate = "gate_proj", up = "up_proj", down = "down_proj";
+
+  bool operator==(mlp_names const&) const = default;
+};
+
 /// Which keys a layer sees, where config.json lists it layer by layer.
 enum class attention_kind { full, sliding };
 
@@ -88,6 +96,7 @@ enum class expert_names {
   gate_up_down,  ///< mlp.gate, mlp.experts.0.gate_proj, up_proj, down_proj, …
   w1_w3_w2,      ///< block_sparse_moe.gate, block_sparse_moe.experts.0.w1, w3, w2, …
   stacked,       ///< block_sparse_moe.router.layer, input_linear [E, 2 I, H], output_linear [E, H, I]
+  transposed,    ///< mlp.router, mlp.experts.gate_up_proj [E, H, 2 I], gate and up by turns, down_proj [E, I, H]
 };
 
 /// A mixture of experts in place of the MLP: a token goes to the `chosen` experts whose logits h W_rᵀ are largest, and gets the sum of
@@ -95,8 +104,13 @@ enum class expert_names {
 struct expert_settings {
   std::int64_t count = 0;         ///< 0: there are none, and the MLP is one
   std::int64_t chosen = 0;
+  std::int64_t intermediate = 0;  ///< numbers within an expert
   bool normalised = true;         ///< the probabilities of those chosen sum to one
   expert_names names = expert_names::gate_up_down;
+  bool biases = false;            ///< of the router's map and the experts'
+  double limit = 0;               ///< > 0: an expert is down((u + 1) g σ(sharpness g)), g = min(gate x, limit), u = up x within ± limit
+  double sharpness = 1;
+  double aux_loss = 0;            ///< router_aux_loss_coef: weight of the loss that evens out how often experts are chosen
 
   bool operator==(expert_settings const&) const = default;
 };
@@ -125,13 +139,18 @@ struct transformer_config {
   bool qkv_bias = false, o_bias = false, mlp_bias = false;
   query_key_norms qk_norms = query_key_norms::none;
   layer_norms norms;
+  mlp_names mlp;
   norm_kind norm = norm_kind::rms;
+  bool norm_bias = false;     ///< added after a norm's weight
+  bool sinks = false;         ///< a head's attention may go to nothing: e^sink joins the sum that scores' exponentials are divided by
   bool parallel = false;      ///< attention and MLP read the same, and both are added to it
   bool gated = true;          ///< the MLP is down(act(gate x) ∘ up x), else down(act(up x))
   bool fused_qkv = false, fused_gate_up = false;  ///< stored as qkv_proj, gate_up_proj
-  expert_settings experts;    ///< of `intermediate` numbers each
+  expert_settings experts;
 
   [[nodiscard]] layer_settings layer(std::int64_t i) const { return attention.empty() ? layer_settings{} : attention[static_cast<std::size_t>(i)]; }
+  /// Whether a layer has experts in place of an MLP.
+  [[nodiscard]] bool has_experts(std::int64_t i) const { return experts.count > 0 && !layer(i).dense; }
   /// What products of queries and keys are multiplied by.
   [[nodiscard]] double score_scale() const;
   /// Positions within which the angle of a position does not depend on the sequence's length: as far as generation goes.
@@ -179,32 +198,6 @@ struct parameter {
   int growing = -1;  ///< the dimension that rounds may make larger: an adapter's rank
 
   bool operator==(parameter const&) const = default;
-};
-
-/// What an adapter changes: linear maps of a layer, in the order of a pack. Names are PEFT's.
-enum class lora_target { all_linear, qkv_proj, q_proj, k_proj, v_proj, o_proj, gate_up_proj, gate_proj, up_proj, down_proj };
-
-constexpr auto names(lora_target) {
-  using enum lora_target;
-  return std::array<named<lora_target>, 10>{{{all_linear, "all-linear"},
-                                             {qkv_proj, "qkv_proj"},
-                                             {q_proj, "q_proj"},
-                                             {k_proj, "k_proj"},
-                                             {v_proj, "v_proj"},
-                                             {o_proj, "o_proj"},
-                                             {gate_up_proj, "gate_up_proj"},
-                                             {gate_proj, "gate_proj"},
-                                             {up_proj, "up_proj"},
-                                             {down_proj, "down_proj"}}};
-}
-
-/// A low-rank adapter: W + scale · B A in place of W, scale = alpha / rank. Names and meanings are PEFT's.
-struct lora_settings {
-  std::int64_t rank = 16;
-  double alpha = 32;
-  std::vector<lora_target> target_modules{};  ///< empty: q_proj and v_proj, qkv_proj where they are one
-  bool rslora = false;                        ///< scale = alpha / √rank
-  double dropout = 0;                         ///< no other value: what a batch gives must not depend on how it is cut
 };
 
 /// All parameters in the order of a pack: embedding; the layers' tensors, layer by layer; final norm; the LM head, where there is

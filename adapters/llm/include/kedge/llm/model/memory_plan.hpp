@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/model/config.hpp>
+#include <kedge/llm/model/lora_settings.hpp>
 
 namespace kedge::llm {
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>       // size_t
 #include <memory>        // shared_ptr
 #include <string>        // string
 #include <string_view>   // string_view
@@ -13,6 +14,13 @@ namespace kedge::llm {
 
 /// The sources of a checkpoint's chat templates by name ("default", "tool_use", "rag"), each name once.
 using template_sources = std::vector<std::pair<std::string, std::string>>;
+
+/// A rendered conversation, and what of it stands in the template's `generation` blocks.
+struct marked_chat {
+  std::string text;
+  std::vector<std::pair<std::size_t, std::size_t>> generated;  ///< [begin, end) each, bytes of the text, in order
+  bool has_marks = false;                                      ///< the template has such blocks
+};
 
 /// A checkpoint's chat templates (Jinja), rendered as transformers' apply_chat_template renders them: trim_blocks and
 /// lstrip_blocks on, no escaping, loop controls, `generation` blocks, raise_exception, strftime_now, tojson without ASCII escapes.
@@ -36,6 +44,9 @@ class chat_template {
   ///         steps, depth and size passed; or naming the templates that there are, if none of them is the default
   [[nodiscard]] std::string render(nlohmann::ordered_json const& messages, bool add_generation_prompt,
                                    nlohmann::ordered_json const& variables) const;
+
+  /// render without a generation prompt, and where transformers' return_assistant_tokens_mask finds the assistant's words.
+  [[nodiscard]] marked_chat render_marked(nlohmann::ordered_json const& messages, nlohmann::ordered_json const& variables) const;
 
  private:
   class implementation;

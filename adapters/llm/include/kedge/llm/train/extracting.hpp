@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 
 namespace kedge::llm {
 

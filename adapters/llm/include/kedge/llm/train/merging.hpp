@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 
 namespace kedge::llm {
 

@@ -9,14 +9,15 @@
 
 #include <kedge/llm/train/on_policy.hpp>
 #include <kedge/llm/train/reference.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 
 namespace kedge::llm {
 
 /// How advantages are made: PPO's generalized advantage estimation, or a comparison of a prompt's completions.
 enum class advantage_rule { gae, rloo, grpo };
 constexpr auto names(advantage_rule) {
-  return std::array{named{advantage_rule::gae, "gae"}, named{advantage_rule::rloo, "rloo"}, named{advantage_rule::grpo, "grpo"}};
+  return std::array{named{advantage_rule::gae, "gae"}, named{advantage_rule::rloo, "rloo"},
+                    named{advantage_rule::grpo, "grpo"}};
 }
 
 /// Schulman's estimators of a KL.
@@ -42,7 +43,9 @@ struct value_choice {
 };
 template <>
 struct setting_type<value_choice> {
-  [[nodiscard]] static std::optional<value_choice> read(std::string_view text, number_range const&) { return value_choice(text); }
+  [[nodiscard]] static std::optional<value_choice> read(std::string_view text, number_range const&) {
+    return value_choice(text);
+  }
   [[nodiscard]] static nlohmann::ordered_json write(value_choice const& value);
   [[nodiscard]] static bool valid(value_choice const&, number_range const&) { return true; }
   [[nodiscard]] static std::string form(number_range const&) { return "separate, shared, or the folder of a reward model"; }
@@ -58,23 +61,23 @@ struct ppo_settings : run_settings {
   }
 
   on_policy_settings sampling{};
-  reference_choice reference;             ///< what the KL penalty is measured against: start, soup or mkl
-  std::size_t total_episodes = 1024;      ///< completions sampled in the whole run
-  std::size_t num_mini_batches = 1;       ///< optimiser steps that an epoch makes of an update's completions
-  std::size_t num_generations = 1;        ///< completions of a prompt in one update
+  reference_choice reference;         ///< what the KL penalty is measured against: start, soup or mkl
+  std::size_t total_episodes = 1024;  ///< completions sampled in the whole run
+  std::size_t num_mini_batches = 1;   ///< optimiser steps that an epoch makes of an update's completions
+  std::size_t num_generations = 1;    ///< completions of a prompt in one update
   advantage_rule advantage = advantage_rule::gae;
-  double kl_coef = 0.05;                  ///< β
+  double kl_coef = 0.05;  ///< β
   kl_estimator_kind kl_estimator = kl_estimator_kind::k1;
   kl_place kl_in = kl_place::reward;
-  bool adap_kl_ctrl = false;              ///< β follows target_kl
+  bool adap_kl_ctrl = false;  ///< β follows target_kl
   double target_kl = 6, kl_horizon = 10000;
   double cliprange = 0.2, cliprange_value = 0.2, vf_coef = 0.1, gamma = 1, lam = 0.95;
   bool whiten_rewards = false;
   std::optional<double> missing_eos_penalty;  ///< taken from the score of a completion that did not end by itself
   value_choice value_model{};
-  bool kl_baseline = false;               ///< penalise KL_t − κ_0 instead of KL_t: no tax on length where the reference is not the start
-  double min_length_share = 0;            ///< stop if completions become shorter than this share of the first update's; 0: never
-  bool log_entropy = false;               ///< policy/entropy_avg, at the cost of a pass over the probabilities
+  bool kl_baseline = false;     ///< penalise KL_t − κ_0 instead of KL_t: no tax on length where the reference is not the start
+  double min_length_share = 0;  ///< stop if completions become shorter than this share of the first update's; 0: never
+  bool log_entropy = false;     ///< policy/entropy_avg, at the cost of a pass over the probabilities
 
   [[nodiscard]] std::size_t episodes_per_update() const { return batch() * num_mini_batches; }
   [[nodiscard]] std::size_t updates() const { return (total_episodes + episodes_per_update() - 1) / episodes_per_update(); }
@@ -82,10 +85,10 @@ struct ppo_settings : run_settings {
 
 /// How a PPO run ended.
 struct ppo_result : run_result {
-  double kl_at_start = 0;        ///< KL to the reference before the first step, nats a completion; 0 for plain PPO but for sampling
+  double kl_at_start = 0;  ///< KL to the reference before the first step, nats a completion; 0 for plain PPO but for sampling
   double kl_per_token_at_start = 0;
   double sample_seconds = 0, judge_seconds = 0;
-  bool length_collapsed = false; ///< min_length_share ended the run
+  bool length_collapsed = false;  ///< min_length_share ended the run
   std::vector<policy_evaluation> evaluations;
 };
 

@@ -67,7 +67,7 @@ struct schedule_settings {
   double nesterov_s = 3;
   double kappa = 1;                                  ///< condition number, of strongly convex momentum
   bool log_probs = false;                            ///< extrapolate log-probabilities and not weights
-  bool adapter = false;                              ///< points are the factors of an adapter, which extrapolates by their product
+  std::size_t products = 0;                          ///< points are adapters that begin with so many pairs A, B, which extrapolate by their product
 };
 
 }  // namespace kedge::llm

@@ -10,7 +10,7 @@
 
 #include <kedge/llm/text/tokenizer.hpp>
 #include <kedge/llm/train/scorer.hpp>
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 
 namespace kedge::llm {
 

@@ -8,7 +8,9 @@
 #include <optional>
 #include <string_view>
 
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/base/screen.hpp>
+#include <kedge/llm/data/reading.hpp>
+#include <kedge/llm/train/device_settings.hpp>
 
 namespace kedge::llm {
 
@@ -24,11 +26,15 @@ struct generate_settings {
   std::uint64_t seed = 42;
   std::size_t batch_size = 48;
   std::size_t max_samples = 0;   ///< prompts; 0: all
+  data_format dataset_format = data_format::automatic;
   bool ignore_eos = false;       ///< no stop tokens: every completion has max_new_tokens
   bool logprobs = false;         ///< write "logp" and "logp_tokens" too
   bool skip_bad_lines = false;
   bool quiet = false;
   screen tells{};                ///< progress, and how many lines were skipped
+
+  /// How the prompts are read.
+  [[nodiscard]] reading reads() const { return {.format = dataset_format, .most = max_samples, .skip_bad_lines = skip_bad_lines}; }
 };
 
 /// What a run of `kedge generate` did.

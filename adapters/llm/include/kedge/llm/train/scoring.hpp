@@ -6,7 +6,9 @@
 #include <iosfwd>
 #include <optional>
 
-#include <kedge/llm/train/settings.hpp>
+#include <kedge/llm/base/screen.hpp>
+#include <kedge/llm/data/reading.hpp>
+#include <kedge/llm/train/device_settings.hpp>
 
 namespace kedge::llm {
 
@@ -16,6 +18,9 @@ struct score_settings {
   device_settings compute;
   std::size_t batch_size = 8;
   std::size_t max_length = 0;    ///< 0: no limit
+  llm::truncation_mode truncation_mode = llm::truncation_mode::keep_start;
+  data_format dataset_format = data_format::automatic;
+  llm::ranked_pairs ranked_pairs = llm::ranked_pairs::best_worst;
   std::size_t max_samples = 0;   ///< 0: all
   std::optional<double> ld_alpha{};  ///< LD-DPO's weight of tokens beyond the shorter completion of a pair; unset: 1
   std::filesystem::path ref_logps{};  ///< where the data's lines go with ref_chosen_logps and ref_rejected_logps added; empty: nowhere

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,7 @@ struct metric {
   std::string name;
   double value;
   across processes = across::sum;
+  std::size_t batches = 1;  ///< it is the mean over so many batches of the step: a window of steps counts it so often
 };
 
 /// What one optimiser step did.
@@ -34,10 +36,12 @@ struct step_report {
   bool ends_epoch = false;
   double loss = 0, grad_norm = 0, learning_rate = 0;
   std::size_t examples = 0, tokens = 0, padded_like_tokens = 0;
-  std::vector<metric> metrics;                    ///< the same ones, in the same order, at every step of a run
+  std::vector<metric> metrics;                    ///< in the same order in all processes; a step may be without one
 
   /// Adds `share` of a value to the metric of that name, which appears where it is first added.
   void add(std::string_view name, double value, double share = 1, across processes = across::sum);
+  /// A metric that will be added to, the mean over so many batches; without any it isn't there.
+  void begin(std::string_view name, std::size_t batches);
   [[nodiscard]] double metric_or_nan(std::string_view name) const;
 };
 
@@ -47,12 +51,15 @@ struct shown_metric {
   char const* label;
 };
 
-/// metrics.jsonl, averaged over logging_steps as TRL does, and progress on a screen: a bar on a terminal, lines in a pipe.
+/// metrics.jsonl, averaged over the batches of logging_steps as TRL does, and progress on a screen: a bar on a terminal, lines in a pipe.
 class training_log {
  public:
   /// An empty name: nothing is written.
   training_log(std::filesystem::path const& file, std::size_t logging_steps, std::size_t all_steps, screen to,
                std::vector<shown_metric> shown);
+
+  /// Called with every line of metrics.jsonl once it is written.
+  std::function<void(nlohmann::ordered_json const& line)> on_line{};
 
   void step(step_report const& report);
   /// A line of its own, such as an evaluation.
@@ -68,6 +75,8 @@ class training_log {
   [[nodiscard]] std::size_t global_step() const { return global_step_; }
   [[nodiscard]] std::size_t trained_examples() const { return examples_; }
   [[nodiscard]] std::size_t useful_tokens() const { return tokens_; }
+  /// Tokens trained on as TRL counts them: a prompt with each of its completions.
+  [[nodiscard]] std::size_t num_tokens() const { return padded_like_tokens_; }
 
  private:
   void write_window(step_report const& last);

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <kedge/adapters/torch.hpp>
+
+namespace kedge::llm {
+
+/// A linear map W x + b with what an adapter adds to it, weights or their gradients: views into a pack. Undefined: the family has
+/// none, or no adapter is on it, or, of gradients, it is frozen.
+///
+/// With an adapter z = W x + s (B A x + b_B) stands in place of W x; with DoRA m ∘ z / ‖W + s B A‖, where the lengths of the rows are
+/// constants to a gradient.                                                                    arXiv 2106.09685; 2402.09353, 4.3
+struct linear_map {
+  at::Tensor weight, bias;  ///< [out, in], [out]
+  at::Tensor a, b;          ///< [r, in], [out, r]
+  double scale = 1;         ///< s
+  at::Tensor bias_of_b;     ///< [out]
+  at::Tensor magnitude;     ///< m: [1, out]
+  at::Tensor length;        ///< ‖W + s B A‖ of each row: [1, out], at least fp32; of weights alone
+
+  /// The part that makes `size` outputs from `begin` on.
+  [[nodiscard]] linear_map outputs(std::int64_t begin, std::int64_t size) const;
+  /// Whether it is W x + b and nothing else.
+  [[nodiscard]] bool plain() const { return !a.defined(); }
+};
+
+/// The lengths of the rows of W + s B A: [1, out], at least fp32.
+at::Tensor row_lengths(at::Tensor const& weight, at::Tensor const& a, at::Tensor const& b, double scale);
+
+/// x: [T, in] -> [T, out], in the type of products, or at least fp32.
+at::Tensor apply(linear_map const& map, at::Tensor const& x);
+at::Tensor apply_wide(linear_map const& map, at::Tensor const& x);
+
+/// Adds the gradients of the map, from that of its output and from its input.   g: [T, out], x: [T, in]
+void add_gradients(linear_map& gradient, linear_map const& map, at::Tensor const& g, at::Tensor const& x);
+/// The same but for biases.
+void add_weight_gradients(linear_map& gradient, linear_map const& map, at::Tensor const& g, at::Tensor const& x);
+
+/// The gradient of the map's input, from that of its output; added to `sum` where there is one.
+at::Tensor input_gradient(linear_map const& map, at::Tensor const& g, at::Tensor sum = {});
+
+/// The weight with all of the adapter in it but biases, computed in fp64: [out, in], in the weight's type.
+at::Tensor merged(linear_map const& map);
+
+/// An embedding looked up, with its adapter: a map from tokens whose weight lies transposed, [V, H]; a: [r, V], b: [H, r].
+/// tokens: [T] -> [T, H]
+at::Tensor look_up(linear_map const& embedding, at::Tensor const& tokens);
+/// Adds the gradients of an embedding.   g: [T, H]
+void add_look_up_gradients(linear_map& gradient, linear_map const& embedding, at::Tensor const& tokens, at::Tensor const& g);
+
+}  // namespace kedge::llm

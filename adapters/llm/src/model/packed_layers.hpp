@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include <kedge/llm/model/causal_lm.hpp>
+
+#include "packed_weights.hpp"
+
+namespace kedge::llm {
+
+/// An MLP's maps: gate and up in one where it is gated, else up alone.
+struct packed_mlp {
+  packed_matrix up, down;
+};
+
+/// The tensors of a layer as steps of generation read them. Norms are fp32, with their offset in them; undefined: the family has none.
+struct packed_layer {
+  at::Tensor input_norm, post_norm, q_norm, k_norm, attention_output_norm, mlp_output_norm;
+  packed_matrix qkv, o;
+  packed_matrix router;          ///< fp32 whatever the others are: rounding would send tokens to other experts
+  std::vector<packed_mlp> mlps;  ///< the experts, or the only one
+};
+
+/// The tensors of a model for steps of generation on the host, adapters merged.
+struct packed_model {
+  packed_model(causal_lm const& model, pack const& weights, thread_pool& threads);
+
+  std::vector<packed_layer> layers;
+  packed_matrix head;
+  at::Tensor embedding, final_norm;  ///< the embedding in the model's type
+
+ private:
+  large_buffer bytes_;
+};
+
+/// Cosines and sines of a rotation, by position.
+class angle_table {
+ public:
+  angle_table() = default;
+  angle_table(rope_settings const& rope, std::int64_t head_dim);
+
+  /// Positions up to this one may be asked for.
+  void know(std::size_t last);
+  [[nodiscard]] float const* cosine(std::size_t position) const { return &cosine_[position * half()]; }
+  [[nodiscard]] float const* sine(std::size_t position) const { return &sine_[position * half()]; }
+  /// Pairs that turn.
+  [[nodiscard]] std::size_t half() const { return frequencies_.size(); }
+
+ private:
+  float factor_ = 1;
+  std::vector<float> frequencies_, cosine_, sine_;
+};
+
+}  // namespace kedge::llm

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <span>
+#include <tuple>
+#include <utility>
+
+#include <kedge/llm/base/error.hpp>
+#include <kedge/llm/base/interrupt.hpp>
+#include <kedge/llm/model/generation.hpp>
+#include <kedge/llm/train/comparing.hpp>
+#include <kedge/llm/train/training_log.hpp>
+
+#include "rollout.hpp"
+#include "sampling_choice.hpp"
+#include "session.hpp"
+#include "stop_watch.hpp"
+
+namespace kedge::llm {
+namespace {
+
+constexpr std::size_t default_new_tokens = 256;
+
+/// A model opened, without its weights.
+struct side {
+  side(char const* called, std::filesystem::path const& model, generate_settings const& asked)
+      : name(called),
+        opened(model, asked.compute, asked.quiet ? screen() : asked.tells),
+        sampling(chosen_sampling(opened, asked, default_new_tokens)),
+        prompts(opened.read_prompts(asked.prompts, asked.reads())) {}
+
+  char const* name;
+  session opened;
+  sampling_settings sampling;
+  encoded_prompts prompts;
+};
+
+/// Its weights, for as long as they are needed.
+struct loaded {
+  explicit loaded(session const& s) : model(s.config, s.compute), weights(model.weights_for(s.load())) {}
+
+  causal_lm model;
+  pack weights;
+};
+
+// Where lines that can't be used are skipped, one side may have skipped more.
+void keep_common(encoded_prompts& one, encoded_prompts const& other) {
+  std::set<std::size_t> lines;
+  for (prompt_example const& e : other.examples) lines.insert(e.line);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < one.examples.size(); ++i) {
+    if (!lines.contains(one.examples[i].line)) continue;
+    if (kept != i) one.examples[kept] = std::move(one.examples[i]), one.ids[kept] = std::move(one.ids[i]);
+    ++kept;
+  }
+  one.examples.resize(kept);
+  one.ids.resize(kept);
+}
+
+// What decides how tokens are drawn, without the tokens that end a completion: they belong to the vocabulary.
+bool draw_alike(sampling_settings a, sampling_settings const& b) {
+  auto const figures = [](sampling_settings const& s) {
+    return std::tuple(s.max_new_tokens, s.max_length, s.temperature, s.top_p, s.min_p, s.top_k, s.top_h, s.typical_p,
+                      s.epsilon_cutoff, s.eta_cutoff);
+  };
+  return figures(a) == figures(b) && a.rules == b.rules;
+}
+
+// Tokens come from the model's own distribution.
+bool draws_as_it_is(sampling_settings const& s) {
+  sampling_settings plain;
+  plain.max_new_tokens = s.max_new_tokens;
+  plain.max_length = s.max_length;
+  return draw_alike(s, plain);
+}
+
+bool same_tokens(tokenizer const& a, tokenizer const& b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (a.token_of(static_cast<std::int32_t>(i)) != b.token_of(static_cast<std::int32_t>(i))) return false;
+  return true;
+}
+
+// B's answers fit behind A's prompts.
+bool have_room(side const& a, side const& b) {
+  for (std::size_t i = 0; i < a.prompts.ids.size(); ++i) {
+    auto const longest = std::min(static_cast<std::int64_t>(b.sampling.max_new_tokens),
+                                  b.opened.config.generation_positions() - static_cast<std::int64_t>(b.prompts.ids[i].size()));
+    if (static_cast<std::int64_t>(a.prompts.ids[i].size()) + longest > a.opened.config.generation_positions()) return false;
+  }
+  return true;
+}
+
+std::string reason_against_kl(side const& a, side const& b) {
+  if (!same_tokens(a.opened.tokens, b.opened.tokens)) return "the models have different tokenizers";
+  if (!draws_as_it_is(b.sampling))
+    return "B's tokens are not drawn from its own distribution; --temperature 1 --top_k 0 --top_p 1 --min_p 0 draws them so, "
+           "if its "
+           "generation_config.json has no other rules";
+  if (!have_room(a, b)) return "A has fewer positions than B's answers may take; lower --max_new_tokens";
+  return {};
+}
+
+using samples = std::vector<sampled_completion>;
+
+samples draw(side const& from, loaded const& policy, generate_settings const& asked, interrupt_guard const& interrupt) {
+  stop_watch const watch;
+  mixture_term const terms[] = {{1, &policy.weights}};
+  std::string const what = std::string("answers of ") + from.name;
+  return generate(policy.model, terms, from.prompts.ids, asked.num_samples, from.sampling,
+                  [&](std::size_t done, std::size_t all) {
+                    if (!asked.quiet) show_progress(asked.tells, done, all, what.c_str(), watch.seconds());
+                    return !interrupt.requested();
+                  });
+}
+
+// Σ log π over the tokens of each completion, behind a model's own prompts.
+std::vector<double> log_probs_of(loaded const& policy, encoded_prompts const& prompts, samples const& all,
+                                 std::size_t most_tokens) {
+  std::vector<double> sums;
+  ragged_batch batch;
+  auto const flush = [&] {
+    if (batch.sequences > 0) {
+      std::vector<double> const part = policy.model.log_probs(policy.weights, batch);
+      sums.insert(sums.end(), part.begin(), part.end());
+    }
+    batch = {};
+    batch.shares_prefixes = policy.model.shares_prefixes();
+  };
+  flush();
+  for (std::size_t i = 0; i < all.size();) {
+    std::vector<std::int32_t> const& prompt = prompts.ids[all[i].prompt];
+    std::vector<std::span<std::int32_t const>> completions;
+    std::size_t tokens = prompt.size();
+    for (std::size_t const which = all[i].prompt; i < all.size() && all[i].prompt == which; ++i) {
+      if (!completions.empty() && tokens + all[i].tokens.size() > most_tokens) break;
+      tokens += all[i].tokens.size();
+      completions.emplace_back(all[i].tokens);
+    }
+    if (batch.size() + tokens > most_tokens) flush();
+    append(batch, prompt, completions);
+  }
+  flush();
+  return sums;
+}
+
+void add(answers& to, sampled_completion const& one, tokenizer const& words) {
+  std::span<std::int32_t const> const text(one.tokens.data(), one.tokens.size() - (one.finished ? 1 : 0));
+  to.texts.push_back(words.decode(text, true));
+  to.tokens += one.tokens.size();
+  to.finished += one.finished ? 1 : 0;
+}
+
+// Answers of both, and the log-probabilities of B's.
+struct drawn {
+  samples a, b;
+  std::vector<double> under_a, under_b;
+};
+
+// Nothing if it was interrupted.
+std::optional<drawn> draw_both(side const& a, side const& b, bool with_kl, generate_settings const& asked,
+                               interrupt_guard const& interrupt) {
+  std::size_t const most_tokens = asked.compute.micro_batch_tokens;
+  drawn out;
+  {
+    loaded const policy(b.opened);
+    out.b = draw(b, policy, asked, interrupt);
+    if (interrupt.requested()) return std::nullopt;
+    if (with_kl) out.under_b = log_probs_of(policy, b.prompts, out.b, most_tokens);
+  }
+  loaded const policy(a.opened);
+  out.a = draw(a, policy, asked, interrupt);
+  if (interrupt.requested()) return std::nullopt;
+  if (with_kl) out.under_a = log_probs_of(policy, a.prompts, out.b, most_tokens);
+  return out;
+}
+
+// False if it was interrupted.
+bool reward(comparison& out, scorer const& judge, generate_settings const& asked, interrupt_guard const& interrupt) {
+  constexpr std::size_t prompts_at_once = 32;
+  stop_watch const watch;
+  for (std::size_t first = 0; first < out.prompts.size(); first += prompts_at_once) {
+    if (interrupt.requested()) return false;
+    std::span<compared_prompt> const part =
+        std::span(out.prompts).subspan(first, std::min(prompts_at_once, out.prompts.size() - first));
+    std::vector<judged> questions;
+    for (compared_prompt const& p : part)
+      for (answers const* said : {&p.a, &p.b})
+        for (std::string const& text : said->texts) questions.push_back({p.prompt, text});
+    std::vector<double> const scores = judge(questions);
+    std::size_t next = 0;
+    for (compared_prompt& p : part)
+      for (answers* said : {&p.a, &p.b})
+        for (std::size_t i = 0; i < said->texts.size(); ++i) said->rewards.push_back(scores[next++]);
+    if (!asked.quiet) show_progress(asked.tells, first + part.size(), out.prompts.size(), "prompts judged", watch.seconds());
+  }
+  return true;
+}
+
+}  // namespace
+
+std::optional<comparison> compare_models(compare_settings const& settings) {
+  generate_settings const& asked = settings.generate;
+  screen const tells = asked.quiet ? screen() : asked.tells;
+  side a("A", asked.model, asked), b("B", settings.other, asked);
+  keep_common(a.prompts, b.prompts);
+  keep_common(b.prompts, a.prompts);
+  if (a.prompts.ids.empty()) throw error(asked.prompts.string() + ": no prompt in it that both models can use");
+  if (!draw_alike(a.sampling, b.sampling))
+    tells.say("the models' generation_config.json differ, and each model answers by its own; flags are for both");
+  comparison out{.prompts = {}, .no_kl = reason_against_kl(a, b)};
+  bool const with_kl = out.no_kl.empty();
+  scorer const judge = make_scorer(settings.rewards, a.opened, asked.compute);
+  interrupt_guard const interrupt;
+  std::optional<drawn> const said = draw_both(a, b, with_kl, asked, interrupt);
+  if (!said) return std::nullopt;
+  for (prompt_example const& e : a.prompts.examples) out.prompts.push_back({.prompt = e.prompt, .a = {}, .b = {}});
+  for (sampled_completion const& one : said->a) add(out.prompts[one.prompt].a, one, a.opened.tokens);
+  for (std::size_t i = 0; i < said->b.size(); ++i) {
+    compared_prompt& p = out.prompts[said->b[i].prompt];
+    add(p.b, said->b[i], b.opened.tokens);
+    if (with_kl) p.log_ratio += said->under_b[i] - said->under_a[i];
+  }
+  if (!reward(out, judge, asked, interrupt)) return std::nullopt;
+  return out;
+}
+
+}  // namespace kedge::llm
