@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <kedge/llm/base/error.hpp>
+#include <kedge/llm/data/preferences.hpp>
 #include <kedge/llm/data/unpaired.hpp>
 #include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/text/chat_template.hpp>
@@ -115,6 +116,12 @@ TEST_CASE("what is odd about single completions is told once", "[data]") {
   CHECK(tells(odd, "1 example, first at line 1: the prompt has no tokens"));
   CHECK(tells(odd, "1 example, first at line 3: a completion begins with the prompt once more"));
   CHECK(tells(odd, "1 example, first at line 3: cut, being longer than max_length"));
+}
+
+TEST_CASE("where pairs are wanted a single completion is told what trains on it", "[data]") {
+  scratch_folder const folder;
+  write_file(folder / "data.jsonl", plain);
+  CHECK_THROWS_WITH(read_preferences(folder / "data.jsonl", false), contains("data.jsonl':1") && contains("kedge kto"));
 }
 
 TEST_CASE("lines that are no single completion are refused or counted", "[data]") {

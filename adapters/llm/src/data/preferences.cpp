@@ -137,6 +137,8 @@ preference_example parse_preference(json_line line) {
   out.place = std::move(line.place);
   refuse_media(line.object);
   bool const has_prompt = line.object.contains("prompt");
+  if (!line.object.contains("chosen") && line.object.contains("completion") && line.object.contains("label"))
+    throw error("a single completion with a label, where a preference pair is wanted; kedge kto trains on such lines");
   out.chosen = take_field(line.object, "chosen");
   out.rejected = take_field(line.object, "rejected");
   if (has_prompt) out.prompt = take_field(line.object, "prompt");
