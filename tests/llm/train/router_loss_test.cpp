@@ -16,11 +16,13 @@
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
 #include "support/scratch_folder.hpp"
+#include "support/tiny_runs.hpp"
 
 using namespace kedge::llm;
 using kedge::testing::contains;
 using kedge::testing::lines;
 using kedge::testing::read_json;
+using kedge::testing::four_steps;
 using kedge::testing::scratch_folder;
 using kedge::testing::WithinAbs;
 
@@ -33,20 +35,7 @@ fs::path const tiny = fs::path(KEDGE_TESTS_DIR) / "golden/tiny";
 
 template <class Settings>
 Settings settings_for(fs::path const& output, char const* model = "experts") {
-  Settings s;
-  s.model = tiny / model;
-  s.output_dir = output;
-  s.compute.dtype = compute_type::float32;
-  s.compute.threads = 1;  // the model is too small for two
-  s.learning_rate = 1e-3;
-  s.lr_scheduler_type = kedge::llm::lr_scheduler::constant;
-  s.per_device_train_batch_size = 4;
-  s.max_steps = 4;
-  s.logging_steps = 1;
-  s.save_steps = 0;
-  s.shuffle = false;
-  s.quiet = true;
-  return s;
+  return four_steps<Settings>(output, model);
 }
 
 std::vector<json> train(training_settings const& s) {

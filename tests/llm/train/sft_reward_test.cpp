@@ -22,11 +22,13 @@
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
 #include "support/scratch_folder.hpp"
+#include "support/tiny_runs.hpp"
 
 using namespace kedge::llm;
 using kedge::testing::contains;
 using kedge::testing::read_file;
 using kedge::testing::lines;
+using kedge::testing::four_steps;
 using kedge::testing::scratch_folder;
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
@@ -43,20 +45,7 @@ fs::path write_lines(fs::path const& file, std::vector<json> const& all) {
 
 template <class Settings>
 Settings settings_for(fs::path const& output) {
-  Settings s;
-  s.model = tiny / "tied";
-  s.output_dir = output;
-  s.compute.dtype = compute_type::float32;
-  s.compute.threads = 1;  // the model is too small for two
-  s.learning_rate = 1e-3;
-  s.lr_scheduler_type = kedge::llm::lr_scheduler::constant;
-  s.per_device_train_batch_size = 4;
-  s.max_steps = 4;
-  s.logging_steps = 1;
-  s.save_steps = 0;
-  s.shuffle = false;
-  s.quiet = true;
-  return s;
+  return four_steps<Settings>(output, "tied");
 }
 
 void take(json const& given, run_settings& s) {

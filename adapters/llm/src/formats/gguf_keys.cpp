@@ -10,6 +10,7 @@
 
 #include <kedge/llm/base/error.hpp>
 
+#include "../base/listed.hpp"
 #include "gguf_to_hf.hpp"
 
 namespace kedge::llm {
@@ -112,12 +113,6 @@ bool changes_nothing(gguf_file const& file, std::string const& architecture, std
   for (auto const& key : decisive)
     if (key.name == name) return number && (number == key.neutral || number == key.also);
   return false;
-}
-
-std::string listed(std::vector<std::string> const& names) {
-  std::string out;
-  for (auto const& name : names) out += (out.empty() ? "" : ", ") + name;
-  return out;
 }
 
 }  // namespace

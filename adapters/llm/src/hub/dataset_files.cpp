@@ -9,6 +9,7 @@
 
 #include <kedge/llm/base/error.hpp>
 
+#include "../base/listed.hpp"
 #include "../base/yaml_value.hpp"
 
 namespace kedge::llm {
@@ -116,12 +117,6 @@ std::vector<split_patterns> splits_by_name(strings const& files) {
     if (!splits.empty()) return splits;
   }
   return {{"train", {"**"}}};
-}
-
-std::string listed(strings const& names) {
-  std::string text;
-  for (std::string const& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
 }
 
 data_config const& choose(std::vector<data_config> const& configs, std::string const& wanted, std::string const& repository) {

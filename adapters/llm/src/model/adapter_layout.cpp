@@ -9,6 +9,8 @@
 
 #include <kedge/llm/base/error.hpp>
 
+#include "../base/listed.hpp"
+
 namespace kedge::llm {
 namespace {
 
@@ -37,12 +39,6 @@ bool matches_any(std::vector<std::string> const& names, std::string const& modul
 
 bool is_all_linear(std::vector<std::string> const& targets) { return targets == std::vector<std::string>{"all-linear"}; }
 
-std::string joined(std::set<std::string> const& names) {
-  std::string text;
-  for (std::string const& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
 std::string experts_module(transformer_config const& c, std::int64_t layer) {
   return "model.layers." + std::to_string(layer) + (c.experts.names == expert_names::stacked ? ".block_sparse_moe.experts" : ".mlp.experts");
 }
@@ -63,7 +59,7 @@ void require_known(char const* flag, std::vector<std::string> const& names, std:
     if (std::any_of(modules.begin(), modules.end(), found)) continue;
     std::set<std::string> words;
     for (std::string const& module : modules) words.insert(last_word(module));
-    throw error(std::string(flag) + ": the model's layers have no " + (by_expression ? "linear map " : "module ") + name + "; there are " + joined(words) +
+    throw error(std::string(flag) + ": the model's layers have no " + (by_expression ? "linear map " : "module ") + name + "; there are " + listed(words) +
                 (by_expression ? ", or say all-linear" : ""));
   }
 }

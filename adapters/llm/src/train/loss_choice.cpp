@@ -9,6 +9,7 @@
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/base/nearest.hpp>
 
+#include "../base/listed.hpp"
 #include "loss_registry.hpp"
 
 namespace kedge::llm {
@@ -26,12 +27,6 @@ constexpr not_a_loss methods[] = {
      "loss_type onpo is the regression ipo_sum with beta = 1/eta: say --loss_type ipo_sum; the whole method fits it twice a "
      "round, which the core's mirror steps do with optimism"}};
 
-std::string joined(std::vector<std::string> const& names) {
-  std::string text;
-  for (std::string const& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
 registered_loss const& find_loss(std::string const& name) {
   for (registered_loss const& row : registered_losses())
     if (row.name.name == name) return row;
@@ -39,7 +34,7 @@ registered_loss const& find_loss(std::string const& name) {
     if (method.name == name) throw error(std::string(method.what_it_is));
   std::vector<std::string> known;
   for (registered_loss const& row : registered_losses()) known.push_back(row.name.name);
-  throw error("unknown loss_type " + in_quotes(name) + "; did you mean '" + nearest(name, known) + "'? Known are " + joined(known));
+  throw error("unknown loss_type " + in_quotes(name) + "; did you mean '" + nearest(name, known) + "'? Known are " + listed(known));
 }
 
 void check_weights(loss_settings const& s) {
@@ -72,8 +67,8 @@ void check_parameters_are_read(loss_settings const& s) {
       return std::find(s.loss_type.begin(), s.loss_type.end(), loss) != s.loss_type.end();
     };
     if (std::none_of(row->losses.begin(), row->losses.end(), reads))
-      throw error(name + " is given, but loss_type " + joined(s.loss_type) +
-                  " doesn't read it; leave it out, or choose one of " + joined(row->losses));
+      throw error(name + " is given, but loss_type " + listed(s.loss_type) +
+                  " doesn't read it; leave it out, or choose one of " + listed(row->losses));
   }
 }
 
@@ -88,7 +83,7 @@ void check_divergence(loss_settings const& s) {
     taken = taken || row.takes_divergence;
   }
   if (!taken)
-    throw error("loss_type " + joined(s.loss_type) + " reads no reference, so that f_divergence_type " + type +
+    throw error("loss_type " + listed(s.loss_type) + " reads no reference, so that f_divergence_type " + type +
                 " says nothing; use reverse_kl");
 }
 
