@@ -13,6 +13,7 @@
 #include <kedge/llm/data/parallel.hpp>
 #include <kedge/llm/data/report.hpp>
 
+#include "../text/unicode.hpp"
 #include "encoded_blocks.hpp"
 #include "examples.hpp"
 
@@ -58,14 +59,9 @@ bool has_role(json const& messages, std::string_view role) {
          std::any_of(messages.begin(), messages.end(), [&](json const& m) { return m.at("role") == role; });
 }
 
-std::size_t characters(std::string const& text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; }));
-}
-
 /// Characters of a text, of the texts in a list of content parts, or of all contents of messages.
 std::size_t characters(json const& value) {
-  if (value.is_string()) return characters(value.get_ref<std::string const&>());
+  if (value.is_string()) return text::count_characters(value.get_ref<std::string const&>());
   std::size_t sum = 0;
   if (!value.is_array()) return sum;
   for (json const& element : value)

@@ -35,6 +35,13 @@ inline std::uint32_t length_of(char lead) noexcept {
   return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
 }
 
+/// Characters of a UTF-8 text, as Python counts them: bytes that begin one.
+inline std::size_t count_characters(std::string_view text) noexcept {
+  std::size_t count = 0;
+  for (char const c : text) count += (static_cast<unsigned char>(c) & 0xC0U) != 0x80U ? 1 : 0;
+  return count;
+}
+
 /// Start of the character before `position` > 0.
 inline std::size_t before(std::string_view text, std::size_t position) noexcept {
   do --position;

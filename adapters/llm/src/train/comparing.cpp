@@ -20,8 +20,6 @@
 namespace kedge::llm {
 namespace {
 
-constexpr std::size_t default_new_tokens = 256;
-
 /// A model opened, without its weights.
 struct side {
   side(char const* called, std::filesystem::path const& model, generate_settings const& asked)

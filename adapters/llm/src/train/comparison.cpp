@@ -9,6 +9,8 @@
 #include <kedge/llm/hub/hub_name.hpp>
 #include <kedge/llm/train/comparing.hpp>
 
+#include "../text/unicode.hpp"
+
 namespace kedge::llm {
 namespace {
 
@@ -19,15 +21,9 @@ double mean(numbers const& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-// Characters as Python counts them: bytes of UTF-8 that begin one.
-double characters(std::string const& text) {
-  return static_cast<double>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; }));
-}
-
 double mean_length(answers const& all) {
   double sum = 0;
-  for (std::string const& text : all.texts) sum += characters(text);
+  for (std::string const& text : all.texts) sum += static_cast<double>(text::count_characters(text));
   return sum / static_cast<double>(all.texts.size());
 }
 

@@ -18,8 +18,6 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr std::size_t default_new_tokens = 256;
-
 std::string line_of(sampled_completion const& sample, prompt_example const& example, tokenizer const& words, bool logprobs) {
   std::span<std::int32_t const> text = sample.tokens;
   if (sample.finished) text = text.first(text.size() - 1);

@@ -373,11 +373,7 @@ std::size_t value::length() const {
   if (is_list() && kind() != list_kind::generator) return as_list().size();
   if (is_dictionary()) return as_dictionary().items.size();
   if (is_undefined()) return 0;
-  if (is_string()) {
-    std::size_t n = 0;
-    for (char const c : as_string()) n += (static_cast<unsigned char>(c) & 0xC0U) != 0x80U ? 1 : 0;
-    return n;
-  }
+  if (is_string()) return count_characters(as_string());
   throw fault("object of type '" + type_name() + "' has no len()");
 }
 
