@@ -73,11 +73,11 @@ int demo(std::vector<std::string> const& args) {
     std::fprintf(stderr, "usage: kedge-demo MODEL DATA_FOLDER OUTPUT_FOLDER [--null [beta|rate|both]]\n");
     return 2;
   }
-  auto train = [&](char const* name, double beta, round_settings rounds, null_choice as_null = null_choice::none) {
+  auto train = [&](char const* name, double beta, round_settings rounds) {
     std::fprintf(stderr, "\n%s\n", name);
     training_settings s = settings_for(paths[0], paths[1], std::filesystem::path(paths[2]) / name);
     s.loss.beta = beta;
-    make_null_baseline(s, rounds, 2, as_null);
+    make_null_baseline(s, rounds, 2);
     return row{name, train_preferences(s, rounds)};
   };
   constexpr double beta = 0.1;
@@ -85,7 +85,9 @@ int demo(std::vector<std::string> const& args) {
   std::vector<row> rows;
   rows.push_back(train("dpo", beta, {}));
   if (!rows.back().result.interrupted) rows.push_back(train("apo", beta, apo));
-  if (null != null_choice::none && !rows.back().result.interrupted) rows.push_back(train("null", beta, apo, null));
+  round_settings as_null = apo;
+  as_null.null = null;
+  if (null != null_choice::none && !rows.back().result.interrupted) rows.push_back(train("null", beta, as_null));
   if (rows.back().result.interrupted) return 130;
 
   auto const& start = rows.front().result.evaluations.front();

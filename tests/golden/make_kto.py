@@ -3,10 +3,12 @@
 
     python tests/golden/make_kto.py
 
-Versions: requirements.txt. Everything runs in float32 on the CPU. The file tests/golden/tiny/trl_kto.json has for each run its settings, the completions
+Versions: requirements.txt. Everything runs in float64 on the CPU: TRL's head sums in float32, which leaves differences of log-probabilities 1.5e-5, so its source is run with wider
+numbers. The file tests/golden/tiny/trl_kto.json has for each run its settings, the completions
 that it trains on and measures, the metrics of every step, and the evaluations.
 """
 
+import inspect
 import json
 import tempfile
 from pathlib import Path
@@ -18,12 +20,14 @@ torch = settle()
 from datasets import Dataset  # noqa: E402
 from transformers import AutoTokenizer, TrainerCallback  # noqa: E402
 from trl import KTOConfig, KTOTrainer  # noqa: E402
+from trl.kernels import chunked_logprob  # noqa: E402
+from trl.trainer import utils  # noqa: E402
 
 TINY = Path(__file__).parent / "tiny"
 PLAIN = {"max_steps": 8, "per_device_train_batch_size": 4, "learning_rate": 1e-3, "lr_scheduler_type": "constant", "max_grad_norm": 1.0}
 MEASURED = {"eval_strategy": "steps", "eval_steps": 2, "per_device_eval_batch_size": 4}
 FIXED = {
-    "bf16": False, "use_cpu": True, "save_strategy": "no", "report_to": "none", "disable_tqdm": True, "gradient_checkpointing": False,
+    "bf16": False, "optim": "adamw_torch", "use_cpu": True, "save_strategy": "no", "report_to": "none", "disable_tqdm": True, "gradient_checkpointing": False,
     "warmup_steps": 0, "weight_decay": 0.0,
 }  # fmt: skip
 RUNS = {
@@ -38,6 +42,12 @@ RUNS = {
     "moving reference": {"sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.6, **MEASURED},
     "three steps a line": {"logging_steps": 3, "max_steps": 9},
 }
+
+
+def widen_head():
+    source = inspect.getsource(chunked_logprob).replace("float32", "float64").replace(".float()", ".double()")
+    exec(compile(source, chunked_logprob.__file__, "exec"), chunked_logprob.__dict__)
+    utils._ChunkedLogProbFunction = chunked_logprob.ChunkedLogProbFunction
 
 
 def read(name):
@@ -77,7 +87,7 @@ def run(name, changes):
     with tempfile.TemporaryDirectory() as output:
         trainer = KTOTrainer(
             model=str(TINY / "tied"),
-            args=KTOConfig(output_dir=output, model_init_kwargs={"dtype": torch.float32}, **({"logging_steps": 1} | FIXED | settings)),
+            args=KTOConfig(output_dir=output, model_init_kwargs={"dtype": torch.float64}, **({"logging_steps": 1} | FIXED | settings)),
             train_dataset=Dataset.from_list(train),
             eval_dataset=Dataset.from_list(held_out) if "eval_strategy" in settings else None,
             processing_class=AutoTokenizer.from_pretrained(TINY / "tied"),
@@ -88,5 +98,6 @@ def run(name, changes):
 
 
 if __name__ == "__main__":
+    widen_head()
     made = {name: run(name, changes) for name, changes in RUNS.items()}
     (TINY / "trl_kto.json").write_text(json.dumps({"versions": versions(), "runs": made}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

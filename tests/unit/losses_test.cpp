@@ -207,6 +207,24 @@ TEST_CASE("a loss is shift-invariant exactly where it says so", "[losses]") {
   CHECK(moves(kto_pair{}));
 }
 
+TEST_CASE("a loss is of the degree in its margin that it says", "[losses]") {
+  auto value = [](auto loss, double beta, double scale) {
+    loss.beta = beta;
+    random_batch batch(5, 3);
+    for (std::vector<double>* numbers : {&batch.logp.chosen, &batch.logp.rejected, &batch.reference.chosen, &batch.reference.rejected})
+      for (double& x : *numbers) x *= scale;
+    return preference_loss(loss, batch).value;
+  };
+  auto check = [&]<class Loss>(Loss const& loss) {
+    constexpr double beta = 0.3;
+    double const expected = std::pow(beta, -margin_degree<Loss>.value()) * value(loss, 1, beta);
+    CHECK_THAT(value(loss, beta, 1), WithinAbs(expected, 1e-12 * std::abs(expected)));
+  };
+  auto holds = [&](auto const&... loss) { (check(loss), ...); };
+  holds(dpo{}, cdpo{}, robust_dpo{.label_smoothing = 0.1}, hinge{}, ipo_sum{}, ipo{}, exo{}, discopop{}, length_normalized_dpo{}, aot{});
+  static_assert(!margin_degree<hypo> && !margin_degree<length_regularized_dpo> && !margin_degree<kto_pair> && !margin_degree<nca>);
+}
+
 TEST_CASE("a loss that needs no reference doesn't read it", "[losses]") {
   auto ignores = [](auto const& loss) {
     random_batch batch(5, 3);

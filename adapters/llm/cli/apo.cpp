@@ -16,7 +16,8 @@ namespace {
 // In a line, what the null baseline runs with.
 void tell_null(llm::training_settings const& settings, llm::null_choice choice, double ratio) {
   char numbers[160];
-  std::snprintf(numbers, sizeof numbers, "r = %.6g: beta %.6g, learning_rate %.6g, adam_epsilon %.6g, max_grad_norm %.6g, no momentum", ratio,
+  std::snprintf(numbers, sizeof numbers,
+                "r = %.6g: beta %.6g, learning_rate %.6g, adam_epsilon %.6g, max_grad_norm %.6g, no momentum", ratio,
                 settings.loss.beta, settings.learning_rate, settings.adam_epsilon, settings.max_grad_norm);
   settings.says().say("--null " + std::string(llm::name_of(choice)) + ": the null baseline in the place of APO; " + numbers);
 }
@@ -28,40 +29,46 @@ int run_apo(arguments const& args) {
   llm::round_settings rounds = llm::usual_rounds(llm::round_method::apo);
   dataset_choice named;
   bool json = false;
-  command_line line(
-      "kedge apo",
-      "Accelerated preference optimization (iterative DPO with Nesterov extrapolation between rounds; not TRL's apo_* losses, which are "
-      "Anchored PO). One file a round, or --chunks; or fresh pairs each round, sampled from the anchor: --prompts and --judge.");
+  command_line line("kedge apo",
+                    "Accelerated preference optimization (iterative DPO with Nesterov extrapolation between rounds; not TRL's "
+                    "apo_* losses, which are "
+                    "Anchored PO). One file a round, or --chunks; or fresh pairs each round, sampled from the anchor: "
+                    "--prompts and --judge.");
   declare(line.settings, settings);
   declare_rounds(line.settings, rounds);
-  llm::null_choice null = llm::null_choice::none;
-  line.settings.group("Null baseline");
-  line.settings.add("null", null, "run plain rounds that move as far as APO, in its place: with the effective beta, with a larger rate, or with both");
   declare(line.settings, named);
   add_json(line, json);
   line.take_trl_flags();
   line.parse(args);
   join(settings, line);
   // TRL's online trainers call what they sample from their data set.
-  if (rounds.sampling.prompts.empty() && !named.name.empty() && (!rounds.sampling.reward_model.empty() || !rounds.sampling.judge.empty()))
+  if (rounds.sampling.prompts.empty() && !named.name.empty() &&
+      (!rounds.sampling.reward_model.empty() || !rounds.sampling.judge.empty()))
     choose_files(line, std::exchange(named, {}), {}, rounds.sampling.prompts, rounds.sampling.eval_prompts);
-  if (rounds.online() && !named.name.empty()) throw llm::usage_error("--dataset_name and --prompts exclude each other: pairs come from a file or are sampled");
+  if (rounds.online() && !named.name.empty())
+    throw llm::usage_error("--dataset_name and --prompts exclude each other: pairs come from a file or are sampled");
   if (!rounds.online()) choose_files(line, named, settings, settings.dataset, settings.eval_dataset);
   if (rounds.online() && line.settings.given("max_length"))
-    throw llm::usage_error("--max_length is for pairs from files; --max_new_tokens bounds completions that are sampled, and prompts are never cut");
+    throw llm::usage_error(
+        "--max_length is for pairs from files; --max_new_tokens bounds completions that are sampled, and prompts are never "
+        "cut");
   for (char const* of_files : {"truncation_mode", "ranked_pairs"})
-    if (rounds.online() && line.settings.given(of_files)) throw llm::usage_error("--" + std::string(of_files) + " is for pairs from files; here they are sampled");
+    if (rounds.online() && line.settings.given(of_files))
+      throw llm::usage_error("--" + std::string(of_files) + " is for pairs from files; here they are sampled");
   if (rounds.online() && !settings.where.alone())
-    throw llm::usage_error("--prompts: fresh pairs are sampled by one process; start it without torchrun, or give files of pairs");
+    throw llm::usage_error(
+        "--prompts: fresh pairs are sampled by one process; start it without torchrun, or give files of pairs");
   if (line.settings.given("rounds") && !rounds.online()) {
     if (settings.dataset.size() == 1 && rounds.chunks == 0) rounds.chunks = rounds.rounds;
     std::size_t const there = rounds.chunks > 0 ? rounds.chunks : settings.dataset.size();
-    if (there != rounds.rounds) throw llm::usage_error("--rounds " + std::to_string(rounds.rounds) + ": there are " + std::to_string(there) + " files or chunks");
+    if (there != rounds.rounds)
+      throw llm::usage_error("--rounds " + std::to_string(rounds.rounds) + ": there are " + std::to_string(there) +
+                             " files or chunks");
   }
-  if (null != llm::null_choice::none) {
+  if (rounds.null != llm::null_choice::none) {
     std::size_t const there = rounds.online() ? rounds.rounds : rounds.chunks > 0 ? rounds.chunks : settings.dataset.size();
-    double const ratio = llm::make_null_baseline(settings, rounds, there, null);
-    tell_null(settings, null, ratio);
+    double const ratio = llm::make_null_baseline(settings, rounds, there);
+    tell_null(settings, rounds.null, ratio);
   }
   return train(settings, rounds, json);
 }

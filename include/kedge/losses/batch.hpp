@@ -62,6 +62,7 @@ struct aot {
   double beta = 0.1;
   double label_smoothing = 0;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
+  static constexpr double margin_degree = 0;
   static constexpr auto parameters =
       std::tuple{detail::beta_parameter(&aot::beta), detail::smoothing_parameter(&aot::label_smoothing)};
   double operator()(pair_batch const& batch, double scale, pair_log_probs& slopes) const {

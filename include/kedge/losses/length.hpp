@@ -15,6 +15,7 @@ namespace kedge {
 struct ipo {
   double beta = 0.1;
   static constexpr bool shift_invariant = false, needs_reference = true, paired = true, reads_tokens = true;
+  static constexpr double margin_degree = 2;
   static constexpr auto parameters = std::tuple{detail::beta_parameter(&ipo::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = pair.a() / pair.tokens_chosen - pair.b() / pair.tokens_rejected - 1 / (2 * beta);
@@ -26,6 +27,7 @@ struct ipo {
 struct length_normalized_dpo {
   double beta = 0.1;
   static constexpr bool shift_invariant = false, needs_reference = true, paired = true, reads_tokens = true;
+  static constexpr double margin_degree = 0;
   static constexpr auto parameters = std::tuple{detail::beta_parameter(&length_normalized_dpo::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const z = beta * (pair.a() / pair.tokens_chosen - pair.b() / pair.tokens_rejected);

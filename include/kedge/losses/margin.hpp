@@ -15,6 +15,7 @@ namespace kedge {
 struct dpo {
   double beta = 0.1;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
+  static constexpr double margin_degree = 0;
   static constexpr auto parameters = std::tuple{detail::beta_parameter(&dpo::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const z = beta * pair.margin();
@@ -40,6 +41,7 @@ struct cdpo {
   double beta = 0.1;
   double label_smoothing = 0.1;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
+  static constexpr double margin_degree = 0;
   static constexpr auto parameters =
       std::tuple{detail::beta_parameter(&cdpo::beta), detail::smoothing_parameter(&cdpo::label_smoothing)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
@@ -55,6 +57,7 @@ struct robust_dpo {
   double beta = 0.1;
   double label_smoothing = 0;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
+  static constexpr double margin_degree = 0;
   static constexpr auto parameters =
       std::tuple{detail::beta_parameter(&robust_dpo::beta), detail::smoothing_parameter(&robust_dpo::label_smoothing, 0.5)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
@@ -68,6 +71,7 @@ struct robust_dpo {
 struct hinge {
   double beta = 0.1;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
+  static constexpr double margin_degree = 0;
   static constexpr auto parameters = std::tuple{detail::beta_parameter(&hinge::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const z = beta * pair.margin();
@@ -79,6 +83,7 @@ struct hinge {
 struct ipo_sum {
   double beta = 0.1;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
+  static constexpr double margin_degree = 2;
   static constexpr auto parameters = std::tuple{detail::beta_parameter(&ipo_sum::beta)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
     double const u = pair.margin() - 1 / (2 * beta);
@@ -93,6 +98,7 @@ struct exo {
   double beta = 0.1;
   double label_smoothing = 1e-3;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
+  static constexpr double margin_degree = 0;
   static constexpr auto parameters =
       std::tuple{detail::beta_parameter(&exo::beta), detail::smoothing_parameter(&exo::label_smoothing, 0.5, true)};
   [[nodiscard]] pair_slopes operator()(pair_terms const& pair) const {
@@ -109,6 +115,7 @@ struct discopop {
   double beta = 0.1;
   double tau = 0.05;
   static constexpr bool shift_invariant = true, needs_reference = true, paired = true;
+  static constexpr double margin_degree = 0;
   static constexpr auto parameters =
       std::tuple{detail::beta_parameter(&discopop::beta),
                  parameter<discopop>{"discopop_tau", &discopop::tau, 0, 1,

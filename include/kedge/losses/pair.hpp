@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <concepts>
+#include <optional>
 
 #include <kedge/detail/ranges.hpp>
 
@@ -35,6 +36,8 @@ struct pair_slopes {
 //   paired            chosen and rejected must answer the same prompt; otherwise the loss is a sum over single completions
 //   reads_tokens      reads tokens_chosen, tokens_rejected (left out: it doesn't)
 //   reads_scores      reads score_chosen, score_rejected (left out: it doesn't)
+//   margin_degree     s, where the loss is β^{−s} ℓ₁(β h) of the margin h, averaged over tokens perhaps (left out: it isn't);
+//                     a null baseline of momentum rests on it                                      docs/math.md (7′)
 //   parameters        its numbers: names, members, ranges (detail/parameters.hpp)
 // preference_loss refuses a number out of its range, and a batch without what the loss reads. A loss made of losses gives them
 // as a tuple of references by a member parts(). A member check() refuses what no range can say.
@@ -59,6 +62,15 @@ inline constexpr bool reads_scores = [] {
     return Loss::reads_scores;
   else
     return false;
+}();
+
+/// s, where the loss is β^{−s} ℓ₁(β h) of the margin: it says so with a static member margin_degree.
+template <class Loss>
+inline constexpr std::optional<double> margin_degree = [] {
+  if constexpr (requires { Loss::margin_degree; })
+    return std::optional<double>(Loss::margin_degree);
+  else
+    return std::optional<double>();
 }();
 
 /// Whether a loss reads tokens_chosen and tokens_rejected: it says so with a static member reads_tokens.

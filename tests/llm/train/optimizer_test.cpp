@@ -177,6 +177,35 @@ TEST_CASE("the state of every optimizer takes the bytes that a plan of memory co
   CHECK(optimizer_choice("sgd").bytes()(100, 4) == 0);
 }
 
+TEST_CASE("steps follow the scale of gradients by the degree that an optimizer says", "[optimizer]") {
+  constexpr double times = 8;  // a power of two leaves all roundings as they are
+  for (optimizer_name const& one : optimizer_names()) {
+    INFO(one.name);
+    pack moved[2];
+    for (int scaled = 0; scaled < 2; ++scaled) {
+      pack theta = parameters_of_some_kinds(at::kFloat);
+      pack const start = [&] {
+        pack copy;
+        for (at::Tensor const& t : theta) copy.push_back(t.clone());
+        return copy;
+      }();
+      run_of run(optimizer_choice(one.name), theta);
+      run.settings.weight_decay = 0;  // it adds what no gradient scales
+      if (scaled) run.settings.epsilon *= times;
+      for (int k = 0; k < 3; ++k) {
+        pack g = gradient_of_step(k, at::kFloat);
+        if (scaled) at::_foreach_mul_(g, times);
+        run.step(g, 1e-2);
+      }
+      for (std::size_t i = 0; i < theta.size(); ++i) moved[scaled].push_back(theta[i] - start[i]);
+    }
+    REQUIRE(optimizer_choice(one.name).gradient_degree());
+    at::_foreach_mul_(moved[0], std::pow(times, *optimizer_choice(one.name).gradient_degree()));
+    double const size = moved[1][0].abs().max().item<double>();
+    CHECK(largest_difference(moved[0], moved[1]) <= 2e-3 * size);
+  }
+}
+
 TEST_CASE("a step of sgd is torch's, with its decay of matrices and none of vectors", "[optimizer]") {
   pack theta = parameters_of_some_kinds(at::kFloat), expected = parameters_of_some_kinds(at::kFloat);
   auto const group = [&](bool matrices, double weight_decay) {

@@ -72,6 +72,7 @@ KEDGE_INLINE void accumulate(panel_product const& p, std::size_t begin, std::siz
   auto const* weights = (From == weights_from::fp32 && p.bf16 ? p.wide : static_cast<float const*>(p.panel)) +
                         k0 * (From == weights_from::fp32 ? 2 : 1) * lanes;
   float* wide = p.wide + k0 * panel_width;
+#pragma GCC unroll 4  // counters and addresses compete with the multiply-adds
   for (std::size_t k = k0; k < k1; ++k) {
     floats low, high;
     __builtin_prefetch(next, 0, 2);

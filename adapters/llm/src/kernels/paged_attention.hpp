@@ -39,39 +39,59 @@ KEDGE_INLINE floats page_number(void const* at, std::size_t index) {
   return number(static_cast<float const*>(at) + index);
 }
 
-// Scores of the keys of a page for Heads queries; two chains a head, since one would wait for itself.
+// A page is read once a step and has left the caches since: this one's values and the next one's keys are asked for meanwhile.
+template <bool Bf16>
+struct page_prefetch {
+  static constexpr std::size_t line = page * (Bf16 ? 2 : 4);
+  char const *values, *next;
+  page_prefetch(grouped_attention const& a, std::size_t index)
+      : values(static_cast<char const*>(a.pages[index]) + a.d * line),
+        next((index + 1) * page < a.keys ? static_cast<char const*>(a.pages[index + 1]) : values) {}
+  KEDGE_INLINE void operator()(std::size_t i) const {
+    if (Bf16 && i % 2 != 0) return;  // half a cache line a row
+    __builtin_prefetch(values + i * line);
+    __builtin_prefetch(next + i * line);
+  }
+};
+
+// Vectors of keys that a query is multiplied by at once, two chains each, since one would wait for itself.
+template <std::size_t Heads>
+inline constexpr std::size_t score_vectors = smaller(page / lanes, tile_sums >= 4 * Heads ? tile_sums / (2 * Heads) : 1);
+
+// Scores of the keys of a page for Heads queries.
 template <std::size_t Heads, bool Bf16>
 void score_page(grouped_attention const& a, std::size_t first_head, std::size_t index, std::size_t stride) {
+  constexpr std::size_t vectors = score_vectors<Heads>;
+  static_assert(page / lanes % vectors == 0);
   float const* const q = a.q + first_head * a.d;
-  // A page is read once a step and has left the caches since: this one's values and the next one's keys are asked for meanwhile.
-  constexpr std::size_t line = page * (Bf16 ? 2 : 4);
-  auto const* values = static_cast<char const*>(a.pages[index]) + a.d * line;
-  auto const* next = (index + 1) * page < a.keys ? static_cast<char const*>(a.pages[index + 1]) : values;
-  for (std::size_t at = 0; at < page; at += lanes) {
-    floats sums[Heads][2];
-    for (auto& s : sums) s[0] = s[1] = zero();
-    for (std::size_t i = 0; i < a.d; i += 2) {
-      if (at == 0) {
-        __builtin_prefetch(values + i * line);
-        __builtin_prefetch(next + i * line);
-        if constexpr (!Bf16) {
-          __builtin_prefetch(values + (i + 1) * line);
-          __builtin_prefetch(next + (i + 1) * line);
+  page_prefetch<Bf16> const ask(a, index);
+  for (std::size_t at = 0; at < page; at += vectors * lanes) {
+    floats sums[Heads][vectors][2];
+    for (auto& head : sums)
+      for (auto& s : head) s[0] = s[1] = zero();
+    for (std::size_t i = 0; i < a.d; i += 2)
+      for (std::size_t chain = 0; chain < 2; ++chain) {
+        if (at == 0) ask(i + chain);
+        floats keys[vectors];
+#pragma GCC unroll 4
+        for (std::size_t v = 0; v < vectors; ++v)
+          keys[v] = page_number<Bf16>(a.pages[index], (i + chain) * page + at + v * lanes);
+#pragma GCC unroll 4
+        for (std::size_t h = 0; h < Heads; ++h) {
+          floats const number = broadcast(q[h * a.d + i + chain]);
+#pragma GCC unroll 4
+          for (std::size_t v = 0; v < vectors; ++v) sums[h][v][chain] = fma(number, keys[v], sums[h][v][chain]);
         }
       }
-      for (std::size_t chain = 0; chain < 2; ++chain) {
-        floats const keys = page_number<Bf16>(a.pages[index], (i + chain) * page + at);
-#pragma GCC unroll 4
-        for (std::size_t h = 0; h < Heads; ++h) sums[h][chain] = fma(broadcast(q[h * a.d + i + chain]), keys, sums[h][chain]);
-      }
-    }
-    std::size_t const key = index * page + at;
     floats const unseen = broadcast(-__builtin_inff());
-    part const seen = first(a.keys > key ? a.keys - key : 0), hidden = first(a.first > key ? a.first - key : 0);
-    for (std::size_t h = 0; h < Heads; ++h) {
-      floats score = (sums[h][0] + sums[h][1]) * a.scale;
-      if (a.cap > 0) score = tanh(score / a.cap) * a.cap;
-      store(a.scores + (first_head + h) * stride + key, keep(unseen, hidden, keep(score, seen, unseen)));
+    for (std::size_t v = 0; v < vectors; ++v) {
+      std::size_t const key = index * page + at + v * lanes;
+      part const seen = first(a.keys > key ? a.keys - key : 0), hidden = first(a.first > key ? a.first - key : 0);
+      for (std::size_t h = 0; h < Heads; ++h) {
+        floats score = (sums[h][v][0] + sums[h][v][1]) * a.scale;
+        if (a.cap > 0) score = tanh(score / a.cap) * a.cap;
+        store(a.scores + (first_head + h) * stride + key, keep(unseen, hidden, keep(score, seen, unseen)));
+      }
     }
   }
 }

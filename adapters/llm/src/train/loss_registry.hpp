@@ -4,6 +4,7 @@
 #include <cmath>
 #include <concepts>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -23,6 +24,7 @@ struct registered_loss {
   std::vector<loss_parameter> parameters;  ///< of this loss, beta aside
   bool needs_reference = false, takes_divergence = false;
   bool is_cross_entropy = false;  ///< it counts every token of a completion whole
+  std::optional<double> margin_degree{};  ///< kedge::margin_degree
   std::function<loss_choice(loss_settings const&)> make;
 };
 
@@ -113,6 +115,7 @@ registered_loss loss(std::string const& name, std::string description, bool know
           Loss::needs_reference,
           registry::takes_divergence<Loss>,
           std::same_as<Loss, sft>,
+          kedge::margin_degree<Loss>,
           [name, prototype](loss_settings const& settings) {
             Loss told = prototype;
             registry::tell(told, settings);

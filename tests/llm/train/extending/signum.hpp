@@ -8,6 +8,7 @@ inline kedge::llm::optimizer const signum{
     .name = "signum",
     .help = "signs of a running mean of gradients: 4 bytes a parameter",
     .bytes = [](std::int64_t parameters, std::int64_t word) { return word * parameters; },
+    .gradient_degree = 0,
     .init = [](kedge::llm::pack const& theta) { return kedge::llm::optimizer_state{.parts = {{"mean-gradient", kedge::llm::zeros_like(theta)}}}; },
     .update =
         [](kedge::llm::optimizer_settings const& settings, kedge::llm::optimizer_state& state, kedge::llm::optimizer_step const& step) {

@@ -65,6 +65,7 @@ optimizer const adamw_8bit{.name = "adamw_8bit",
                            .aliases = aliases,
                            .help = "AdamW, moments in 8 bits: 2 bytes a parameter, and a scale for every 256 numbers",
                            .bytes = bytes,
+                           .gradient_degree = 0,
                            .init = init_adamw<format>,
                            .update = update_adamw<format>};
 

@@ -24,6 +24,7 @@ extern optimizer const adamw_bf16;
 optimizer const adamw_bf16{.name = "adamw_bf16",
                            .help = "AdamW, moments in bf16: 4 bytes a parameter",
                            .bytes = [](std::int64_t parameters, std::int64_t) { return 4 * parameters; },
+                           .gradient_degree = 0,
                            .init = init_adamw<format>,
                            .update = update_adamw<format>};
 

@@ -23,6 +23,7 @@ optimizer const adamw_fp32{.name = "adamw_torch_fused",
                            .aliases = aliases,
                            .help = "AdamW, moments in fp32: 8 bytes a parameter",
                            .bytes = adamw_state_bytes,
+                           .gradient_degree = 0,
                            .init = init_adamw<format>,
                            .update = update_adamw<format>};
 

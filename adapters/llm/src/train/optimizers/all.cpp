@@ -40,6 +40,8 @@ std::string_view optimizer_choice::name() const { return chosen_->name; }
 
 state_bytes optimizer_choice::bytes() const { return chosen_->bytes; }
 
+std::optional<double> optimizer_choice::gradient_degree() const { return chosen_->gradient_degree; }
+
 std::vector<optimizer_name> optimizer_names() {
   std::vector<optimizer_name> names;
   for (optimizer const* one : optimizers::all) names.push_back({one->name, one->aliases, one->help});

@@ -21,6 +21,7 @@ extern optimizer const sgd;
 optimizer const sgd{.name = "sgd",
                     .help = "stochastic gradient descent without momentum: no state",
                     .bytes = [](std::int64_t, std::int64_t) { return std::int64_t{0}; },
+                    .gradient_degree = 1,
                     .update = update};
 
 }  // namespace kedge::llm::optimizers

@@ -45,6 +45,8 @@ void declare_rounds(settings_list& list, round_settings& s) {
   list.add("kappa", s.kappa, "condition number, of strongly-convex momentum").at_least(1);
   list.add("extrapolate", s.extrapolate,
            "weights: the reference is the extrapolated model, token by token; log-probs: exact at sequence level for losses of the margin");
+  list.group("Null baseline");
+  list.add("null", s.null, "run plain rounds that move as far as APO, in its place: with the effective beta, with a larger rate, or with both");
   declare(list, s.sampling);
   list.add("num_samples", s.num_samples, "completions of a prompt").at_least(2).at_most(1 << 20);
   list.add("prompts_per_round", s.prompts_per_round, "0 or -1: all").also("-1", "0");

@@ -3,8 +3,8 @@
 
 // LibTorch's logging macros would replace those of test frameworks: CHECK is fenced off.
 #pragma push_macro("CHECK")
+#include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
-#include <torch/types.h>
 #pragma pop_macro("CHECK")
 
 #include <cstddef>

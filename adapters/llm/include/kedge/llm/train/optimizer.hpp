@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -47,6 +48,8 @@ struct optimizer {
   std::span<std::string_view const> aliases{};
   std::string_view help;  ///< one line
   state_bytes bytes;      ///< of the state
+  /// p: all gradients times c, and what is compared with them, make all steps c^p times as long; none: it isn't known.
+  std::optional<double> gradient_degree{};
   /// The state before the first step, for parameters of theta's shapes and types; none without it.
   optimizer_state (*init)(pack const& theta) = [](pack const&) { return optimizer_state(); };
   /// Takes state.steps as the number of this step, from 1 on.

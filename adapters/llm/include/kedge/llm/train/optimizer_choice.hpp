@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,8 @@ class optimizer_choice {
   [[nodiscard]] std::string_view name() const;
   /// What a plan of memory counts.
   [[nodiscard]] state_bytes bytes() const;
+  /// How the length of steps follows the scale of gradients: optimizer::gradient_degree.
+  [[nodiscard]] std::optional<double> gradient_degree() const;
   [[nodiscard]] optimizer const& operator*() const { return *chosen_; }
   [[nodiscard]] optimizer const* operator->() const { return chosen_; }
   friend bool operator==(optimizer_choice, optimizer_choice) = default;

@@ -54,6 +54,14 @@ constexpr auto names(sampled_policy) {
   return std::array{named{sampled_policy::weights, "weights"}, named{sampled_policy::mixture, "mixture"}};
 }
 
+/// Which null baseline of APO runs in its place. none: APO itself. The others are kedge::null_kind.         docs/math.md (7′)
+enum class null_choice { none, beta, rate, both };
+constexpr auto names(null_choice) {
+  return std::array{named{null_choice::none, "none"}, named{null_choice::beta, "beta", "right where rounds are solved"},
+                    named{null_choice::rate, "rate", "right where they are hardly begun"},
+                    named{null_choice::both, "both", "right in between too"}};
+}
+
 /// What makes the rounds of a run.
 struct round_settings {
   round_method method = round_method::dpo;
@@ -68,6 +76,7 @@ struct round_settings {
   double nesterov_s = 3;
   double kappa = 1;  ///< condition number, of strongly convex momentum
   extrapolated extrapolate = extrapolated::weights;
+  null_choice null = null_choice::none;  ///< which null baseline these rounds are, once make_null_baseline has made them one
 
   // Fresh pairs each round: sampled from the round's anchor, rewarded, paired. Off while sampling.prompts is empty.
   on_policy_settings sampling{};
