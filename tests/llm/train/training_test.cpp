@@ -142,14 +142,20 @@ TEST_CASE("accumulation 1 times 8 is 8 times 1", "[training]") {
   }
 }
 
-TEST_CASE("the log says in which steps clipping acted", "[training]") {
+TEST_CASE("the log says in which steps clipping acted, and the end in how many", "[training]") {
   scratch_folder const folder;
   for (double const norm : {1e-9, 0.0, 1e9}) {
     training_settings s = settings_for(folder / (norm == 0 ? "never" : norm < 1 ? "always" : "long"));
     s.max_grad_norm = norm;
     s.max_steps = 2;
+    s.quiet = false;
+    std::FILE* const file = std::fopen((folder / "told").c_str(), "w");
+    s.tells = screen(file);
     train_preferences(s, {});
+    std::fclose(file);
     for (auto const& line : lines(s.output_dir / "metrics.jsonl")) CHECK(line.at("grad_clipped").get<double>() == (norm == 1e-9 ? 1 : 0));
+    bool const told = kedge::testing::read_file(folder / "told").find("the gradient was clipped in 2 of 2 steps (--max_grad_norm 1e-09)") != std::string::npos;
+    CHECK(told == (norm == 1e-9));
   }
 }
 

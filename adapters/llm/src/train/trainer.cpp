@@ -157,6 +157,8 @@ void trainer::tell_profile() {
 void trainer::log_step(step_report const& report) {
   log_->step(report);
   result_.final_loss = report.loss;
+  ++steps_here_;
+  if (report.metric_or_nan("grad_clipped") > 0) ++clipped_here_;
 }
 
 // Every so many steps, and after the last; or after each epoch, a run that ends inside one included.
@@ -224,8 +226,15 @@ void trainer::take_best_weights() {
             short_number(*best_.metric));
 }
 
+void trainer::tell_clipping() {
+  if (clipped_here_ == 0) return;
+  log_->say("the gradient was clipped in " + std::to_string(clipped_here_) + " of " + std::to_string(steps_here_) +
+            " steps (--max_grad_norm " + short_number(settings_.max_grad_norm) + ")");
+}
+
 void trainer::end(kedge::status ended) {
   log_->finish();
+  tell_clipping();
   tell_profile();
   if (result_.stopped_early && ended == kedge::status::stopped) {
     log_->say("stopped early after step " + std::to_string(log_->global_step()) + ": " + std::to_string(best_.no_better) + " evaluations in a row were no better than " +

@@ -103,6 +103,7 @@ class trainer {
   [[nodiscard]] bool is_last() const { return log_->global_step() == method_->steps(); }
   void take_best_weights();
   [[nodiscard]] std::filesystem::path checkpoint_at(std::size_t step) const { return settings_.output_dir / "checkpoints" / ("step-" + std::to_string(step)); }
+  void tell_clipping();
   void tell_profile();
   [[nodiscard]] run_result result() const;
 
@@ -120,6 +121,7 @@ class trainer {
   best_model best_;
   nlohmann::ordered_json figures_;  // of the last evaluation
   run_result result_;
+  std::size_t steps_here_ = 0, clipped_here_ = 0;  // since it was started or resumed
 };
 
 }  // namespace kedge::llm
