@@ -15,6 +15,7 @@ the CUDA libraries are linked too, even though no symbol of theirs is named: the
 As a script, `cmake -P cmake/FindLibTorch.cmake` only says which one it would take, and fails where there is none: ./dev asks before it downloads.
 ]=]
 cmake_minimum_required(VERSION 3.25)
+include("${CMAKE_CURRENT_LIST_DIR}/KedgeWheels.cmake")
 set(LibTorch_oldest 2.11)
 set(LibTorch_newest 2.15)
 
@@ -48,23 +49,7 @@ set(LibTorch_DIR_FOUND "")
 set(LibTorch_VERSION "")
 set(LibTorch_why_not "")
 
-if(NOT LIBTORCH_ROOT AND DEFINED ENV{LIBTORCH_ROOT})
-  # Kept, because a build that configures itself anew may not have the variable in its environment.
-  set(LIBTORCH_ROOT "$ENV{LIBTORCH_ROOT}" CACHE PATH "An unpacked libtorch, or .../site-packages/torch")
-endif()
-if(LIBTORCH_ROOT)
-  set(LibTorch_candidates "${LIBTORCH_ROOT}")
-else()
-  find_program(KEDGE_PYTHON python3)
-  mark_as_advanced(KEDGE_PYTHON)
-  if(KEDGE_PYTHON)
-    execute_process(
-      COMMAND "${KEDGE_PYTHON}" -c
-        "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s and s.submodule_search_locations else '')"
-      OUTPUT_VARIABLE LibTorch_candidates OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
-  endif()
-  list(APPEND LibTorch_candidates "${CMAKE_CURRENT_LIST_DIR}/../.deps/libtorch/torch")
-endif()
+kedge_wheel_folders(LIBTORCH_ROOT "An unpacked libtorch, or .../site-packages/torch" torch libtorch/torch LibTorch_candidates)
 
 foreach(candidate IN LISTS LibTorch_candidates)
   libtorch_version("${candidate}" LibTorch_candidate_version)

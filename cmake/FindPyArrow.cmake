@@ -13,6 +13,7 @@ Defines PyArrow::Parquet, PyArrow_FOUND, PyArrow_VERSION, PyArrow_DIR_FOUND (the
 As a script, `cmake -P cmake/FindPyArrow.cmake` only says which one it would take, and fails where there is none: ./dev asks before it downloads.
 ]=]
 cmake_minimum_required(VERSION 3.25)
+include("${CMAKE_CURRENT_LIST_DIR}/KedgeWheels.cmake")
 set(PyArrow_accepted 26)
 
 # The version of the pyarrow in folder `root`, or "" where it has no libraries with headers.
@@ -30,23 +31,7 @@ set(PyArrow_DIR_FOUND "")
 set(PyArrow_VERSION "")
 set(PyArrow_why_not "")
 
-if(NOT PYARROW_ROOT AND DEFINED ENV{PYARROW_ROOT})
-  # Kept, because a build that configures itself anew may not have the variable in its environment.
-  set(PYARROW_ROOT "$ENV{PYARROW_ROOT}" CACHE PATH ".../site-packages/pyarrow")
-endif()
-if(PYARROW_ROOT)
-  set(PyArrow_candidates "${PYARROW_ROOT}")
-else()
-  find_program(KEDGE_PYTHON python3)
-  mark_as_advanced(KEDGE_PYTHON)
-  if(KEDGE_PYTHON)
-    execute_process(
-      COMMAND "${KEDGE_PYTHON}" -c
-        "import importlib.util as u; s = u.find_spec('pyarrow'); print(s.submodule_search_locations[0] if s and s.submodule_search_locations else '')"
-      OUTPUT_VARIABLE PyArrow_candidates OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
-  endif()
-  list(APPEND PyArrow_candidates "${CMAKE_CURRENT_LIST_DIR}/../.deps/pyarrow/pyarrow")
-endif()
+kedge_wheel_folders(PYARROW_ROOT ".../site-packages/pyarrow" pyarrow pyarrow/pyarrow PyArrow_candidates)
 
 foreach(candidate IN LISTS PyArrow_candidates)
   pyarrow_version("${candidate}" PyArrow_candidate_version)

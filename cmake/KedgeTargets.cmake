@@ -46,7 +46,7 @@ function(kedge_install_config)
   write_basic_package_version_file(kedge-config-version.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
   install(FILES
     "${PROJECT_BINARY_DIR}/kedge-config.cmake" "${PROJECT_BINARY_DIR}/kedge-config-version.cmake"
-    cmake/FindLibTorch.cmake
+    cmake/FindLibTorch.cmake cmake/KedgeWheels.cmake
     DESTINATION ${place})
   install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 endfunction()

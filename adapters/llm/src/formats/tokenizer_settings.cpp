@@ -105,8 +105,9 @@ std::vector<token_entry> named_and_extra(tokenizer_settings const& settings) {
   std::vector<token_entry> out;
   json const named = special_tokens(settings.config);
   for (auto const& [name, content] : named.items()) {
-    auto const listed =
-        std::find_if(settings.listed.begin(), settings.listed.end(), [&](auto const& entry) { return entry.second.content == content; });
+    std::string const* const text = content.get_ptr<std::string const*>();
+    auto const listed = std::find_if(settings.listed.begin(), settings.listed.end(),
+                                     [&](auto const& entry) { return text != nullptr && entry.second.content == *text; });
     json const* const value = member(settings.config, name.c_str());
     token_entry token = value == nullptr ? *token_of_value(content, config_name) : *token_of_value(*value, config_name);
     if (listed != settings.listed.end()) token = listed->second;

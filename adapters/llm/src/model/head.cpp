@@ -50,7 +50,7 @@ completion_head::output completion_head::forward(linear_map const& map, std::int
     if (wanted.log_squares) log_squares.push_back(ops::square_sums(scores).log_());
     if (soft_cap_ != 0) continue;  // the slope of a cap takes the logits themselves
     bool const narrow = ops::operand(hidden_.narrow(0, 0, 0), map.weight).scalar_type() == at::kBFloat16;
-    auto const bytes = scores.numel() * static_cast<std::int64_t>(narrow ? sizeof(at::BFloat16) : hidden_.element_size());
+    auto const bytes = scores.numel() * (narrow ? static_cast<std::int64_t>(sizeof(at::BFloat16)) : hidden_.element_size());
     if (bytes > budget_bytes) continue;
     budget_bytes -= bytes;
     part.residual = ops::operand(residual_(part, scores).to(hidden_.scalar_type()), map.weight);

@@ -78,7 +78,7 @@ std::vector<std::size_t> epoch_solver::order(std::size_t round, std::size_t epoc
   return order;
 }
 
-epoch_solver::progress epoch_solver::start(pack const& theta) const { return {settings_.optim->init(rows_of(theta, owned(theta)))}; }
+epoch_solver::progress epoch_solver::start(pack const& own) const { return {settings_.optim->init(own)}; }
 
 double epoch_solver::learning_rate(std::size_t total) const {
   return schedule_of(settings_, run_steps_.value_or(total)).at(run_steps_ ? static_cast<std::size_t>(inside->optimizer.steps) : inside->step);
@@ -101,9 +101,8 @@ step_report epoch_solver::mean_gradient(pack const& weights, std::span<std::size
 
 kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size_t examples, std::size_t round, step_function const& step) {
   at::NoGradGuard const no_grad;
-  share_start(group_, theta);
-  if (!inside) inside.emplace(start(theta));
   trained_parameters parameters(group_, model, theta);
+  if (!inside) inside.emplace(start(parameters.own()));
   optimizer_settings const numbers{settings_.weight_decay, settings_.adam_beta1, settings_.adam_beta2, settings_.adam_epsilon};
   std::size_t const total = steps(examples);
   while (inside->step < total) {

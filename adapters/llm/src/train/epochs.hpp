@@ -60,7 +60,8 @@ class epoch_solver {
   };
   std::optional<progress> inside;
 
-  [[nodiscard]] progress start(pack const& theta) const;
+  /// Before the first step, of the rows that this process owns.
+  [[nodiscard]] progress start(pack const& own) const;
 
   step_callback on_step = [](step_report const&) { return true; };
   double seconds = 0;  ///< spent in steps so far

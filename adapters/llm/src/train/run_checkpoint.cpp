@@ -214,7 +214,7 @@ void save(checkpoint_writer& to, epoch_solver const& solver, pack const& theta) 
 void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& theta) {
   solver.seconds = from.state.at("solver_seconds").get<double>();
   if (!from.state.contains("step")) return;
-  epoch_solver::progress& inside = solver.inside.emplace(solver.start(theta));
+  epoch_solver::progress& inside = solver.inside.emplace(solver.start(rows_of(theta, solver.owned(theta))));
   inside.step = from.state["step"].get<std::size_t>();
   inside.optimizer.steps = from.state.at("optimizer_steps").get<std::int64_t>();
   for (optimizer_part& part : inside.optimizer.parts) {

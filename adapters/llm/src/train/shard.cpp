@@ -31,7 +31,7 @@ pack rows_of(pack const& theta, shard const& rows) {
   return views;
 }
 
-void share_start(process_group const& group, pack& theta) {
+pack& share_start(process_group const& group, pack& theta) {
   std::vector<process_group::pending> under_way;
   if (!group.alone())
     for (at::Tensor& t : theta) {
@@ -39,6 +39,7 @@ void share_start(process_group const& group, pack& theta) {
       under_way.push_back(group.begin_broadcast(t, 0));
     }
   for (process_group::pending const& wait : under_way) wait();
+  return theta;
 }
 
 void exchange_shards(process_group const& group, pack& theta) {

@@ -29,7 +29,8 @@ using shard = std::vector<row_range>;
 [[nodiscard]] pack rows_of(pack const& theta, shard const& rows);
 
 /// Puts the leading process's tensors in place of all others', and makes them contiguous. Nothing in a group of one.
-void share_start(process_group const& group, pack& theta);
+/// returns  theta
+pack& share_start(process_group const& group, pack& theta);
 
 /// Puts every process's own share in place of the others' copies of it.
 void exchange_shards(process_group const& group, pack& theta);

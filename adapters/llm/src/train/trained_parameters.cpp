@@ -7,7 +7,7 @@
 namespace kedge::llm {
 
 trained_parameters::trained_parameters(process_group const& group, causal_lm const& model, pack& theta)
-    : group_(group), theta_(theta), weights_(model.weights_for(theta)), gradient_(group, model.parameters(), model.config().layers, theta),
+    : group_(group), theta_(share_start(group, theta)), weights_(model.weights_for(theta)), gradient_(group, model.parameters(), model.config().layers, theta),
       copied_(!weights_.front().is_same(theta.front())) {
   shard const rows = owned_rows(group, theta);
   own_ = rows_of(theta, rows);

@@ -13,11 +13,13 @@ namespace kedge::llm {
 /// of a group holds θ, moves the rows that it owns, and is given the others'.
 class trained_parameters {
  public:
-  /// `theta`: contiguous, the same in all processes (share_start); it must outlive this
+  /// `theta`: becomes the leading process's in all of them; it must outlive this
   trained_parameters(process_group const& group, causal_lm const& model, pack& theta);
   trained_parameters(trained_parameters const&) = delete;
   trained_parameters& operator=(trained_parameters const&) = delete;
 
+  /// The rows of θ that this process owns.
+  [[nodiscard]] pack const& own() const { return own_; }
   /// What passes read: θ itself, or its copies in the computation's type.
   [[nodiscard]] pack const& weights() const { return weights_; }
   /// Zero at the start, and after every move.

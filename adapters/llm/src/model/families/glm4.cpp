@@ -2,7 +2,7 @@
 
 // GLM-4 of 2025: norms around attention and MLP, neighbours turn.
 
-#include "family.hpp"
+#include "glm.hpp"
 
 namespace kedge::llm::known {
 
@@ -20,23 +20,8 @@ void complete(gguf_keys const& file, nlohmann::ordered_json& config) {
 
 }  // namespace
 
-extern family const glm4{
-    .names = {"glm4", "Glm4ForCausalLM", "Glm4ForSequenceClassification"},
-    .gguf = {.architecture = "glm4", .written = true, .parts = parts, .complete = complete},
-    .sizes = {.vocabulary = 151552,
-              .hidden = 4096,
-              .intermediate = 13696,
-              .layers = 40,
-              .heads = 32,
-              .kv_heads = 2,
-              .head_dim = 128,
-              .positions = 131072},
-    .eps = 1.5625e-7,
-    .interleaved_rope = true,
-    .rotary_share = 0.5,
-    .attention_bias = bias_key::on,
-    .norms = {.after_attention = "post_self_attn_layernorm", .after_mlp = "post_mlp_layernorm"},
-    .fused_gate_up = true,
-};
+extern family const glm4 = glm_with({"glm4", "Glm4ForCausalLM", "Glm4ForSequenceClassification"},
+                                    {.architecture = "glm4", .written = true, .parts = parts, .complete = complete},
+                                    {.after_attention = "post_self_attn_layernorm", .after_mlp = "post_mlp_layernorm"});
 
 }  // namespace kedge::llm::known
