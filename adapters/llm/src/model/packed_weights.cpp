@@ -98,7 +98,7 @@ struct packed_matrix::panel_rows {
   void push(at::Tensor const& w, at::Tensor const& b, std::int64_t i) {
     bool const there = i < w.size(0);
     weights.push_back(there ? static_cast<std::byte const*>(w.const_data_ptr()) +
-                                  static_cast<std::size_t>(i * w.size(1)) * w.element_size()
+                                  static_cast<std::size_t>(i * w.size(1) * w.element_size())
                             : nullptr);
     bias.push_back(there && b.defined() ? b.const_data_ptr<float>()[i] : 0);
     has_bias |= b.defined();

@@ -35,7 +35,7 @@ bool one_pass(optimizer_step const& step) {
 
 // Tensor i in one pass over memory.
 void pass_over(moment_format const& format, kept_moments const& kept, optimizer_step const& step, std::size_t i, adam_numbers const& numbers) {
-  auto const moved = [](at::Tensor const& t, std::size_t elements) { return static_cast<char*>(t.mutable_data_ptr()) + elements * t.element_size(); };
+  auto const moved = [](at::Tensor const& t, std::size_t elements) { return static_cast<char*>(t.mutable_data_ptr()) + elements * static_cast<std::size_t>(t.element_size()); };
   at::Tensor const &theta = step.theta[i], &gradient = step.gradient[i], copy = step.copies.empty() ? at::Tensor() : step.copies[i];
   auto const n = static_cast<std::size_t>(theta.numel()), blocks = (n + adam_block - 1) / adam_block;
   constexpr std::size_t worth_a_thread = 512;  // blocks
