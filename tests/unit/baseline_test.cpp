@@ -80,7 +80,7 @@ double apo_against_null(fixed_pairs const& at, Rule const& rule, Optimizer const
 TEST_CASE("APO equals plain rounds with the effective beta and rate for every number of inner steps", "[baseline]") {
   fixed_pairs const at;
   for (double const alpha : {0.3, 0.5, 0.9})
-    for (std::size_t const steps : {1, 2, 4, 16, 64, 256}) {
+    for (std::size_t const steps : {1U, 2U, 4U, 16U, 64U, 256U}) {
       INFO("alpha " << alpha << ", " << steps << " steps");
       CHECK(apo_against_null(at, constant_momentum{alpha}, sgd{0.9}, steps) < 1e-12);
       CHECK(apo_against_null(at, constant_momentum{alpha}, adam{.rate = 0.03}, steps) < 1e-12);
@@ -111,7 +111,7 @@ TEST_CASE("rounds with a beta, rate, momentum and pairs of their own have a null
     };
     return at.apart(at.end(extrapolated_weights{rule}, 6, steps, settings), at.end(hand_off{}, 6, steps, nulls));
   };
-  for (std::size_t const steps : {1, 16, 256}) {
+  for (std::size_t const steps : {1U, 16U, 256U}) {
     CHECK(compare([](double rate) { return sgd{20 * rate}; }, steps) < 1e-12);
     CHECK(compare([](double rate) { return adam{.rate = rate}; }, steps) < 1e-12);
   }
@@ -125,7 +125,7 @@ TEST_CASE("the rate of the null baseline of IPO is unchanged for gradient descen
     return at.apart(at.end(extrapolated_weights{rule}, 6, steps, ipo_sum{0.7}, optimizer),
                     at.end(hand_off{}, 6, steps, ipo_sum{0.7 * null.factors.beta}, null.optimizer));
   };
-  for (std::size_t const steps : {1, 16, 256}) {
+  for (std::size_t const steps : {1U, 16U, 256U}) {
     CHECK(compare(sgd{0.05}, steps) < 1e-12);
     CHECK(compare(adam{.rate = 0.03}, steps) < 1e-12);
   }
