@@ -239,7 +239,7 @@ TEST_CASE("gradient checkpointing begins where a batch would keep more than ther
 
 TEST_CASE("attention of the sequences that a GPU kernel is given is attention over shared prompts", "[lm]") {
   auto pairs = plain::random_pairs(4, 50, 3);
-  for (std::size_t const i : {0, 2, 3}) pairs[i].prompt.insert(pairs[i].prompt.begin(), {1, 2, 3, 4, 5, 6, 7, 8, 9});
+  for (std::size_t const i : {0U, 2U, 3U}) pairs[i].prompt.insert(pairs[i].prompt.begin(), {1, 2, 3, 4, 5, 6, 7, 8, 9});
   ragged_batch const batch = pack_pairs(pairs, all_of(pairs), read_at::every_token, /*share_prefixes=*/true);
   REQUIRE(batch.prompts.back().prefix.size >= 9);
   ops::varlen_sequences const all = ops::varlen_of(batch.prompts);

@@ -69,8 +69,12 @@ KEDGE_INLINE void accumulate(panel_product const& p, std::size_t begin, std::siz
   constexpr std::size_t bases = (Rows + 2) / 3;
   float const* base[bases];
   for (std::size_t i = 0; i < bases; ++i) base[i] = p.x + (begin + 3 * i) * p.x_stride;
-  auto const* weights = (From == weights_from::fp32 && p.bf16 ? p.wide : static_cast<float const*>(p.panel)) +
-                        k0 * (From == weights_from::fp32 ? 2 : 1) * lanes;
+  auto const* weights = [&] {
+    if constexpr (From == weights_from::fp32)
+      return (p.bf16 ? p.wide : static_cast<float const*>(p.panel)) + k0 * panel_width;
+    else
+      return static_cast<std::uint16_t const*>(p.panel) + k0 * panel_width;
+  }();
   float* wide = p.wide + k0 * panel_width;
 #pragma GCC unroll 4  // counters and addresses compete with the multiply-adds
   for (std::size_t k = k0; k < k1; ++k) {
@@ -80,13 +84,12 @@ KEDGE_INLINE void accumulate(panel_product const& p, std::size_t begin, std::siz
     if constexpr (From == weights_from::fp32) {
       low = load(weights);
       high = load(weights + lanes);
-      weights += 2 * lanes;
     } else {
-      words const both = words(load(weights));
+      words const both = loaded<words>(weights);
       low = widened(both);
       high = floats(both & upper_half);
-      weights += lanes;
     }
+    weights += panel_width;
     if constexpr (From == weights_from::bf16_and_keep) {
       store(wide, low);
       store(wide + lanes, high);
