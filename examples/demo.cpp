@@ -77,7 +77,7 @@ int demo(std::vector<std::string> const& args) {
     std::fprintf(stderr, "\n%s\n", name);
     training_settings s = settings_for(paths[0], paths[1], std::filesystem::path(paths[2]) / name);
     s.loss.beta = beta;
-    make_null_baseline(s, rounds, 2);
+    make_null_baseline(s, rounds);
     return row{name, train_preferences(s, rounds)};
   };
   constexpr double beta = 0.1;

@@ -59,7 +59,7 @@ training_settings settings_of(world const& w, variant const& v, std::uint64_t se
 job job_of(world const& w, variant const& v, std::uint64_t seed) {
   training_settings s = settings_of(w, v, seed);
   round_settings r = rounds_of(w, v);
-  make_null_baseline(s, r, r.rounds);
+  make_null_baseline(s, r);
   json const described = {{"model", s.model.string()},
                           {"loss", v.loss},
                           {"beta", s.loss.beta},

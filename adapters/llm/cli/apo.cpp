@@ -31,16 +31,12 @@ int run_apo(arguments const& args) {
   bool json = false;
   command_line line("kedge apo",
                     "Accelerated preference optimization (iterative DPO with Nesterov extrapolation between rounds; not TRL's "
-                    "apo_* losses, which are "
-                    "Anchored PO). One file a round, or --chunks; or fresh pairs each round, sampled from the anchor: "
-                    "--prompts and --judge.");
+                    "apo_* losses, which are Anchored PO). One file a round, or --chunks; or fresh pairs each round, sampled "
+                    "from the anchor: --prompts and --judge.");
   declare(line.settings, settings);
   declare_rounds(line.settings, rounds);
   declare(line.settings, named);
-  add_json(line, json);
-  line.take_trl_flags();
-  line.parse(args);
-  join(settings, line);
+  parse_training(line, args, settings, json);
   // TRL's online trainers call what they sample from their data set.
   if (rounds.sampling.prompts.empty() && !named.name.empty() &&
       (!rounds.sampling.reward_model.empty() || !rounds.sampling.judge.empty()))
@@ -60,14 +56,13 @@ int run_apo(arguments const& args) {
         "--prompts: fresh pairs are sampled by one process; start it without torchrun, or give files of pairs");
   if (line.settings.given("rounds") && !rounds.online()) {
     if (settings.dataset.size() == 1 && rounds.chunks == 0) rounds.chunks = rounds.rounds;
-    std::size_t const there = rounds.chunks > 0 ? rounds.chunks : settings.dataset.size();
+    std::size_t const there = llm::round_count(settings, rounds);
     if (there != rounds.rounds)
       throw llm::usage_error("--rounds " + std::to_string(rounds.rounds) + ": there are " + std::to_string(there) +
                              " files or chunks");
   }
   if (rounds.null != llm::null_choice::none) {
-    std::size_t const there = rounds.online() ? rounds.rounds : rounds.chunks > 0 ? rounds.chunks : settings.dataset.size();
-    double const ratio = llm::make_null_baseline(settings, rounds, there);
+    double const ratio = llm::make_null_baseline(settings, rounds);
     tell_null(settings, rounds.null, ratio);
   }
   return train(settings, rounds, json);

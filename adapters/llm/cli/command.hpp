@@ -49,9 +49,9 @@ int run_extract(arguments const& args);
 /// Runs a subcommand and turns what it throws into one line on stderr and an exit code.
 int run(command const& c, arguments const& args);
 
-/// What a training command gets from where it was started: the screen, and its place among the processes of torchrun. Tells what was given
-/// without effect.
-void join(llm::run_settings& settings, command_line const& line);
+/// Reads what was given to a training command, whose flags are declared but for --json and TRL's. The settings get what a run has from where
+/// it was started: the screen, and its place among the processes of torchrun. Tells what was given without effect.
+void parse_training(command_line& line, arguments const& args, llm::run_settings& settings, bool& json);
 
 /// --json: the summary as one JSON object.
 void add_json(command_line& line, bool& json);

@@ -13,10 +13,7 @@ int run_dpo(arguments const& args) {
   declare(line.settings, settings);
   declare_reference(line.settings, rounds);
   declare(line.settings, named);
-  add_json(line, json);
-  line.take_trl_flags();
-  line.parse(args);
-  join(settings, line);
+  parse_training(line, args, settings, json);
   choose_files(line, named, settings, settings.dataset, settings.eval_dataset);
   if (settings.dataset.size() != 1) throw llm::usage_error("--dataset: dpo takes one file; for several rounds use sdpo or apo");
   return train(settings, rounds, json);

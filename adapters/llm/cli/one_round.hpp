@@ -17,10 +17,7 @@ int run_one_round(arguments const& args, char const* name, char const* about, ch
   command_line line(name, about);
   declare(line.settings, settings);
   declare(line.settings, named);
-  add_json(line, json);
-  line.take_trl_flags();
-  line.parse(args);
-  join(settings, line);
+  parse_training(line, args, settings, json);
   choose_files(line, named, settings, settings.dataset, settings.eval_dataset);
   check(settings);
   return report(settings, train(settings), examples, json);

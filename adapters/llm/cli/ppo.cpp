@@ -49,10 +49,7 @@ int run_ppo(arguments const& args) {
   bool json = false;
   command_line line("kedge ppo", "Trains a model on its own completions, rewarded by a judge or a reward model, with a KL penalty to where it started.");
   declare(line.settings, settings);
-  add_json(line, json);
-  line.take_trl_flags();
-  line.parse(args);
-  join(settings, line);
+  parse_training(line, args, settings, json);
   return train(settings, json);
 }
 
@@ -93,10 +90,7 @@ int run_salsa(arguments const& args) {
   line.settings.group("SALSA");
   line.settings.add("soup_weight", soup_weight, "weight of the second of two models: 0 is PPO, 1 the other model; several make a sweep").at_least(-10).at_most(10);
   line.settings.add("reward_plane", plane, "before training, measure soups on a grid of so many steps; --total_episodes 0 does only that; 0: no").at_most(1000);
-  add_json(line, json);
-  line.take_trl_flags();
-  line.parse(args);
-  join(settings, line);
+  parse_training(line, args, settings, json);
   if (!soup_weight.empty() && (settings.reference.models.size() != 2 || !settings.reference.weights.empty()))
     throw llm::usage_error("--soup_weight is for two models without weights of their own: --reference soup:DIR,DIR");
   if (settings.model.empty()) settings.model = settings.reference.models.front();

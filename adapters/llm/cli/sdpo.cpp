@@ -13,10 +13,7 @@ int run_sdpo(arguments const& args) {
   declare(line.settings, settings);
   declare_chunks(line.settings, rounds);
   declare(line.settings, named);
-  add_json(line, json);
-  line.take_trl_flags();
-  line.parse(args);
-  join(settings, line);
+  parse_training(line, args, settings, json);
   choose_files(line, named, settings, settings.dataset, settings.eval_dataset);
   return train(settings, rounds, json);
 }

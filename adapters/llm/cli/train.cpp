@@ -45,7 +45,10 @@ void add_best(nlohmann::ordered_json& summary, llm::run_result const& result) {
   summary["stopped_early"] = result.stopped_early;
 }
 
-void join(llm::run_settings& settings, command_line const& line) {
+void parse_training(command_line& line, arguments const& args, llm::run_settings& settings, bool& json) {
+  add_json(line, json);
+  line.take_trl_flags();
+  line.parse(args);
   settings.where = llm::launch::of_environment();
   settings.tells = llm::screen(stderr);
   if (std::string const remark = line.remark(); !remark.empty()) settings.says().say(remark);

@@ -5,12 +5,12 @@
 #include <kedge/llm/train/judge.hpp>
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -153,16 +153,16 @@ TEST_CASE("a judge that goes on is killed with all that it started", "[judge]") 
   auto const fifo = folder / "alive";
   REQUIRE(std::system(("mkfifo '" + fifo.string() + "'").c_str()) == 0);
   auto const begin = std::chrono::steady_clock::now();
-  int reader = -1;
+  std::ifstream reader;
   {
     judge stubborn({.command = "trap '' TERM; (exec 3> '" + fifo.string() + "'; sleep 1000) & " + counting + "; wait"});
-    reader = ::open(fifo.c_str(), O_RDONLY);  // returns when the grandchild has opened it
+    reader.open(fifo);  // returns when the grandchild has opened it
     CHECK(stubborn.score(completions(2)) == counted(1, 2));
   }
-  char byte = 0;
-  CHECK(::read(reader, &byte, 1) == 0);  // nobody holds the other end any more
-  ::close(reader);
-  CHECK(seconds_since(begin) < 500);     // and not because the thousand seconds are over
+  REQUIRE(reader.is_open());
+  CHECK(reader.get() == std::ifstream::traits_type::eof());  // nobody holds the other end any more
+  CHECK(reader.eof());
+  CHECK(seconds_since(begin) < 500);  // and not because the thousand seconds are over
 }
 
 TEST_CASE("a judge that leaves at the end of its input is not killed", "[judge]") {

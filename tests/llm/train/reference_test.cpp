@@ -26,6 +26,7 @@
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
 #include "support/scratch_folder.hpp"
+#include "support/tiny_runs.hpp"
 
 using namespace kedge::llm;
 using kedge::testing::contains;
@@ -41,19 +42,10 @@ namespace {
 fs::path const tiny = fs::path(KEDGE_TESTS_DIR) / "golden/tiny";
 
 training_settings settings_for(fs::path const& output) {
-  training_settings s;
-  s.model = tiny / "tied";
-  s.output_dir = output;
+  auto s = kedge::testing::four_steps<training_settings>(output, "tied");
   s.dataset = {tiny / "pairs.jsonl"};
-  s.compute = {.dtype = compute_type::float64, .threads = 1};
-  s.learning_rate = 1e-3;
-  s.lr_scheduler_type = lr_scheduler::constant;
-  s.per_device_train_batch_size = 4;
+  s.compute.dtype = compute_type::float64;
   s.max_steps = 8;
-  s.logging_steps = 1;
-  s.save_steps = 0;
-  s.shuffle = false;
-  s.quiet = true;
   return s;
 }
 

@@ -214,10 +214,7 @@ class preference_run : public training_method {
                           settings_.ld_alpha, tokens);
   }
 
-  [[nodiscard]] std::size_t round_count() const {
-    if (round_settings_.online()) return round_settings_.rounds;
-    return round_settings_.chunks > 0 ? round_settings_.chunks : settings_.dataset.size();
-  }
+  [[nodiscard]] std::size_t round_count() const { return llm::round_count(settings_, round_settings_); }
 
   void start() {
     trainer_.log().say(short_name(settings_.model) + ": " + short_count(parameter_count(session_.config)) + " parameters, " +

@@ -48,13 +48,13 @@ null_kind kind_of(null_choice choice) {
 
 }  // namespace
 
-double make_null_baseline(training_settings& settings, round_settings& rounds, std::size_t count) {
+double make_null_baseline(training_settings& settings, round_settings& rounds) {
   if (rounds.null == null_choice::none) return 1;
   if (rounds.reference.what != reference_kind::hand_off)
     throw usage_error("--null: it is the null baseline of momentum with --reference hand-off; leave out --reference");
   round_settings unit = rounds;
   unit.beta.clear();
-  double const ratio = 1 / effective_beta(unit, count, 1);
+  double const ratio = 1 / effective_beta(unit, round_count(settings, rounds), 1);
   bool const both = rounds.null == null_choice::both;
   baseline_factors const f =
       longer_rounds(ratio, both ? gradient_degree(settings.optim) : 0, both ? loss_degree(settings) : 0, kind_of(rounds.null));

@@ -73,6 +73,11 @@ void declare(settings_list& list, on_policy_settings& s) {
   list.add("eval_samples", s.eval_samples, "completions of each of them").at_least(1).at_most(1 << 20);
 }
 
+std::size_t round_count(training_settings const& settings, round_settings const& rounds) {
+  if (rounds.online()) return rounds.rounds;
+  return rounds.chunks > 0 ? rounds.chunks : settings.dataset.size();
+}
+
 settings_list settings_of(training_settings& settings, round_settings& rounds) {
   settings_list list = declared(settings);
   declare_rounds(list, rounds);

@@ -74,6 +74,9 @@ void declare(settings_list& list, training_settings& settings);
 /// All settings of a run on preference pairs, bound to these.
 [[nodiscard]] settings_list settings_of(training_settings& settings, round_settings& rounds);
 
+/// How many rounds a run has: of fresh pairs as many as it is told, else one a chunk or a file.
+[[nodiscard]] std::size_t round_count(training_settings const& settings, round_settings const& rounds);
+
 /// Trains: dpo, sdpo and apo are settings of the same rounds. Writes the model, metrics.jsonl and checkpoints to output_dir.
 /// throws  error in one line
 training_result train_preferences(training_settings const& settings, round_settings const& rounds);
