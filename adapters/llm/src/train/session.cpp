@@ -12,18 +12,16 @@
 #include <kedge/llm/model/weights.hpp>
 
 #include "../base/thread_pool.hpp"
-#include "../model/cuda_graph.hpp"
 #include "../model/stored_tensors.hpp"
 #include "available_memory.hpp"
+#include "opened_device.hpp"
 
 namespace kedge::llm {
 namespace {
 
 bool with_graphs(when choice, at::Device device) {
-  if (choice == when::automatic) return device.is_cuda() && has_cuda_graphs();
   if (choice == when::on && !device.is_cuda()) throw error("--cuda_graphs on: graphs are a GPU's; use --device cuda, or --cuda_graphs auto");
-  if (choice == when::on && !has_cuda_graphs()) throw error("--cuda_graphs on: this kedge was built without CUDA; configure with -DKEDGE_CUDA=ON");
-  return choice == when::on;
+  return device.is_cuda() && choice != when::off;
 }
 
 at::ScalarType scalar_type(compute_type choice, at::Device device) {
@@ -38,13 +36,7 @@ at::ScalarType scalar_type(compute_type choice, at::Device device) {
 
 compute_settings resolve(device_settings const& settings) {
   compute_settings compute;
-  try {
-    compute.device = at::Device(settings.device);
-  } catch (std::exception const&) {
-    throw error("--device " + settings.device + " is not a device; use cpu, cuda or cuda:N");
-  }
-  if (compute.device.is_cuda() && !at::hasCUDA())
-    throw error("--device " + settings.device + ": this build of LibTorch has no CUDA, or there is no GPU; use --device cpu");
+  compute.device = opened_device(settings.device);
   compute.type = scalar_type(settings.dtype, compute.device);
   compute.graphs = with_graphs(settings.cuda_graphs, compute.device);
   return compute;

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include <ATen/core/Tensor.h>
+
+namespace kedge::llm {
+
+/// The device that --device names, ready for work.
+/// name: cpu, cuda or cuda:N
+/// throws  error "--device NAME …" if there is no such device, or what it needs is missing
+[[nodiscard]] at::Device opened_device(std::string const& name);
+
+}  // namespace kedge::llm
