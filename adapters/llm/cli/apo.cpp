@@ -3,7 +3,7 @@
 #include <string>
 #include <utility>
 
-#include <kedge/llm/train/launch.hpp>
+#include <kedge/llm/scale/launch.hpp>
 #include <kedge/llm/train/null_baseline.hpp>
 
 #include "command.hpp"

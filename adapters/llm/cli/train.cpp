@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <kedge/llm/train/launch.hpp>
+#include <kedge/llm/scale/launch.hpp>
 
 #include "command.hpp"
 

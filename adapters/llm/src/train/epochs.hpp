@@ -15,8 +15,8 @@
 #include <kedge/llm/train/run_settings.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
-#include "process_group.hpp"
-#include "shard.hpp"
+#include "../scale/process_group.hpp"
+#include "../scale/shard.hpp"
 #include "step_gradient.hpp"
 
 namespace kedge::llm {

@@ -10,7 +10,7 @@
 #include <kedge/llm/data/unpaired.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
-#include "process_group.hpp"
+#include "../scale/process_group.hpp"
 #include "step_batches.hpp"
 
 namespace kedge::llm {

@@ -14,9 +14,9 @@
 #include <kedge/llm/train/kto.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
+#include "../scale/process_group.hpp"
 #include "labelled_data.hpp"
 #include "moving_reference.hpp"
-#include "process_group.hpp"
 #include "step_gradient.hpp"
 
 namespace kedge::llm {

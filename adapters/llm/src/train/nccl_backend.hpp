@@ -6,7 +6,7 @@
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
-#include <kedge/llm/train/launch.hpp>
+#include <kedge/llm/scale/launch.hpp>
 
 namespace kedge::llm {
 

@@ -10,7 +10,7 @@
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/losses.hpp>
 
-#include "process_group.hpp"
+#include "../scale/process_group.hpp"
 #include "step_batches.hpp"
 
 namespace kedge::llm {

@@ -8,7 +8,7 @@
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
-#include "process_group.hpp"
+#include "../scale/process_group.hpp"
 
 namespace kedge::llm {
 

@@ -19,8 +19,9 @@
 #include <kedge/llm/text/tokenizer.hpp>
 #include <kedge/llm/train/run_settings.hpp>
 
+#include "../scale/process_group.hpp"
+#include "join_run.hpp"
 #include "pair_input.hpp"
-#include "process_group.hpp"
 
 namespace kedge::llm {
 

@@ -7,7 +7,7 @@
 
 #include <kedge/llm/model/causal_lm.hpp>
 
-#include "process_group.hpp"
+#include "../scale/process_group.hpp"
 
 namespace kedge::llm {
 

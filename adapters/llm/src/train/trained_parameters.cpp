@@ -2,7 +2,7 @@
 #include "trained_parameters.hpp"
 
 #include "../model/profile.hpp"
-#include "shard.hpp"
+#include "../scale/shard.hpp"
 
 namespace kedge::llm {
 

@@ -4,7 +4,7 @@
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/train/optimizer.hpp>
 
-#include "process_group.hpp"
+#include "../scale/process_group.hpp"
 #include "step_gradient.hpp"
 
 namespace kedge::llm {

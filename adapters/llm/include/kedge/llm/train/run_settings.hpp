@@ -20,7 +20,7 @@
 #include <kedge/llm/model/lora_settings.hpp>
 #include <kedge/llm/train/device_settings.hpp>
 #include <kedge/llm/train/evaluation.hpp>
-#include <kedge/llm/train/launch.hpp>
+#include <kedge/llm/scale/launch.hpp>
 #include <kedge/llm/train/lr_schedule.hpp>
 #include <kedge/llm/train/optimizer_choice.hpp>
 

@@ -13,7 +13,7 @@
 
 #include <kedge/llm/base/error.hpp>
 
-#include "nccl_backend.hpp"
+#include "../train/nccl_backend.hpp"
 
 C10_DECLARE_int(caffe2_log_level);
 
@@ -148,15 +148,6 @@ std::string process_group::lead(std::function<std::string()> const& task) const 
   std::string const from_leader = gather(failed ? problem : told).front();
   if (failed) throw error(from_leader);
   return from_leader;
-}
-
-process_group join_run(run_settings& settings) {
-  launch const& here = settings.where;
-  if (here.alone()) return {};
-  at::Device device(settings.compute.device);
-  if (device.is_cuda() && !device.has_index()) device.set_index(static_cast<at::DeviceIndex>(here.local_rank));
-  settings.compute.device = device.str();
-  return {here, std::chrono::seconds(settings.ddp_timeout), device};
 }
 
 }  // namespace kedge::llm

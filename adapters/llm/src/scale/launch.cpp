@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/llm/train/launch.hpp>
+#include <kedge/llm/scale/launch.hpp>
 
 #include <charconv>
 #include <cstdlib>

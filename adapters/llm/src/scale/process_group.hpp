@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include <kedge/llm/model/causal_lm.hpp>
-#include <kedge/llm/train/launch.hpp>
-#include <kedge/llm/train/run_settings.hpp>
+#include <ATen/ATen.h>
+
+#include <kedge/llm/scale/launch.hpp>
 
 namespace kedge::llm {
 
@@ -52,8 +52,5 @@ class process_group {
   at::Device device_ = at::kCPU;
   std::shared_ptr<engine> engine_;
 };
-
-/// The group of a run, by settings.where. Tells the settings which GPU is this process's.
-[[nodiscard]] process_group join_run(run_settings& settings);
 
 }  // namespace kedge::llm

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include <kedge/llm/model/causal_lm.hpp>
+
 #include "process_group.hpp"
 
 namespace kedge::llm {
