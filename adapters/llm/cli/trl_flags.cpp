@@ -120,7 +120,6 @@ std::vector<trl_flag> table() {
     {"bf16_full_eval", truth, {{"false", idle, ""}, {"*", idle, "evaluations compute as --dtype says"}}},
     {"fp16_full_eval", truth, {{"false", idle, ""}, {"*", refused, "there is no float16 here; evaluations compute as --dtype says"}}},
     {"fp16_opt_level", one, {{"*", idle, "there is no float16 here"}}},
-    {"tf32", truth, {{"none|false", idle, ""}, {"*", idle, "float32 products stay float32; --bf16 is faster"}}},
     {"use_cpu", truth, {{"true", mapped, "device=cpu"}, {"false", idle, "--device cuda asks for a GPU"}}},
     {"no_cuda", truth, {{"true", mapped, "device=cpu"}, {"false", idle, "--device cuda asks for a GPU"}}},
     {"activation_checkpointing", truth, {{"none", idle, ""}, {"*", mapped, "gradient_checkpointing={}"}}},
