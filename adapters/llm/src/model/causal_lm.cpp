@@ -133,10 +133,9 @@ row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, t
   tape& t = kept ? *kept : scratch;
   t.sequence = batch.sequence;
   t.weights = batch.weights;
-  if (recorder_) {
-    packed_size const size = size_class(batch);
-    t.batch = inputs_of(config_, settings_, padded(batch, size), &size);
-    if (kept) t.recorded = recorder_->find(weights, size, wanted);
+  if (auto const size = recorder_ ? size_class(batch) : std::nullopt) {
+    t.batch = inputs_of(config_, settings_, padded(batch, *size), &*size);
+    if (kept) t.recorded = recorder_->find(weights, *size, wanted);
   } else {
     t.batch = inputs_of(config_, settings_, batch);
   }

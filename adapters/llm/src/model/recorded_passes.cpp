@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "recorded_passes.hpp"
 
+#include <algorithm>
+
 #include "passes.hpp"
 
 namespace kedge::llm {
@@ -52,23 +54,28 @@ void recorded_pass::backward(causal_lm const& model, pack const& weights, row_sl
 }
 
 std::shared_ptr<recorded_pass> pass_recorder::find(pack const& weights, packed_size const& size, row_figures const& wanted) {
-  constexpr std::size_t most = 64;
   if (!under_way_.expired()) return {};
   if (addresses here = addresses_of(weights); here != weights_) {
     weights_ = std::move(here);
     passes_.clear();
-    recorded_ = 0;
     pool_ = new_graph_pool(device_);
   }
   auto const [place, first] = passes_.try_emplace({size, wanted});
-  std::shared_ptr<recorded_pass>& pass = place->second;
-  if (first || (!pass && recorded_ == most)) return {};
-  if (!pass) ++recorded_;
+  place->second.used = ++calls_;
+  if (first) {
+    if (passes_.size() > most_) forget_oldest();
+    return {};
+  }
+  std::shared_ptr<recorded_pass>& pass = place->second.pass;
   if (!pass || pass->outdated()) pass = std::make_shared<recorded_pass>(device_, pool_, wanted);
   ++runs;
   std::shared_ptr<recorded_pass> const lent(pass.get(), [keep = pass](recorded_pass*) {});
   under_way_ = lent;
   return lent;
+}
+
+void pass_recorder::forget_oldest() {
+  passes_.erase(std::min_element(passes_.begin(), passes_.end(), [](auto const& a, auto const& b) { return a.second.used < b.second.used; }));
 }
 
 }  // namespace kedge::llm

@@ -48,21 +48,29 @@ class recorded_pass {
 /// The recorded passes of a model with one pack of weights, one a size. Not for several threads at once.
 class pass_recorder {
  public:
-  explicit pass_recorder(at::Device device) : device_(device) {}
+  /// most: sizes that it remembers, those that came last
+  explicit pass_recorder(at::Device device, std::size_t most = 64) : device_(device), most_(most) {}
 
-  /// Null: compute these passes. That is so for a size that wasn't seen before, which also makes libraries ready for a recording, after many
-  /// sizes, and while another recorded pass waits for its way back.
+  /// Null: compute these passes. That is so for a size that it doesn't remember, which also makes libraries ready for a recording, and while
+  /// another recorded pass waits for its way back.
   /// returns  to be held until there is no way back any more
   [[nodiscard]] std::shared_ptr<recorded_pass> find(pack const& weights, packed_size const& size, row_figures const& wanted);
 
   std::size_t runs = 0;  ///< of recorded passes so far
 
  private:
+  struct remembered {
+    std::shared_ptr<recorded_pass> pass;  // null: seen once
+    std::size_t used = 0;                 // by which call it was asked for last
+  };
+
+  void forget_oldest();
+
   at::Device device_;
+  std::size_t most_, calls_ = 0;
   graph_pool pool_{};
   addresses weights_;
-  std::map<std::pair<packed_size, row_figures>, std::shared_ptr<recorded_pass>> passes_;  // null: seen once
-  std::size_t recorded_ = 0;
+  std::map<std::pair<packed_size, row_figures>, remembered> passes_;
   std::weak_ptr<recorded_pass> under_way_;
 };
 

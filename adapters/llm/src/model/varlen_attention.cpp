@@ -15,6 +15,17 @@ std::optional<std::int64_t> left_of(attention_settings const& settings) {
 
 std::optional<std::int64_t> right_of(attention_settings const& settings) { return settings.window > 0 ? std::optional<std::int64_t>(0) : std::nullopt; }
 
+// Gives the last runs, of one key each, evenly those that are left: each sees its own token as often.
+void share_keys_left(varlen_sequences& all, std::int64_t keys) {
+  std::int64_t const first = all.key_ends.back() - spare_runs, each = (keys - first) / spare_runs, more = (keys - first) % spare_runs;
+  std::vector<std::int64_t> const tokens(all.keys.end() - spare_runs, all.keys.end());
+  all.keys.resize(static_cast<std::size_t>(first));
+  for (std::int64_t i = 0; i < spare_runs; ++i) {
+    all.keys.insert(all.keys.end(), static_cast<std::size_t>(each + (i < more ? 1 : 0)), tokens[static_cast<std::size_t>(i)]);
+    all.key_ends[all.key_ends.size() - static_cast<std::size_t>(spare_runs - i)] = static_cast<std::int32_t>(all.keys.size());
+  }
+}
+
 }  // namespace
 
 varlen_sequences varlen_of(std::vector<shared_prompt> const& prompts, packed_size const* fixed) {
@@ -31,8 +42,7 @@ varlen_sequences varlen_of(std::vector<shared_prompt> const& prompts, packed_siz
     });
   if (!fixed) return all;
   all.most_queries = all.most_keys = fixed->longest;
-  all.keys.resize(static_cast<std::size_t>(fixed->keys), all.keys.back());
-  all.key_ends.back() = static_cast<std::int32_t>(fixed->keys);
+  share_keys_left(all, fixed->keys);
   auto const ends = static_cast<std::size_t>(fixed->runs) + 1;
   all.query_ends.resize(ends, all.query_ends.back());
   all.key_ends.resize(ends, all.key_ends.back());

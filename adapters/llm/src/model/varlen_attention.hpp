@@ -19,8 +19,8 @@ struct varlen_sequences {
   std::int64_t most_queries = 0, most_keys = 0;               ///< of a sequence, or a bound of that
 };
 
-/// `fixed`: a size_class that the batch was padded to. There are as many sequences and keys as it says: the last run, of one token, sees itself
-/// as often as keys are left; sequences after it are empty.
+/// `fixed`: a size_class that the batch was padded to. There are as many sequences and keys as it says: the last runs, of one token each, see
+/// themselves as often as keys are left; sequences after them are empty.
 [[nodiscard]] varlen_sequences varlen_of(std::vector<shared_prompt> const& prompts, packed_size const* fixed = nullptr);
 
 /// The same on a device, once for all layers.

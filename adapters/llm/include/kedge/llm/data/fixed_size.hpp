@@ -3,6 +3,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <optional>
 
 #include <kedge/llm/data/ragged.hpp>
 
@@ -19,13 +20,17 @@ struct packed_size {
 
 [[nodiscard]] packed_size size_of(ragged_batch const& batch);
 
-/// The next of few sizes that a batch fits in with at least two tokens to spare: tokens and rows in eight steps from a power of two to the
-/// next, at most an eighth more; keys in four; runs and the longest of them powers of two.
-[[nodiscard]] packed_size size_class(ragged_batch const& batch);
+/// The size that a batch is padded to: one of few, the classes. What a class is follows from tokens t and rows r alone: t, the next multiple of
+/// 128 and of an eighth of the power of two below it that leaves nine tokens to spare; r, the next eighth of t. Its other numbers bound what batches of
+/// sequences have that t and r: t/128 + 24 runs, min(2t, 9t/4 − r) keys, as pairs that share their prompts need, and min(t, 2048) keys of a run.
+/// returns  nothing for a batch beyond these bounds, or of more than 16384 tokens, which keep a GPU busy without a recording
+[[nodiscard]] std::optional<packed_size> size_class(ragged_batch const& batch);
 
-/// The batch with as many tokens and rows as the size says. What is added is two sequences at the end, the first with all tokens but one, the
-/// second, a run of its own, with the last token, which all added rows read. Nothing of the batch sees them: with cotangents of 0 they add 0 to
-/// every gradient.
+/// The last runs of a padded batch, of one token each: they see as many keys as are left.
+inline constexpr std::int64_t spare_runs = 8;
+
+/// The batch with as many tokens and rows as the size says. What is added stands at the end: a sequence, and `spare_runs` ones of a token each,
+/// the last of which all added rows read. Nothing of the batch sees them: with cotangents of 0 they add 0 to every gradient.
 /// requires  size = size_class(batch)
 [[nodiscard]] ragged_batch padded(ragged_batch batch, packed_size const& size);
 
