@@ -21,14 +21,18 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "gpu_kernels.hpp"
 
 #if defined(__CUDACC__)
 #define KEDGE_GPU __host__ __device__
-#define KEDGE_UNROLL _Pragma("unroll")
 #else
 #define KEDGE_GPU
+#endif
+#if defined(__CUDA_ARCH__)
+#define KEDGE_UNROLL _Pragma("unroll")
+#else
 #define KEDGE_UNROLL
 #endif
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "../gates.hpp"
+#include "../score_edits.hpp"
 
 namespace kedge::llm {
 
@@ -87,7 +88,7 @@ struct gpu_softmax {
   float *entropy, *mean, *likeliest, *square_sum;  ///< [rows] each; null: not wanted. square_sum: Σ p²
 };
 
-/// out[i] = in[index[i]], of keys and values at once.
+/// out[i] = in[index[i]], of keys and values at once; null values: of keys alone.
 struct gpu_gather {
   std::int64_t count, width;
   std::int64_t const* index;
@@ -123,7 +124,8 @@ struct gpu_adam {
   gpu_moments moments;
   float rate, root, beta1, beta2, epsilon;
   float scale;                        ///< of gradients, where `norm` is null
-  double const* norm;                 ///< of all gradients, on the device: scale · min(1, most_norm / (scale · norm)) is their scale
+  double const* norm;                 ///< of all gradients, on the device: where scale · norm > most_norm > 0, the scale is times
+                                      ///< most_norm / (scale · norm + 10⁻⁶)
   float most_norm;
   bool zero_gradient;
 };
@@ -132,35 +134,55 @@ struct gpu_adam {
 struct gpu_square_sum {
   gpu_adam_tensor const* tensors;
   std::int64_t count, blocks;
-  double* partial;                    ///< [blocks]
+  double* partial;                    ///< [square_sum_partials(blocks)]
   double* out;
 };
 
-/// Draws a token a row, as draw_token (sampler.hpp) says: temperature, top-k, top-p, min-p, and rules on earlier tokens.
+/// Draws a token a row, as draw_token (sampler.hpp) says: edits, temperature, top-k, top-p, min-p.
 struct gpu_sample {
-  std::int64_t rows, vocabulary;
-  float* scores;                      ///< [rows, vocabulary]; used up
-  float temperature;                  ///< 0: the likeliest, the first of several
+  std::int64_t rows, vocabulary, stride;
+  float* scores;                      ///< [rows, vocabulary], `stride` numbers from row to row; edits are made in it
+  double temperature;                 ///< 0: the likeliest, the first of several
   std::int64_t top_k;                 ///< 0: all
-  float top_p, min_p;                 ///< 1 and 0: all
-  float repetition_penalty;           ///< 1: none
-  std::int64_t const* seen;           ///< tokens that the penalty concerns, row by row; null: none
-  std::int64_t const* seen_starts;    ///< [rows + 1]
+  double top_p, min_p;                ///< 1 and 0: all
+  score_edit const* edits;            ///< row by row by token, those of all tokens first, those of one token in their order
+  std::int64_t const* edit_starts;    ///< [rows + 1]; null: there are none
+  float* originals;                   ///< memory: a number an edit
   double const* uniform;              ///< [rows] in [0, 1): of each sample's own stream
   std::int32_t* token;                ///< [rows]
   float* logp;                        ///< [rows] of the scores as they came, at temperature 1
 };
 
-/// Attention of new queries over pages of keys and values.
+/// Keys of a part of an attention: each part is a block's. All sums of a query depend on its own keys alone.
+inline constexpr std::int64_t attention_part_keys = 256;
+/// Queries of a part: at least 1, and at most so many for so many query heads that share a key-value head.
+[[nodiscard]] constexpr std::int64_t attention_part_queries(std::int64_t group_heads) { return group_heads < 8 ? 8 / group_heads : 1; }
+
+/// Some queries of a sequence, whose positions follow one another, and keys from first_key on: attention_part_keys, or fewer up to the last query.
+struct gpu_attention_part {
+  std::int64_t sequence, query, queries, first_key;
+  std::int64_t partial;               ///< row of `partial` for the first query; −1: these are all its keys, and the output is written
+  std::int64_t partial_stride;        ///< rows to that of the next query
+};
+/// A query whose parts stand in so many rows from `partial` on.
+struct gpu_attention_join {
+  std::int64_t query, partial, parts;
+};
+
+/// Attention of new queries over pages of keys and values: each sees the keys up to its own position. q, keys, values and out are of one type.
 struct gpu_paged_attention {
-  std::int64_t sequences, heads, kv_heads, head_dim, page_tokens;
+  std::int64_t heads, kv_heads, head_dim, page_tokens;
   gpu_matrix q;                       ///< [queries, heads · head_dim]
   gpu_matrix keys, values;            ///< of a page's token: [pages · page_tokens, kv_heads · head_dim]
-  std::int32_t const* pages;          ///< [sequences, most_pages]
+  std::int64_t const* pages;          ///< [sequences, most_pages]
   std::int64_t most_pages;
-  std::int64_t const* query_starts;   ///< [sequences + 1]: the queries of each, its last tokens
-  std::int64_t const* lengths;        ///< [sequences] keys, the queries' own included
-  std::int64_t queries;
+  std::int64_t const* positions;      ///< [queries]
+  gpu_attention_part const* parts;
+  std::int64_t part_count, most_queries;  ///< most_queries: of a part
+  gpu_attention_join const* joins;
+  std::int64_t join_count;
+  float* partial;                     ///< memory: heads · (head_dim + 2) numbers for each of partial_count rows
+  std::int64_t partial_count;
   float scale, soft_cap;              ///< soft_cap 0: none
   std::int64_t window;                ///< 0: all
   float const* sinks;                 ///< [heads]; null: none
@@ -179,12 +201,16 @@ struct gpu_kernel_table {
   void (*reduce)(gpu_stream, gpu_reduce const&);
   void (*adam)(gpu_stream, gpu_adam const&);
   void (*square_sum)(gpu_stream, gpu_square_sum const&);
-  void (*sample)(gpu_stream, gpu_sample const&);                ///< several launches
-  void (*paged_attention)(gpu_stream, gpu_paged_attention const&);
+  void (*sample)(gpu_stream, gpu_sample const&);
+  void (*paged_attention)(gpu_stream, gpu_paged_attention const&);  ///< two launches where there are joins
 };
 
-/// Rows of gpu_norm_backward::partial.
-[[nodiscard]] constexpr std::int64_t norm_partial_rows(std::int64_t rows) { return rows < 264 ? rows : 264; }
+/// Rows of gpu_norm_backward::partial: a block of threads each, some for every multiprocessor.
+[[nodiscard]] constexpr std::int64_t norm_partial_rows(std::int64_t rows) { return rows < 528 ? rows : 528; }
+
+/// Numbers of gpu_square_sum::partial, and how many blocks of a tensor's numbers each is of.
+inline constexpr std::int64_t square_sum_blocks = 64;
+[[nodiscard]] constexpr std::int64_t square_sum_partials(std::int64_t blocks) { return (blocks + square_sum_blocks - 1) / square_sum_blocks; }
 
 /// The table whose functions run on this host, from the same bodies.
 [[nodiscard]] gpu_kernel_table const& host_gpu_kernels();

@@ -9,7 +9,7 @@ namespace kedge::llm::gpu {
 template <class T, int N>
 struct norm {
   using arguments = gpu_norm;
-  static constexpr int most_threads = 512, kept = 16 / N;
+  static constexpr int most_threads = 512, kept = N == 1 ? 4 : 16 / N;
   static gpu_grid grid(gpu_norm const& a) { return {a.rows, threads_for(a.width, N * kept, most_threads)}; }
 
   template <class Block>

@@ -4,7 +4,6 @@
 // Numbers of memory, fp32 or bf16, by 16 bytes where they lie so.
 
 #include <cmath>
-#include <initializer_list>
 
 #include "block.hpp"
 
@@ -166,8 +165,8 @@ inline constexpr int wide<float> = 4;
 
 /// f<T, N>(): T is the type of all these matrices, or `either`; N is wide<T> where they, and rows of `width` numbers, allow it and `aligned` says
 /// the same of all else, or 1.
-template <class F>
-void with_numbers(std::initializer_list<gpu_matrix> matrices, std::int64_t width, bool aligned, F const& f) {
+template <std::size_t count, class F>
+void with_numbers(gpu_matrix const (&matrices)[count], std::int64_t width, bool aligned, F const& f) {
   bool fp32 = true, bf16 = true;
   for (gpu_matrix const& m : matrices) {
     if (!m.at) continue;
@@ -175,12 +174,9 @@ void with_numbers(std::initializer_list<gpu_matrix> matrices, std::int64_t width
     aligned = aligned && by_sixteen(m);
   }
   auto const of_type = [&]<class T>() { aligned && width % wide<T> == 0 ? f.template operator()<T, wide<T>>() : f.template operator()<T, 1>(); };
-  if (fp32)
-    of_type.template operator()<float>();
-  else if (bf16)
-    of_type.template operator()<std::uint16_t>();
-  else
-    of_type.template operator()<either>();
+  if (fp32) return of_type.template operator()<float>();
+  if (bf16 || count == 1) return of_type.template operator()<std::uint16_t>();
+  if constexpr (count > 1) of_type.template operator()<either>();
 }
 
 }  // namespace kedge::llm::gpu
