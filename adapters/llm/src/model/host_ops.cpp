@@ -5,6 +5,7 @@
 
 #include "../base/thread_pool.hpp"
 #include "../kernels/kernels.hpp"
+#include "gpu_way.hpp"
 
 namespace kedge::llm::host_ops {
 namespace {
@@ -32,10 +33,16 @@ char const* moved(matrix_view const& m, std::size_t elements) {
 
 }  // namespace
 
-bool takes(at::Tensor const& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && (x.dim() == 0 || x.size(-1) < 2 || x.stride(-1) == 1); }
+namespace {
+
+bool by_own_loops(at::Tensor const& x) { return x.is_cpu() && !goes_gpu_way(x.device()); }
+
+}  // namespace
+
+bool takes(at::Tensor const& x) { return by_own_loops(x) && x.scalar_type() == at::kFloat && (x.dim() == 0 || x.size(-1) < 2 || x.stride(-1) == 1); }
 
 bool multiplies_by(at::Tensor const& weight) {
-  return weight.is_cpu() && (weight.scalar_type() == at::kFloat || weight.scalar_type() == at::kBFloat16);
+  return by_own_loops(weight) && (weight.scalar_type() == at::kFloat || weight.scalar_type() == at::kBFloat16);
 }
 
 bool rounds_operands() { return kernels().tile_product != nullptr; }

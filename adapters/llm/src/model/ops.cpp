@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops.hpp"
 
-#include <algorithm>
-#include <cmath>
-#include <optional>
 #include <string_view>
 
 #include <torch/version.h>
 
 #include "host_ops.hpp"
+#include "launches.hpp"
 #include "profile.hpp"
-#include "varlen_attention.hpp"
 
 namespace kedge::llm::ops {
 
@@ -21,9 +18,16 @@ bool goes_fast(at::Tensor const& x, at::Tensor const& y) { return host_ops::mult
 
 // Of a product of rows with a matrix of a weight's size.
 struct timed_product : timed {
-  timed_product(at::Tensor const& rows, at::Tensor const& weight) : timed(phase::products) {
+  timed_product(at::Tensor const& rows, at::Tensor const& weight) : timed(phase::products), part("products") {
     count(2.0 * static_cast<double>(rows.size(0)) * static_cast<double>(weight.numel()));
   }
+  section part;
+};
+
+// Of norms, rotations and gates.
+struct timed_activation : timed {
+  explicit timed_activation(char const* name) : timed(phase::activations), part(name) {}
+  section part;
 };
 
 }  // namespace
@@ -106,7 +110,7 @@ void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tenso
 
 rms_norm::rms_norm(at::Tensor input, double eps, double weight_offset, norm_kind kind)
     : x(std::move(input)), offset(weight_offset), centred(kind == norm_kind::layer) {
-  timed const scope(phase::activations);
+  timed_activation const scope("norms");
   if (centred) x = host_ops::takes(x) ? host_ops::centred(x) : at::sub(x, x.mean(-1, /*keepdim=*/true));
   inverse_rms = host_ops::takes(x) ? host_ops::inverse_rms(x, eps) : at::rsqrt(x.square().mean(-1, /*keepdim=*/true).add_(eps));
 }
@@ -118,7 +122,7 @@ rms_norm rms_norm::none(at::Tensor input) {
 }
 
 at::Tensor rms_norm::output(at::Tensor const& weight) const {
-  timed const scope(phase::activations);
+  timed_activation const scope("norms");
   if (host_ops::takes(x) && host_ops::multiplies_by(weight))
     return host_ops::scale(x, inverse_rms, weight.to(at::kFloat), offset);
   at::Tensor normalised = at::mul(x, inverse_rms);
@@ -133,7 +137,7 @@ at::Tensor rms_norm::backward(at::Tensor const& g, at::Tensor const& weight, at:
 }
 
 void rms_norm::add_backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& gx, at::Tensor& weight_gradient) const {
-  timed const scope(phase::activations);
+  timed_activation const scope("norms");
   if (!weight.defined()) {
     gx.add_(g);
     return;
@@ -189,12 +193,12 @@ at::Tensor activated_backward(activation act, at::Tensor const& g, at::Tensor co
 }
 
 at::Tensor gated(activation act, at::Tensor const& gate, at::Tensor const& up) {
-  timed const scope(phase::activations);
+  timed_activation const scope("gate");
   return goes_fast(gate) && goes_fast(up) ? host_ops::gated(act, gate, up) : activated(act, gate).mul_(up);
 }
 
 gated_gradients gated_backward(activation act, at::Tensor const& g, at::Tensor const& gate, at::Tensor const& up) {
-  timed const scope(phase::activations);
+  timed_activation const scope("gate");
   if (goes_fast(g) && goes_fast(gate) && goes_fast(up)) {
     gated_gradients result;
     host_ops::gated_backward(act, g, gate, up, result.gate, result.up);
@@ -225,7 +229,7 @@ rotation::rotation(at::Tensor const& positions, at::Tensor const& frequencies, a
 }
 
 at::Tensor rotation::turn(at::Tensor x, double direction) const {
-  timed const scope(phase::activations);
+  timed_activation const scope("rotation");
   if (goes_fast(x)) {
     host_ops::rotate(x, cosine, sine, direction, interleaved);
     return x;
@@ -274,166 +278,6 @@ distribution distribution_(at::Tensor& scores, at::Tensor const& targets) {
 at::Tensor square_sums(at::Tensor const& x) {
   if (host_ops::takes(x)) return host_ops::square_sums(x);
   return at::linalg_vector_norm(x, 2, at::IntArrayRef{-1}, /*keepdim=*/true).square_();
-}
-
-namespace {
-
-at::Tensor of(token_range const& tokens, at::Tensor const& x) { return x.narrow(0, tokens.begin, tokens.size); }
-
-// All that a run's queries see: prefix, prompt, and their own.
-at::Tensor seen(attention_run const& run, at::Tensor const& x) {
-  std::int64_t const before = run.prefix.size + run.prompt.size;
-  return before == 0 ? of(run.own, x) : at::cat({of(run.prefix, x), of(run.prompt, x), of(run.own, x)});
-}
-
-// The other way round: gradients of these.
-void add_seen(attention_run const& run, at::Tensor const& gradient, at::Tensor const& onto) {
-  std::int64_t begin = 0;
-  for (token_range const& part : {run.prefix, run.prompt, run.own}) {
-    of(part, onto).add_(gradient.narrow(0, begin, part.size));
-    begin += part.size;
-  }
-}
-
-// [S, heads, d] as attention kernels want it: [1, heads, S, d].
-at::Tensor by_head(at::Tensor const& x) { return x.transpose(0, 1).unsqueeze(0); }
-at::Tensor by_token(at::Tensor const& x) { return x.squeeze(0).transpose(0, 1); }
-
-// 0 where query i of `queries` may see key j of prompt + queries, -inf elsewhere.
-at::Tensor visibility(std::int64_t prompt, std::int64_t queries, std::int64_t window, at::Tensor const& like) {
-  at::ScalarType const type = like.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  at::Tensor const all = at::full({queries, prompt + queries}, -INFINITY, like.options().dtype(type));
-  at::Tensor future = at::triu(all, prompt + 1);
-  return window > 0 && window < prompt + queries ? future.add_(at::tril(all, prompt - window)) : future;
-}
-
-struct attended {
-  at::Tensor output, log_sum;
-};
-
-// One attention call: the last queries of as many keys. The fused CPU kernel never holds the score matrix; where it can't be
-// used, plain products give the same result. It gets wide numbers: its backward step is several times slower in bf16 than in fp32,
-// which is more exact as well.
-class attention_call {
- public:
-  attention_call(attention_settings const& settings, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v)
-      : settings_(settings), q_(q), k_(k), v_(v), fused_(q.is_cpu() && settings.soft_cap == 0) {
-    std::int64_t const queries = q.size(2), prompt = k.size(2) - queries;
-    bool const plain = prompt == 0 && (settings.window == 0 || settings.window >= queries);
-    if (!plain || !fused_) mask_ = visibility(prompt, queries, settings.window, q);
-  }
-
-  [[nodiscard]] attended forward() const {
-    if (fused_) {
-      auto [output, log_sum] =
-          at::_scaled_dot_product_flash_attention_for_cpu(wide(q_), wide(k_), wide(v_), 0.0, !mask_, mask_, settings_.scale);
-      return {output.to(q_.scalar_type()), log_sum};
-    }
-    at::Tensor scores = capped_scores().add_(*mask_);
-    at::Tensor const log_sum = at::logsumexp(scores, -1);
-    return {at::matmul(scores.sub_(log_sum.unsqueeze(-1)).exp_().to(v_.scalar_type()), over_heads(v_)), log_sum};
-  }
-
-  [[nodiscard]] shared_prompt_attention::gradients backward(at::Tensor const& g, attended const& kept) const {
-    if (fused_) {
-      auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-          wide(g), wide(q_), wide(k_), wide(v_), wide(kept.output), kept.log_sum, 0.0, !mask_, mask_, settings_.scale);
-      return {dq, dk, dv, {}};  // copied into gradients of q's type
-    }
-    at::Tensor const scores = capped_scores();
-    at::Tensor const p = at::add(scores, *mask_).sub_(kept.log_sum.unsqueeze(-1)).exp_();
-    at::Tensor const dp = at::matmul(g, over_heads(v_).transpose(-1, -2)).to(p.scalar_type());
-    at::Tensor const inner = at::mul(g, kept.output).sum(-1, /*keepdim=*/true, p.scalar_type());
-    at::Tensor ds = (dp - inner).mul_(p).mul_(settings_.scale);
-    ds = soft_cap_backward_(ds, scores, settings_.soft_cap).to(q_.scalar_type());
-    return {at::matmul(ds, over_heads(k_)), over_groups(at::matmul(ds.transpose(-1, -2), q_)),
-            over_groups(at::matmul(p.to(g.scalar_type()).transpose(-1, -2), g)), {}};
-  }
-
- private:
-  [[nodiscard]] std::int64_t group() const { return q_.size(1) / k_.size(1); }
-  [[nodiscard]] at::Tensor over_heads(at::Tensor const& x) const { return x.repeat_interleave(group(), 1); }
-  [[nodiscard]] at::Tensor over_groups(at::Tensor const& x) const { return x.unflatten(1, {k_.size(1), group()}).sum(2); }
-  [[nodiscard]] at::Tensor capped_scores() const {
-    at::Tensor scores = wide(at::matmul(q_, over_heads(k_).transpose(-1, -2))).mul_(settings_.scale);
-    return soft_cap_(scores, settings_.soft_cap);
-  }
-
-  attention_settings const& settings_;
-  at::Tensor q_, k_, v_;
-  bool fused_;
-  std::optional<at::Tensor> mask_;
-};
-
-// How often a token sees another one, or itself, with no window.
-double visible_pairs(std::vector<shared_prompt> const& prompts) {
-  double pairs = 0;
-  for (shared_prompt const& group : prompts)
-    each_run(group, [&](attention_run const& run) {
-      auto const own = static_cast<double>(run.own.size);
-      pairs += own * static_cast<double>(run.prefix.size + run.prompt.size) + 0.5 * own * (own + 1);
-    });
-  return pairs;
-}
-
-}  // namespace
-
-attention_segments::attention_segments(std::vector<shared_prompt> of_prompts, varlen_lists in_lists)
-    : prompts(std::move(of_prompts)), runs(host_ops::runs_by_cost(prompts)), lists(std::move(in_lists)) {}
-
-bool shared_prompt_attention::goes_fast(at::Tensor const& q) const { return host_ops::takes(q); }
-
-at::Tensor shared_prompt_attention::forward(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {
-  timed const scope(phase::attention);
-  scope.count(4 * visible_pairs(segments_->prompts) * static_cast<double>(q.size(1) * q.size(2)));
-  log_sums_.clear();
-  at::Tensor output = without_sinks(q, k, v);
-  if (settings_.sinks.defined()) join_sinks(output);
-  return output;
-}
-
-at::Tensor shared_prompt_attention::without_sinks(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {
-  if (goes_fast(q)) return host_ops::attention(segments_->runs, settings_, q, k, v, log_sums_.emplace_back());
-  if (segments_->lists.keys.defined()) return varlen_attention(segments_->lists, settings_, q, k, v, log_sums_);
-  at::Tensor output = at::empty_like(q);
-  for (shared_prompt const& group : segments_->prompts)
-    each_run(group, [&](attention_run const& run) {
-      attended const result =
-          attention_call(settings_, by_head(of(run.own, q)), by_head(seen(run, k)), by_head(seen(run, v))).forward();
-      of(run.own, output).copy_(by_token(result.output));
-      log_sums_.push_back(result.log_sum);
-    });
-  return output;
-}
-
-shared_prompt_attention::gradients shared_prompt_attention::backward(at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
-                                                                     at::Tensor const& v, at::Tensor const& output) const {
-  timed const scope(phase::attention);
-  scope.count(8 * visible_pairs(segments_->prompts) * static_cast<double>(q.size(1) * q.size(2)));
-  gradients total = of_keys(g, q, k, v, output);
-  if (settings_.sinks.defined()) total.sinks = sink_gradient(g, output);
-  return total;
-}
-
-shared_prompt_attention::gradients shared_prompt_attention::of_keys(at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
-                                                                    at::Tensor const& v, at::Tensor const& output) const {
-  gradients total;
-  if (goes_fast(q)) {
-    host_ops::attention_backward(segments_->runs, settings_, g, q, k, v, output, log_sums_.front(), total.q, total.k, total.v);
-    return total;
-  }
-  if (segments_->lists.keys.defined()) return varlen_attention_backward(segments_->lists, settings_, g, q, k, v, output, log_sums_);
-  total = {at::empty_like(q), at::zeros_like(k), at::zeros_like(v), {}};
-  std::size_t next = 0;
-  for (shared_prompt const& group : segments_->prompts)
-    each_run(group, [&](attention_run const& run) {
-      attention_call const made(settings_, by_head(of(run.own, q)), by_head(seen(run, k)), by_head(seen(run, v)));
-      gradients const part = made.backward(by_head(of(run.own, g)), {by_head(of(run.own, output)), log_sums_[next++]});
-      of(run.own, total.q).copy_(by_token(part.q));
-      add_seen(run, by_token(part.k), total.k);
-      add_seen(run, by_token(part.v), total.v);
-    });
-  return total;
 }
 
 }  // namespace kedge::llm::ops

@@ -3,7 +3,11 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
 
+#include "attention_call.hpp"
+#include "gpu_way.hpp"
+#include "launches.hpp"
 #include "on_device.hpp"
 
 namespace kedge::llm::ops {
@@ -24,6 +28,56 @@ void share_keys_left(varlen_sequences& all, std::int64_t keys) {
     all.keys.insert(all.keys.end(), static_cast<std::size_t>(each + (i < more ? 1 : 0)), tokens[static_cast<std::size_t>(i)]);
     all.key_ends[all.key_ends.size() - static_cast<std::size_t>(spare_runs - i)] = static_cast<std::int32_t>(all.keys.size());
   }
+}
+
+// Keys and values of all sequences, one behind the other.
+struct sequence_keys {
+  at::Tensor k, v;
+  sequence_keys(varlen_lists const& lists, at::Tensor const& of_k, at::Tensor const& of_v)
+      : k(of_k.index_select(0, lists.keys)), v(of_v.index_select(0, lists.keys)) {}
+};
+
+// On the host: f(queries, keys) for every sequence that has some.
+template <class F>
+void each_sequence(varlen_lists const& lists, F const& f) {
+  auto const range = [](at::Tensor const& ends, std::int64_t s) {
+    std::int32_t const* const at = ends.const_data_ptr<std::int32_t>() + s;
+    return token_range{at[0], at[1] - at[0]};
+  };
+  for (std::int64_t s = 0; s + 1 < lists.query_ends.size(0); ++s)
+    if (token_range const queries = range(lists.query_ends, s); queries.size > 0) f(queries, range(lists.key_ends, s));
+}
+
+at::Tensor part(at::Tensor const& x, token_range const& tokens) { return by_head(x.narrow(0, tokens.begin, tokens.size)); }
+
+// What stands in for the kernel on the host.   log_sums: [heads, T]
+at::Tensor calls_of_sequences(varlen_lists const& lists, attention_settings const& settings, at::Tensor const& q, sequence_keys const& keys,
+                              at::Tensor& log_sums) {
+  at::Tensor output = at::empty(q.sizes(), q.options());
+  log_sums = at::empty({q.size(1), q.size(0)}, q.options().dtype(at::kFloat));
+  launch const mark("kedge::attention_of_sequences", {q, keys.k, keys.v, output, log_sums});
+  each_sequence(lists, [&](token_range const& own, token_range const& seen) {
+    attended const result = attention_call(settings, part(q, own), part(keys.k, seen), part(keys.v, seen)).forward();
+    output.narrow(0, own.begin, own.size).copy_(by_token(result.output));
+    log_sums.narrow(1, own.begin, own.size).copy_(result.log_sum.squeeze(0));
+  });
+  return output;
+}
+
+shared_prompt_attention::gradients calls_of_sequences_backward(varlen_lists const& lists, attention_settings const& settings, at::Tensor const& g,
+                                                               at::Tensor const& q, sequence_keys const& keys, at::Tensor const& output,
+                                                               at::Tensor const& log_sums) {
+  shared_prompt_attention::gradients all{at::empty(q.sizes(), q.options()), at::empty_like(keys.k), at::empty_like(keys.v), {}};
+  launch const mark("kedge::attention_of_sequences_backward", {g, q, keys.k, keys.v, output, log_sums, all.q, all.k, all.v}, 3);
+  each_sequence(lists, [&](token_range const& own, token_range const& seen) {
+    attention_call const made(settings, part(q, own), part(keys.k, seen), part(keys.v, seen));
+    shared_prompt_attention::gradients const one =
+        made.backward(part(g, own), {part(output, own), log_sums.narrow(1, own.begin, own.size).unsqueeze(0)});
+    all.q.narrow(0, own.begin, own.size).copy_(by_token(one.q));
+    all.k.narrow(0, seen.begin, seen.size).copy_(by_token(one.k));
+    all.v.narrow(0, seen.begin, seen.size).copy_(by_token(one.v));
+  });
+  return all;
 }
 
 }  // namespace
@@ -55,14 +109,16 @@ varlen_lists lists_on(at::Device device, varlen_sequences const& all) {
 }
 
 bool takes_varlen(at::Device device, at::ScalarType type, std::int64_t head_dim, double soft_cap) {
-  return device.is_cuda() && at::isReducedFloatingType(type) && soft_cap == 0 && head_dim <= 256;
+  return goes_gpu_way(device) && at::isReducedFloatingType(type) && soft_cap == 0 && head_dim <= 256;
 }
 
 at::Tensor varlen_attention(varlen_lists const& lists, attention_settings const& settings, at::Tensor const& q, at::Tensor const& k, at::Tensor const& v,
                             std::vector<at::Tensor>& kept) {
-  auto [output, log_sums, state, offset, unused] = at::_flash_attention_forward(
-      q, k.index_select(0, lists.keys), v.index_select(0, lists.keys), lists.query_ends, lists.key_ends, lists.most_queries, lists.most_keys, 0.0,
-      /*is_causal=*/true, /*return_debug_mask=*/false, settings.scale, left_of(settings), right_of(settings));
+  sequence_keys const keys(lists, k, v);
+  if (!q.is_cuda()) return calls_of_sequences(lists, settings, q, keys, kept.emplace_back());
+  auto [output, log_sums, state, offset, unused] =
+      at::_flash_attention_forward(q, keys.k, keys.v, lists.query_ends, lists.key_ends, lists.most_queries, lists.most_keys, 0.0,
+                                   /*is_causal=*/true, /*return_debug_mask=*/false, settings.scale, left_of(settings), right_of(settings));
   kept = {log_sums, state, offset};
   return output;
 }
@@ -70,14 +126,19 @@ at::Tensor varlen_attention(varlen_lists const& lists, attention_settings const&
 shared_prompt_attention::gradients varlen_attention_backward(varlen_lists const& lists, attention_settings const& settings, at::Tensor const& g,
                                                              at::Tensor const& q, at::Tensor const& k, at::Tensor const& v, at::Tensor const& output,
                                                              std::vector<at::Tensor> const& kept) {
-  auto const [dq, dk, dv] = at::_flash_attention_backward(
-      g, q, k.index_select(0, lists.keys), v.index_select(0, lists.keys), output, kept[0], lists.query_ends, lists.key_ends, lists.most_queries,
-      lists.most_keys, 0.0, /*is_causal=*/true, kept[1], kept[2], settings.scale, left_of(settings), right_of(settings));
+  sequence_keys const keys(lists, k, v);
+  shared_prompt_attention::gradients all;
+  if (!q.is_cuda())
+    all = calls_of_sequences_backward(lists, settings, g, q, keys, output, kept[0]);
+  else
+    std::tie(all.q, all.k, all.v) = at::_flash_attention_backward(
+        g, q, keys.k, keys.v, output, kept[0], lists.query_ends, lists.key_ends, lists.most_queries, lists.most_keys, 0.0, /*is_causal=*/true, kept[1],
+        kept[2], settings.scale, left_of(settings), right_of(settings));
   // A prompt's keys stand in several sequences; their gradients are summed wide.
   auto const summed = [&](at::Tensor const& like, at::Tensor const& part) {
     return at::zeros(like.sizes(), like.options().dtype(at::kFloat)).index_add_(0, lists.keys, part.to(at::kFloat)).to(like.scalar_type());
   };
-  return {dq, summed(k, dk), summed(v, dv), {}};
+  return {all.q, summed(k, all.k), summed(v, all.v), {}};
 }
 
 }  // namespace kedge::llm::ops

@@ -26,7 +26,8 @@ struct varlen_sequences {
 /// The same on a device, once for all layers.
 [[nodiscard]] varlen_lists lists_on(at::Device device, varlen_sequences const& all);
 
-/// Whether one call of the CUDA kernel can take such numbers: bf16 or fp16 on a GPU, without a cap on scores.
+/// Whether one call of the CUDA kernel can take such numbers: bf16 or fp16 on a GPU, without a cap on scores. Where a GPU's way is tried on the
+/// host, calls of each sequence stand in for it.
 [[nodiscard]] bool takes_varlen(at::Device device, at::ScalarType type, std::int64_t head_dim, double soft_cap);
 
 /// Attention over shared prompts in one call, and its backward step; `kept` is filled by the one for the other. Their twin on the host, of the same
