@@ -9,8 +9,8 @@ The first of these that holds a LibTorch is taken:
   3. .deps/libtorch of the project, where ./dev unpacks the pinned wheels
 Versions 2.11 to 2.15 are accepted.
 
-Defines LibTorch::LibTorch, LibTorch_FOUND, LibTorch_VERSION, LibTorch_DIR_FOUND (the folder), LibTorch_LIBRARY_DIR. With KEDGE_CUDA on,
-the CUDA libraries are linked too, even though no symbol of theirs is named: their operators register themselves on loading.
+Defines LibTorch::LibTorch, LibTorch_FOUND, LibTorch_VERSION, LibTorch_DIR_FOUND (the folder), LibTorch_LIBRARY_DIR. Its CUDA part is not
+linked: it is loaded when a GPU is asked for (docs/decisions/0014-one-program.md).
 
 As a script, `cmake -P cmake/FindLibTorch.cmake` only says which one it would take, and fails where there is none: ./dev asks before it downloads.
 ]=]
@@ -96,13 +96,4 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
       IMPORTED_SONAME "lib${library}.so")
     set_property(TARGET LibTorch::LibTorch APPEND PROPERTY INTERFACE_LINK_LIBRARIES LibTorch::${library})
   endforeach()
-  if(KEDGE_CUDA)
-    foreach(library IN ITEMS torch_cuda c10_cuda)
-      if(NOT EXISTS "${LibTorch_LIBRARY_DIR}/lib${library}.so")
-        message(FATAL_ERROR "KEDGE_CUDA is on, but ${LibTorch_LIBRARY_DIR} has no lib${library}.so: name a CUDA build of LibTorch by LIBTORCH_ROOT.")
-      endif()
-      set_property(TARGET LibTorch::LibTorch APPEND PROPERTY INTERFACE_LINK_LIBRARIES
-        "-Wl,--push-state,--no-as-needed,${LibTorch_LIBRARY_DIR}/lib${library}.so,--pop-state")
-    endforeach()
-  endif()
 endif()

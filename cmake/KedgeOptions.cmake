@@ -5,7 +5,6 @@
 option(KEDGE_INSTALL "Install and export the targets" ${PROJECT_IS_TOP_LEVEL})
 option(KEDGE_WERROR "Treat warnings in kedge's own sources as errors" OFF)
 option(KEDGE_FUZZ "Link the fuzz targets with libFuzzer (preset fuzz)" OFF)
-option(KEDGE_CUDA "Link LibTorch's CUDA libraries" OFF)
 
 # kedge_choice(<name> <option> <what it is> [<problem>]...): a problem is an empty string, or says what is missing and how to get it.
 function(kedge_choice name option what)
@@ -112,6 +111,19 @@ if(NOT KEDGE_WITH_TORCH AND NOT no_torch)
   set(no_torch "the LibTorch adapter is off (KEDGE_TORCH)")
 endif()
 kedge_choice(LLM KEDGE_LLM "language models, training" "${no_torch}" "${no_formats}")
+set(no_llm "")
+if(NOT KEDGE_WITH_LLM)
+  set(no_llm "what it is loaded by is off (KEDGE_LLM)")
+endif()
+kedge_wanted(KEDGE_GPU wanted)
+if(wanted AND LibTorch_FOUND)
+  find_package(LibTorchCuda QUIET)
+  set(no_gpu "${LibTorchCuda_why_not}")
+  if(LibTorchCuda_FOUND)
+    set(gpu_version " with CUDA ${LibTorchCuda_VERSION}")
+  endif()
+endif()
+kedge_choice(GPU KEDGE_GPU "library for GPUs${gpu_version}" "${no_llm}" "${no_gpu}")
 
 kedge_choice(EXAMPLES KEDGE_BUILD_EXAMPLES "examples, program kedge-lab")
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "opened_device.hpp"
 
-#include <ATen/Context.h>
-
 #include <optional>
 
 #include <kedge/llm/base/error.hpp>
+
+#include "../model/gpu_library.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -21,8 +21,11 @@ std::optional<at::Device> parsed(std::string const& name) try {
 at::Device opened_device(std::string const& name) {
   std::optional<at::Device> const device = parsed(name);
   if (!device || (!device->is_cpu() && !device->is_cuda())) throw error("--device " + name + " is not a device; use cpu, cuda or cuda:N");
-  if (device->is_cuda() && !at::hasCUDA())
-    throw error("--device " + name + ": this build of LibTorch has no CUDA, or there is no GPU; use --device cpu");
+  try {
+    if (device->is_cuda()) open_gpu(device->index());
+  } catch (error const& e) {
+    throw error("--device " + name + ": " + e.what());
+  }
   return *device;
 }
 

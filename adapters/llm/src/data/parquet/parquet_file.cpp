@@ -5,6 +5,7 @@
 
 #include <kedge/llm/base/error.hpp>
 
+#include "../../base/library_places.hpp"
 #include "plugin.hpp"
 
 namespace kedge::llm {
@@ -13,12 +14,12 @@ namespace {
 constexpr char const* library_name = "libkedge-parquet.so";
 using entry = kedge_parquet_functions const* (*)();
 
-// Beside the program, where it is built; in lib/kedge, where it is installed; where the system looks.
+// In the usual places, then where the system looks.
 void* loaded_library(std::string& why_not) {
   std::error_code ignored;
-  std::filesystem::path const program = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
-  for (std::filesystem::path const& place :
-       {program / library_name, program / ".." / "lib" / "kedge" / library_name, std::filesystem::path(library_name)}) {
+  std::vector<std::filesystem::path> places = library_places(library_name);
+  places.emplace_back(library_name);
+  for (std::filesystem::path const& place : places) {
     bool const named = place.has_parent_path();
     if (named && !std::filesystem::exists(place, ignored)) continue;
     if (void* const library = ::dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL); library != nullptr) return library;
