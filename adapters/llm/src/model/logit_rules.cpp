@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>  // equal, sort, unique
-#include <cmath>      // abs, isfinite, pow
-#include <limits>     // numeric_limits
+#include "logit_edits.hpp"
 
-#include <kedge/llm/model/sampling_settings.hpp>
+#include <algorithm>  // equal, sort, stable_sort, unique
+#include <cmath>      // pow
+#include <limits>     // numeric_limits
+#include <utility>    // move
 
 namespace kedge::llm {
 namespace {
@@ -17,12 +18,12 @@ std::vector<std::int32_t> written(decoding_place const& place) {
   return all;
 }
 
-template <class Real>
+/// Writes down what each rule changes.
 class rule_book {
  public:
-  rule_book(logit_rules const& rules, decoding_place const& place, std::span<Real> scores) : rules_(rules), place_(place), scores_(scores), all_(written(place)) {}
+  rule_book(logit_rules const& rules, decoding_place const& place, std::size_t vocabulary) : rules_(rules), place_(place), vocabulary_(vocabulary), all_(written(place)) {}
 
-  void apply() {
+  std::vector<score_edit> edits() {
     add_bias(rules_.sequence_bias);
     if (rules_.encoder_repetition_penalty != 1) penalise(place_.prompt, 1 / rules_.encoder_repetition_penalty);
     if (rules_.repetition_penalty != 1) penalise(all_, rules_.repetition_penalty);
@@ -36,30 +37,30 @@ class rule_book {
     forbid(rules_.suppress);
     std::size_t const first = rules_.forced_bos && place_.prompt.size() == 1 ? 1 : 0;
     if (place_.completion.size() == first) forbid(rules_.begin_suppress);
+    return std::move(edits_);
   }
 
  private:
-  static constexpr Real out = -std::numeric_limits<Real>::infinity();
+  static constexpr double out = -std::numeric_limits<double>::infinity();
 
-  bool known(std::int32_t token) const { return token >= 0 && static_cast<std::size_t>(token) < scores_.size(); }
-  Real& at(std::int32_t token) { return scores_[static_cast<std::size_t>(token)]; }
+  void edit(std::int32_t token, score_change change, double by) {
+    if (token >= 0 && static_cast<std::size_t>(token) < vocabulary_) edits_.push_back({token, change, by});
+  }
 
   void forbid(tokens_view tokens) {
-    for (std::int32_t const token : tokens)
-      if (known(token)) at(token) = out;
+    for (std::int32_t const token : tokens) edit(token, score_change::set, out);
   }
 
   void force(tokens_view tokens) {
-    std::fill(scores_.begin(), scores_.end(), out);
-    for (std::int32_t const token : tokens)
-      if (known(token)) at(token) = 0;
+    edits_.assign(1, {every_token, score_change::set, out});  // what was changed before no longer matters
+    for (std::int32_t const token : tokens) edit(token, score_change::set, 0);
   }
 
   void add_bias(std::vector<logit_rules::biased_sequence> const& sequences) {
     for (auto const& [tokens, bias] : sequences) {
       std::size_t const before = tokens.size() - 1;
       bool const reached = before <= all_.size() && std::equal(tokens.begin(), tokens.end() - 1, all_.end() - static_cast<std::ptrdiff_t>(before));
-      if (reached && known(tokens.back())) at(tokens.back()) += static_cast<Real>(bias);
+      if (reached) edit(tokens.back(), score_change::add, bias);
     }
   }
 
@@ -77,9 +78,7 @@ class rule_book {
     std::vector<std::int32_t> once(tokens.begin(), tokens.end());
     std::sort(once.begin(), once.end());
     once.erase(std::unique(once.begin(), once.end()), once.end());
-    auto const p = static_cast<Real>(penalty);
-    for (std::int32_t const token : once)
-      if (known(token)) at(token) = at(token) < 0 ? at(token) * p : at(token) / p;
+    for (std::int32_t const token : once) edit(token, score_change::divide, penalty);
   }
 
   /// Rules out what would complete a sequence of `size` tokens that `among` has already.
@@ -93,19 +92,33 @@ class rule_book {
   void decay(std::size_t start, double factor) {
     if (place_.completion.size() <= start) return;
     double const gain = std::pow(factor, static_cast<double>(place_.completion.size() - start)) - 1;
-    for (std::int32_t const token : place_.stop_tokens)
-      if (known(token) && std::isfinite(at(token))) at(token) += std::abs(at(token)) * static_cast<Real>(gain);
+    for (std::int32_t const token : place_.stop_tokens) edit(token, score_change::enlarge, gain);
   }
 
   logit_rules const& rules_;
   decoding_place const& place_;
-  std::span<Real> scores_;
+  std::size_t vocabulary_;
   std::vector<std::int32_t> all_;
+  std::vector<score_edit> edits_;
 };
+
+template <class Real>
+void apply_edits(logit_rules const& rules, decoding_place const& place, std::span<Real> scores) {
+  for (score_edit const& edit : edits_of(rules, place, scores.size()))
+    for (Real& score : edit.token == every_token ? scores : scores.subspan(static_cast<std::size_t>(edit.token), 1)) score = edited(score, edit);
+}
 
 }  // namespace
 
-void apply(logit_rules const& rules, decoding_place const& place, std::span<float> scores) { rule_book(rules, place, scores).apply(); }
-void apply(logit_rules const& rules, decoding_place const& place, std::span<double> scores) { rule_book(rules, place, scores).apply(); }
+std::vector<score_edit> edits_of(logit_rules const& rules, decoding_place const& place, std::size_t vocabulary) { return rule_book(rules, place, vocabulary).edits(); }
+
+std::vector<score_edit> edits_by_token(logit_rules const& rules, decoding_place const& place, std::size_t vocabulary) {
+  std::vector<score_edit> edits = edits_of(rules, place, vocabulary);
+  std::stable_sort(edits.begin(), edits.end(), [](score_edit const& a, score_edit const& b) { return a.token < b.token; });
+  return edits;
+}
+
+void apply(logit_rules const& rules, decoding_place const& place, std::span<float> scores) { apply_edits(rules, place, scores); }
+void apply(logit_rules const& rules, decoding_place const& place, std::span<double> scores) { apply_edits(rules, place, scores); }
 
 }  // namespace kedge::llm
