@@ -13,9 +13,9 @@
 namespace kedge::cli {
 namespace {
 
-nlohmann::ordered_json describe(std::filesystem::path const& path, llm::described_run const& run) {
-  if (std::filesystem::is_directory(path)) return llm::describe(llm::checkpoint::open_text(path), run);
-  return path.extension() == ".json" ? llm::describe_config(path, run) : llm::describe(llm::checkpoint::open(path), run);
+nlohmann::ordered_json describe(std::filesystem::path const& path, llm::described_run const& run, std::vector<double> const& gpus) {
+  if (std::filesystem::is_directory(path)) return llm::describe(llm::checkpoint::open_text(path), run, gpus);
+  return path.extension() == ".json" ? llm::describe_config(path, run, gpus) : llm::describe(llm::checkpoint::open(path), run, gpus);
 }
 
 // One line a fact; of facts with names of their own, one line each.
@@ -36,15 +36,17 @@ int run_inspect(arguments const& args) {
   if (std::any_of(args.begin(), args.end(), is_data)) return inspect_data(args);
   std::filesystem::path path;
   llm::described_run planned;
+  std::vector<double> gpus{24, 80, 141};
   bool json = false;
   command_line line("kedge inspect", "What a checkpoint is: family, shapes, stored types, parameters, memory, tokenizer, and problems. Reads no weights.");
   line.settings.add(llm::model_setting("model", path, "Hugging Face folder, adapter's folder, GGUF file, or a config.json alone")).alias("model_name_or_path").positional().required();
   auto const moments = declare_optimizer(line.settings);
   line.settings.add("processes", planned.processes, "that share a run: the plan of memory is that of one of them").at_least(1).at_most(1 << 20);
+  line.settings.add("gpu_memory", gpus, "GB of GPUs whose plan is told, in bfloat16: what fits, how many tokens at once").above(0).otherwise("24 80 141");
   line.settings.add("json", json, "print one JSON object");
   line.parse(args);
   planned.optimizer = moments();
-  nlohmann::ordered_json const about = describe(path, planned);
+  nlohmann::ordered_json const about = describe(path, planned, gpus);
   if (json)
     std::printf("%s\n", about.dump().c_str());
   else

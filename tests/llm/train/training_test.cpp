@@ -266,6 +266,29 @@ TEST_CASE("a resume with other settings is refused and names the setting", "[tra
   CHECK_THROWS_WITH(train_preferences(s, {}), kedge::testing::contains("beta = 0.1"));
 }
 
+TEST_CASE("what settings leave to the device is told in run.json as it was settled, and a resume goes on with it", "[training]") {
+  scratch_folder const folder;
+  training_settings s = settings_for(folder / "open");
+  s.max_steps = 1;
+  train_preferences(s, {});
+  json const open = json::parse(std::ifstream(s.output_dir / "run.json"));
+  for (auto const& [name, value] : std::vector<std::pair<std::string, json>>{{"micro_batch_tokens", 512}, {"tf32", "off"}, {"cuda_graphs", "off"}}) {
+    CHECK(open.at("settings").at(name) == value);
+    CHECK(open.at("identity").at(name) == value);
+    CHECK_FALSE(open.at("defaults").contains(name));
+  }
+  s = settings_for(folder / "given");
+  s.max_steps = 2;
+  s.save_steps = 1;
+  s.compute.micro_batch_tokens = 64;
+  std::string const expected = trained(s);
+  s.resume_from_checkpoint = (s.output_dir / "checkpoints/step-1").string();
+  s.compute.micro_batch_tokens = tokens_at_once();
+  CHECK(trained(s) == expected);
+  s.compute.micro_batch_tokens = 128;
+  CHECK_THROWS_WITH(train_preferences(s, {}), kedge::testing::contains("micro_batch_tokens = 64"));
+}
+
 #if !defined(__SANITIZE_ADDRESS__)  // which keeps what is freed for a while
 TEST_CASE("memory is flat over 200 steps", "[training]") {
   scratch_folder const folder;

@@ -7,6 +7,7 @@
 
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/model/config.hpp>
+#include <kedge/llm/model/device_plan.hpp>
 #include <kedge/llm/text/chat_template.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
 
@@ -38,7 +39,8 @@ json shapes_of(transformer_config const& c) {
   return shapes;
 }
 
-void describe_model(json const& config, transformer_config const& c, std::string const& where, described_run const& run, json& about) {
+void describe_model(json const& config, transformer_config const& c, std::string const& where, described_run const& run, std::vector<double> const& gpus,
+                    json& about) {
   about["family"] = family_of(config, where).type;
   about["parameters"] = parameter_count(c);
   about["layers"] = c.layers;
@@ -59,6 +61,7 @@ void describe_model(json const& config, transformer_config const& c, std::string
   about["tied_embeddings"] = c.tied_embeddings;
   about["shapes"] = shapes_of(c);
   about["memory"] = describe_memory(c, run);
+  about["memory"].update(describe_gpus(c, run, gpus));
 }
 
 void compare_tensors(checkpoint const& source, transformer_config const& c, json& problems) {
@@ -103,23 +106,23 @@ json describe_templates(template_sources const& templates) {
 
 }  // namespace
 
-json describe_config(std::filesystem::path const& file, described_run const& run) {
+json describe_config(std::filesystem::path const& file, described_run const& run, std::vector<double> const& gpus) {
   json about{{"path", file.string()}}, problems = json::array();
   std::ifstream in(file);
   json const config = json::parse(in, nullptr, /*allow_exceptions=*/false);
   if (config.is_discarded()) throw error(file.string() + " is no JSON; pass a config.json, a Hugging Face folder or a .gguf file");
-  probe(problems, [&] { describe_model(config, read_config(config, file.string()), file.string(), run, about); });
+  probe(problems, [&] { describe_model(config, read_config(config, file.string()), file.string(), run, gpus, about); });
   about["problems"] = problems;
   return about;
 }
 
-json describe(checkpoint const& source, described_run const& run) {
+json describe(checkpoint const& source, described_run const& run, std::vector<double> const& gpus) {
   json problems = json::array();
   json about{{"path", source.path().string()},
              {"architecture", source.config.value("/architectures/0"_json_pointer, source.config.value("model_type", std::string("unknown")))}};
   probe(problems, [&] {
     transformer_config const c = read_config(source);
-    describe_model(source.config, c, source.path().string(), run, about);
+    describe_model(source.config, c, source.path().string(), run, gpus, about);
     compare_tensors(source, c, problems);
     if (auto const unread = unread_tensors(source, c); !unread.empty()) about["unread_tensors"] = tell_unread(unread);
   });

@@ -52,7 +52,7 @@ class conversation {
       throw error(session_.source.path().string() +
                   ": has no chat template, so that it can't be talked to; kedge generate continues texts");
     model_.emplace(session_.config, session_.compute);
-    weights_ = model_->weights_for(session_.load());
+    weights_ = model_->weights_for(session_.load_on_host());
     stream_.emplace(*model_, weights_);
     reset(settings.system);
   }

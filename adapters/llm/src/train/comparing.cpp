@@ -36,7 +36,7 @@ struct side {
 
 /// Its weights, for as long as they are needed.
 struct loaded {
-  explicit loaded(session const& s) : model(s.config, s.compute), weights(model.weights_for(s.load())) {}
+  explicit loaded(session const& s) : model(s.config, s.compute), weights(model.weights_for(s.load_on_host())) {}
 
   causal_lm model;
   pack weights;
@@ -159,7 +159,7 @@ struct drawn {
 // Nothing if it was interrupted.
 std::optional<drawn> draw_both(side const& a, side const& b, bool with_kl, generate_settings const& asked,
                                interrupt_guard const& interrupt) {
-  std::size_t const most_tokens = asked.compute.micro_batch_tokens;
+  std::size_t const most_tokens = std::min(a.opened.scored_at_once, b.opened.scored_at_once);
   drawn out;
   {
     loaded const policy(b.opened);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "margin_probe.hpp"
 
+#include <ATen/Context.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -17,15 +19,28 @@ double median(std::vector<double> values) {
 
 }  // namespace
 
+double cost_of_fp32(at::Device device, bool tf32) {
+  if (device.is_cpu()) return fast_fp32_products() ? 1 : 8;
+  return tf32 ? 4 : 16;
+}
+
+std::size_t probed_pairs(std::size_t pairs, std::size_t trained, std::size_t points, double cost, std::size_t least) {
+  constexpr double share = 0.025, of_training = 3;
+  double const of_probing = cost * static_cast<double>(points + 1) + 1;
+  auto const affordable = static_cast<std::size_t>(share * of_training * static_cast<double>(trained) / of_probing);
+  return std::min(pairs, affordable < 2 ? least : affordable);
+}
+
 margin_probe::margin_probe(causal_lm const& model, std::size_t most, std::size_t micro_batch_tokens, std::optional<double> ld_alpha)
     : model_(model),
       precise_(model.config(), in_fp32(model.settings())),
       most_(model.settings().type == at::kBFloat16 && !model.settings().fp32_weights && !model.adapted() ? most : 0),
       micro_batch_tokens_(micro_batch_tokens),
+      cost_of_fp32_(cost_of_fp32(model.settings().device, at::globalContext().allowTF32CuBLAS())),
       ld_alpha_(ld_alpha) {}
 
 void margin_probe::begin(std::size_t pairs, std::size_t trained, std::vector<double> weights) {
-  std::size_t const count = std::min({most_, pairs, std::max<std::size_t>(2, trained / 32)});
+  std::size_t const count = std::min(most_, probed_pairs(pairs, trained, weights.size(), cost_of_fp32_, model_.settings().device.is_cpu() ? 2 : 0));
   which_.clear();
   for (std::size_t i = 0; i < count; ++i) which_.push_back(i * pairs / count);
   weights_ = std::move(weights);

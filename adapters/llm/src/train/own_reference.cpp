@@ -74,20 +74,21 @@ own_reference open_own_reference(run_settings const& settings, std::filesystem::
   session const reference(path, settings.compute);
   require_same_tokens(reference, trained, where);
   if (moves) require_same_shape(reference, trained, where);
-  return {causal_lm(reference.config, reference.training_compute(settings)), reference.load()};
+  run_settings own = settings;
+  return {causal_lm(reference.config, reference.training_compute(own)), reference.load(), own.compute.micro_batch_tokens};
 }
 
 pack score_by_own_reference(training_settings const& settings, session const& trained, process_group const& group,
                             std::span<std::vector<preference_pair>* const> lists) {
   std::string const where = "--ref_model_name_or_path " + settings.ref_model.string();
-  auto [model, masters] = open_own_reference(settings, settings.ref_model, settings.sync_ref_model, trained);
+  auto [model, masters, at_once] = open_own_reference(settings, settings.ref_model, settings.sync_ref_model, trained);
   pack const weights = model.weights_for(masters);
   for (auto* const pairs : lists) {
     if (have_reference(*pairs))
       throw error(where +
                   ": the data bring the reference's log-probabilities already (ref_chosen_logps); leave one of the two out");
     pair_log_probs const logp = score_in_order(model, weights, *pairs, settings.per_device_eval_batch_size,
-                                               settings.compute.micro_batch_tokens, group, settings.ld_alpha);
+                                               at_once, group, settings.ld_alpha);
     for (std::size_t i = 0; i < pairs->size(); ++i) {
       (*pairs)[i].ref_chosen = logp.chosen[i];
       (*pairs)[i].ref_rejected = logp.rejected[i];

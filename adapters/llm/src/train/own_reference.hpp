@@ -18,6 +18,7 @@ void check_reference(training_settings const& settings, round_settings const& ro
 struct own_reference {
   causal_lm model;
   pack masters;
+  std::size_t at_once;  ///< tokens
 };
 
 /// trained: the checkpoint that is about to be trained; moves: the reference will go toward it

@@ -31,9 +31,9 @@ class reward_model::implementation {
   implementation(std::filesystem::path const& folder, device_settings const& device)
       : opened_(open_reward_model(folder, device)),
         padding_(padding_of(opened_)),
-        micro_batch_tokens_(device.micro_batch_tokens),
+        micro_batch_tokens_(opened_.scored_at_once),
         model_(opened_.config, opened_.compute),
-        weights_(model_.weights_for(opened_.load())) {}
+        weights_(model_.weights_for(opened_.load_on_host())) {}
 
   [[nodiscard]] std::vector<std::int32_t> encode(judged const& item, conversation_encoder const& encoder) const {
     json const completion = item.prompt.is_string() ? encoder.with_end(item.completion)

@@ -45,7 +45,7 @@ std::vector<plane_point> measure_reward_plane(ppo_settings const& settings, std:
                                              settings.reads(held_out ? settings.max_eval_samples : settings.max_train_samples)),
                          judge, settings.seed + 1);
   policy_evaluator evaluator(std::move(prompts), model, model.weights_for(kedge::deep_copy(members.front())), settings.sampling.eval_samples,
-                             settings.compute.micro_batch_tokens);
+                             policy.scored_at_once);
   std::vector<plane_point> points;
   json lines = json::array();
   for (std::vector<double> const& weights : grid(count, resolution)) {

@@ -6,6 +6,8 @@
 #include <kedge/llm/hub/hub_name.hpp>
 #include <kedge/llm/model/config.hpp>
 
+#include "computation.hpp"
+
 namespace kedge::llm {
 namespace {
 
@@ -85,6 +87,9 @@ run_identity identify(settings_list const& list, settings_list const& untouched,
   run_identity identity{list.values(), json::object(), list.identity()};
   for (auto const& one : untouched)
     if (json const usual = one->value(); usual != list.at(one->name()).value()) identity.defaults[one->name()] = usual;
+  json const now = settled(run.compute, compute);
+  identity.settings.update(now);
+  identity.fixed.update(now);
   identity.fixed["examples of a step"] = run.batch();
   identity.fixed["type of the computation"] = std::string(at::toString(compute.type));
   for (auto const& [what, content] : contents.items()) identity.fixed[what] = content;

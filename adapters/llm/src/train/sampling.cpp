@@ -54,7 +54,7 @@ generate_report generate_completions(generate_settings const& settings, std::fun
   sampling_settings const sampling = chosen_sampling(s, settings, default_new_tokens);
   encoded_prompts const prompts = s.read_prompts(settings.prompts, settings.reads());
   causal_lm const model(s.config, s.compute);
-  pack const weights = model.weights_for(s.load());
+  pack const weights = model.weights_for(s.load_on_host());
   mixture_term const policy[] = {{1, &weights}};
   prepared_policy prepared(model, policy);
   interrupt_guard const interrupt;

@@ -55,12 +55,12 @@ std::size_t score_preferences(score_settings const& settings, std::ostream& out)
   reading const how{.format = settings.dataset_format, .pairs = settings.ranked_pairs, .most = settings.max_samples, .skip_bad_lines = settings.skip_bad_lines};
   std::vector<preference_pair> const pairs = session.read_pairs(settings.dataset, how, settings.max_length, settings.truncation_mode, lines.reader());
   causal_lm const model(session.config, session.compute);
-  pack const weights = model.weights_for(session.load());
+  pack const weights = model.weights_for(session.load_on_host());
   stop_watch const watch;
   for (std::size_t first = 0; first < pairs.size(); first += settings.batch_size) {
     std::vector<preference_pair> const batch(pairs.begin() + static_cast<std::ptrdiff_t>(first),
                                              pairs.begin() + static_cast<std::ptrdiff_t>(std::min(pairs.size(), first + settings.batch_size)));
-    pair_log_probs const logp = score_in_order(model, weights, batch, batch.size(), settings.compute.micro_batch_tokens, {}, settings.ld_alpha);
+    pair_log_probs const logp = score_in_order(model, weights, batch, batch.size(), session.scored_at_once, {}, settings.ld_alpha);
     for (std::size_t i = 0; i < batch.size(); ++i) {
       lines.add(batch[i], logp.chosen[i], logp.rejected[i]);
       out << nlohmann::ordered_json{{"logp_chosen", logp.chosen[i]},

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session.hpp"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 
 #include <kedge/llm/base/error.hpp>
@@ -14,45 +14,11 @@
 #include "../base/thread_pool.hpp"
 #include "../model/stored_tensors.hpp"
 #include "available_memory.hpp"
+#include "computation.hpp"
 #include "opened_device.hpp"
 
 namespace kedge::llm {
 namespace {
-
-bool with_graphs(when choice, at::Device device) {
-  if (choice == when::on && !device.is_cuda()) throw error("--cuda_graphs on: graphs are a GPU's; use --device cuda, or --cuda_graphs auto");
-  return device.is_cuda() && choice != when::off;
-}
-
-at::ScalarType scalar_type(compute_type choice, at::Device device) {
-  switch (choice) {
-    case compute_type::automatic: break;
-    case compute_type::float32: return at::kFloat;
-    case compute_type::bfloat16: return at::kBFloat16;
-    case compute_type::float64: return at::kDouble;
-  }
-  return device.is_cuda() || !fast_fp32_products() ? at::kBFloat16 : at::kFloat;
-}
-
-compute_settings resolve(device_settings const& settings) {
-  compute_settings compute;
-  compute.device = opened_device(settings.device);
-  compute.type = scalar_type(settings.dtype, compute.device);
-  compute.graphs = with_graphs(settings.cuda_graphs, compute.device);
-  return compute;
-}
-
-// By how much a memory is divided: a processor's among the processes of a run, a GPU's between recorded passes and others.
-int shared_by(compute_settings const& compute, launch const& where) {
-  if (compute.device.is_cuda()) return compute.graphs ? 2 : 1;
-  return where.local_size;
-}
-
-std::int64_t activation_bytes(when choice, transformer_config const& config, plan_settings const& plan, compute_settings const& compute, launch const& where) {
-  if (choice == when::on) return 0;
-  if (choice == when::off) return std::numeric_limits<std::int64_t>::max();
-  return activation_budget(config, plan, available_memory(compute.device) / shared_by(compute, where));
-}
 
 void tell(screen const& to, std::filesystem::path const& file, reading_report const& report) {
   if (report.skipped > 0) to.say(file.string() + ": " + std::to_string(report.skipped) + " lines skipped that could not be used");
@@ -75,11 +41,15 @@ session::session(checkpoint opened, device_settings const& device, screen tells)
     : source(std::move(opened)),
       config(read_config(source)),
       tokens(open_tokenizer(source, config.vocabulary)),
-      compute(resolve(device)),
+      compute(computation_on(opened_device(device.device), device, config)),
       tells_(tells) {
   for (std::string const& note : source.notes) tells_.say(note);
-  constexpr std::int64_t logits_at_a_time = 64 << 20;  // bytes: each chunk walks through the head's gradient, so that few are better than many
-  compute.head_rows = std::max<std::int64_t>(16, logits_at_a_time / (config.vocabulary * std::int64_t{sizeof(float)}));
+  tokens_at_once at_once = device.micro_batch_tokens;
+  at_once.settle(fit_scoring(compute, config, available_memory(compute.device)));
+  scored_at_once = at_once;
+  bool const tf32 = uses_tf32(device, compute);
+  if (compute.device.is_cuda()) at::globalContext().setAllowTF32CuBLAS(tf32);
+  if (device.tf32 == when::on && !tf32) tells_.say("--tf32 changes nothing: products in TF32 are a GPU's");
   chat = open_chat_template(source);
   for (std::string const& note : source.notes) tells_.say(source.path().string() + ": " + note);
   if (std::string const unread = tell_unread(unread_tensors(source, config)); !unread.empty() && !wraps_text_model(source.config))
@@ -136,9 +106,9 @@ std::vector<unpaired_ids> session::read_unpaired(std::filesystem::path const& fi
   return encoded;
 }
 
-pack session::load() const {
-  return master_weights(adapter ? load_merged(source, config, *adapter) : load_parameters(source, config), compute);
-}
+pack session::load_on_host() const { return adapter ? load_merged(source, config, *adapter) : load_parameters(source, config); }
+
+pack session::load() const { return master_weights(load_on_host(), compute); }
 
 plan_settings plan_of(run_settings const& settings, compute_settings const& compute, held_besides const& held) {
   return {.lora = settings.use_peft ? std::optional(settings.lora) : std::nullopt,
@@ -164,19 +134,20 @@ lora_settings session::trained_adapter(run_settings const& settings) const {
   return own;
 }
 
-compute_settings session::training_compute(run_settings const& settings, held_besides const& held) const {
+compute_settings session::training_compute(run_settings& settings, held_besides const& held, process_group const& group) const {
   compute_settings own = compute;
   own.fp32_weights = settings.compute.weights_dtype == weights_type::automatic && !settings.use_peft && compute.type == at::kBFloat16 && compute.device.is_cpu() && fast_fp32_products();
-  own.activation_bytes = activation_bytes(settings.compute.gradient_checkpointing, config, plan(settings, own, held), own, settings.where);
+  std::size_t const room = fit_training(own, config, plan(settings, own, held), settings, available_memory(compute.device));
+  settle(settings, room, group);
   return own;
 }
 
-causal_lm session::trained_model(run_settings const& settings, held_besides const& held) const {
-  compute_settings const own = training_compute(settings, held);  // before anything is loaded: it looks at the free memory
+causal_lm session::trained_model(run_settings& settings, held_besides const& held, process_group const& group) const {
+  compute_settings const own = training_compute(settings, held, group);  // before anything is loaded: it looks at the free memory
   if (!settings.use_peft) return {config, own};
   if (adapter && adapter->config().value("lora_dropout", nlohmann::ordered_json(0)) != 0)
     tells_.say((adapter->folder() / "adapter_config.json").string() + ": lora_dropout is not used: training goes on without dropout");
-  return {config, own, trained_adapter(settings), adapter ? master_weights(load_base(source, config), compute) : load()};
+  return {config, own, trained_adapter(settings), adapter ? load_base(source, config) : load_on_host()};
 }
 
 void session::refuse_adapter() const {

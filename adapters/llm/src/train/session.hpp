@@ -69,6 +69,8 @@ class session {
 
   /// fp32 master weights on the device.
   [[nodiscard]] pack load() const;
+  /// The same on the host: for those that keep them in another type, which a device may have no room for beside.
+  [[nodiscard]] pack load_on_host() const;
 
   /// throws  error if it is an adapter, on which no second one is trained
   void refuse_adapter() const;
@@ -78,11 +80,11 @@ class session {
   [[nodiscard]] lora_settings trained_adapter(run_settings const& settings) const;
 
   /// How the models that a run trains compute: a run has fp32 masters at hand, which other uses of a model have not, and keeps
-  /// activations in what its states leave of the memory that is free now.
-  [[nodiscard]] compute_settings training_compute(run_settings const& settings, held_besides const& held = {}) const;
+  /// activations in what its states leave of the memory that is free now. Settles what its settings leave to that memory, alike in all processes.
+  [[nodiscard]] compute_settings training_compute(run_settings& settings, held_besides const& held = {}, process_group const& group = {}) const;
 
-  /// What a run trains: the model, or an adapter on it; from where; and how it is written.
-  [[nodiscard]] causal_lm trained_model(run_settings const& settings, held_besides const& held = {}) const;
+  /// What a run trains: the model, or an adapter on it; from where; and how it is written. Settles the settings as training_compute.
+  [[nodiscard]] causal_lm trained_model(run_settings& settings, held_besides const& held = {}, process_group const& group = {}) const;
   [[nodiscard]] pack trained_start(causal_lm const& model, std::uint64_t seed) const;
   void write_trained(causal_lm const& model, pack const& theta, run_settings const& settings) const;
 
@@ -92,6 +94,7 @@ class session {
   tokenizer tokens;
   std::optional<chat_template> chat;
   compute_settings compute;
+  std::size_t scored_at_once = 0;  ///< tokens that passes take at once where nothing is trained
 
  private:
   session(std::filesystem::path const& path, std::optional<peft_adapter> files, device_settings const& device, screen tells);

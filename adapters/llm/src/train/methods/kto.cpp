@@ -51,7 +51,7 @@ class kto_run {
         session_(settings_.model, settings_.compute, settings_.says()),
         training_{read(settings_.dataset, settings_.max_train_samples)},
         held_out_{settings_.eval_dataset.empty() ? labelled_data() : read(settings_.eval_dataset, settings_.max_eval_samples)},
-        model_(session_.trained_model(settings_, {.points = settings_.sync_ref_model ? 1 : 0})),
+        model_(session_.trained_model(settings_, {.points = settings_.sync_ref_model ? 1 : 0}, group_)),
         problem_(settings_, model_, group_) {
     tell_balance();
     if (model_.config().experts.aux_loss != 0)

@@ -37,7 +37,7 @@ class ppo_run : public training_method {
       : settings_(settings),
         session_(settings.model, settings.compute, settings.says()),
         judge_(make_scorer(settings.sampling, session_, settings.compute)),
-        compute_(session_.training_compute(settings, held(settings))),
+        compute_(session_.training_compute(settings_, held(settings))),
         bases_(bases()),
         models_(session_.config, with_temperature(compute_, settings.sampling.temperature), settings.advantage, settings.value_model, bases_),
         prompts_(session_, models_.sampler, settings.sampling,
@@ -184,7 +184,7 @@ class ppo_run : public training_method {
     session_.refuse_adapter();
     if (settings_.reference.what != reference_choice::kind::start)
       throw error("--use_peft: the reference is the model with the adapter off; a --reference of its own needs full training");
-        frozen_bases frozen{settings_.lora, frozen_base(session_.config, session_.compute, settings_.lora, session_.load()), {}, {}};
+        frozen_bases frozen{settings_.lora, frozen_base(session_.config, session_.compute, settings_.lora, session_.load_on_host()), {}, {}};
     if (!has_critic(settings_)) return frozen;
     value_start const values = own_values(frozen.policy);
     frozen.critic = frozen_base(with_heads(session_.config, false, false), session_.compute, of_values(settings_.lora), values.body);

@@ -44,7 +44,7 @@ class preference_run : public training_method {
         files_(read_pair_files(session_, settings_)),
         own_reference_(score_by_own_model()),
         held_out_(std::move(files_.held_out)),
-        model_(session_.trained_model(settings_, {.points = kept_points(settings, rounds)})),
+        model_(session_.trained_model(settings_, {.points = kept_points(settings, rounds)}, group_)),
         trainer_(settings_, session_.compute, model_.parameters(), group_),
         state_(session_.trained_start(model_, settings.seed)),
         problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }, group_),

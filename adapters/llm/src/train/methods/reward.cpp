@@ -79,7 +79,7 @@ class reward_run {
     opened_.source.config = reward_config(opened_.source.config, opened_.source.path().string());
     opened_.source.config["pad_token_id"] = padding_;
     opened_.source.generation_config = nullptr;
-    compute_settings const compute = opened_.training_compute(settings_);
+    compute_settings const compute = opened_.training_compute(settings_, {}, group_);
     if (!settings_.use_peft) return {opened_.config, compute};
     if (starts_as_language_model_) opened_.refuse_adapter();
     return {opened_.config, compute, opened_.trained_adapter(settings_), body()};

@@ -205,7 +205,7 @@ one_round_result train_sft(sft_settings const& given) {
   std::vector<demonstration_ids> const examples = data.read(settings.dataset, settings.max_train_samples);
   std::vector<demonstration_ids> held_out;
   if (!settings.eval_dataset.empty()) held_out = data.read(settings.eval_dataset, settings.max_eval_samples);
-  causal_lm const model = opened.trained_model(settings);
+  causal_lm const model = opened.trained_model(settings, {}, group);
   std::size_t const most = settings.compute.micro_batch_tokens;
   router_loss const router(model.config(), settings.router_aux_loss_coef, group);
   one_round_task task;

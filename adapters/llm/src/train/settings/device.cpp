@@ -29,7 +29,7 @@ void declare(settings_list& list, device_settings& s) {
   list.add("device", s.device, "cpu, cuda or cuda:N");
   list.add("threads", s.threads, "of the processor; 0: all cores").at_most(4096).resumes(on_resume::free);
   list.add("micro_batch_tokens", s.micro_batch_tokens, "tokens computed at once; auto: 512, and on a GPU as many as its memory has room for").at_least(1).resumes(on_resume::free);
-  truths(list.add("tf32", s.tf32, "products of float32 on a GPU with 10 bits of mantissa, many times as fast; auto: with --dtype float32")).also("none", "auto");
+  truths(list.add("tf32", s.tf32, "products of float32 on a GPU with 10 bits of mantissa, many times as fast; auto: with --dtype float32")).also("none", "auto").resumes(on_resume::free);
 }
 
 void declare_training(settings_list& list, device_settings& s) {
@@ -38,7 +38,7 @@ void declare_training(settings_list& list, device_settings& s) {
            "with --dtype bfloat16: auto multiplies by the float32 master weights where the processor does that as fast, bfloat16 by a copy");
   truths(list.add("gradient_checkpointing", s.gradient_checkpointing,
                   "on: keep layers' inputs alone and compute layers again on the way back; auto: where memory would not suffice")).also("none", "auto").resumes(on_resume::free);
-  truths(list.add("cuda_graphs", s.cuda_graphs, "on: pad batches to few sizes, and record and replay what a GPU does for a size; auto: on a GPU, for models below half a billion parameters"));
+  truths(list.add("cuda_graphs", s.cuda_graphs, "on: pad batches to few sizes, and record and replay what a GPU does for a size; auto: on a GPU, for models below half a billion parameters")).resumes(on_resume::free);  // what these become is compared
   list.add("fp8", s.fp8, "on a GPU with --dtype bfloat16: products of the layers' linear maps in 8 bits");
 }
 

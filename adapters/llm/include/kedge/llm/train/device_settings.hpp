@@ -67,7 +67,7 @@ struct device_settings {
   weights_type weights_dtype = weights_type::automatic;  ///< automatic: fp32 masters where they are as fast
   std::string device = "cpu";                            ///< cpu | cuda | cuda:N
   int threads = 0;                                       ///< 0: all cores
-  tokens_at_once micro_batch_tokens;                     ///< a setting of memory and speed, which changes results by rounding alone
+  tokens_at_once micro_batch_tokens{};                   ///< a setting of memory and speed, which changes results by rounding alone
   when gradient_checkpointing = when::automatic;         ///< compute layers again on the way back instead of keeping them
   when cuda_graphs =
       when::automatic;  ///< batches padded to few sizes, whose passes are recorded and replayed; automatic: on a GPU
