@@ -30,6 +30,8 @@ bool with_graphs(when choice, at::Device device, transformer_config const& confi
   return device.is_cuda() && (choice == when::on || (choice == when::automatic && graphs_pay(config)));
 }
 
+std::string in_gigabytes(std::int64_t bytes) { return short_number(static_cast<double>(bytes) / 1e9) + " GB"; }
+
 // By the checkpoint from which a run goes on; nothing where there is none, or a damaged one, which is told later.
 std::optional<std::size_t> tokens_of_checkpoint(run_settings const& run) {
   if (!run.resume_from_checkpoint) return {};
@@ -38,6 +40,11 @@ std::optional<std::size_t> tokens_of_checkpoint(run_settings const& run) {
   } catch (std::exception const&) {
     return {};
   }
+}
+
+std::string too_large(gpu_plan const& plan, std::int64_t free) {
+  return "warning: the run holds " + in_gigabytes(plan.states) + " of weights, gradients and moments, and the GPU has " + in_gigabytes(free) +
+         " free, which hardly leaves room for 512 tokens; --optim adamw_8bit, --use_peft, or more processes take less";
 }
 
 std::size_t least_of(process_group const& group, std::size_t here) {
@@ -74,14 +81,14 @@ std::size_t fit_scoring(compute_settings& compute, transformer_config const& con
   return static_cast<std::size_t>(plan.tokens);
 }
 
-std::size_t fit_training(compute_settings& compute, transformer_config const& config, plan_settings const& plan, run_settings const& run, std::int64_t free) {
+fitted_tokens fit_training(compute_settings& compute, transformer_config const& config, plan_settings const& plan, run_settings const& run, std::int64_t free) {
   when const again = run.compute.gradient_checkpointing;
   if (again == when::on) compute.activation_bytes = 0;
   if (again == when::off) compute.activation_bytes = std::numeric_limits<std::int64_t>::max();
   if (!compute.device.is_cuda()) {
     compute.head_rows = head_rows_on_processor(config);
     if (again == when::automatic) compute.activation_bytes = activation_budget(config, plan, free / run.where.local_size);
-    return tokens_at_once::least;
+    return {};
   }
   gpu_choices const choices{.layers_again = again == when::automatic ? std::nullopt : std::optional(again == when::on),
                             .graphs = compute.graphs,
@@ -90,7 +97,7 @@ std::size_t fit_training(compute_settings& compute, transformer_config const& co
   compute.head_rows = planned.head_rows;
   compute.kept_logits = planned.kept_logits;
   if (again == when::automatic) compute.activation_bytes = planned.activations;
-  return static_cast<std::size_t>(planned.tokens);
+  return {static_cast<std::size_t>(planned.tokens), planned.fits ? "" : too_large(planned, free)};
 }
 
 void settle(run_settings& run, std::size_t room, process_group const& group) {

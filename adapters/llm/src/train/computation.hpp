@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include <nlohmann/json.hpp>
 
@@ -21,14 +22,20 @@ namespace kedge::llm {
 /// Whether products of float32 have 10 bits of mantissa: on a GPU, where it was asked for, or in a run in float32 that leaves it open.
 [[nodiscard]] bool uses_tf32(device_settings const& settings, compute_settings const& compute);
 
+/// How many tokens a computation takes at once, and where memory won't do, a line that says so.
+struct fitted_tokens {
+  std::size_t at_once = tokens_at_once::least;
+  std::string note{};
+};
+
 /// Fits a computation that trains nothing into the memory that is free: rows of the head, and on a GPU logits that are kept.
 /// returns  tokens that it computes at once
 [[nodiscard]] std::size_t fit_scoring(compute_settings& compute, transformer_config const& config, std::int64_t free);
 
 /// The same for one that trains, before it loads anything: what layers may keep as well.
 /// free: bytes, of a processor all that the machine has left
-[[nodiscard]] std::size_t fit_training(compute_settings& compute, transformer_config const& config, plan_settings const& plan, run_settings const& run,
-                                       std::int64_t free);
+[[nodiscard]] fitted_tokens fit_training(compute_settings& compute, transformer_config const& config, plan_settings const& plan, run_settings const& run,
+                                         std::int64_t free);
 
 /// Settles tokens at once, where the settings leave them open: what the checkpoint has from which the run goes on, else the least of what
 /// the processes have room for.
