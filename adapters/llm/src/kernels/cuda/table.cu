@@ -5,5 +5,9 @@
 #include "cuda_block.cuh"
 #include "table.hpp"
 
+namespace kedge::llm {
+
 /// The table whose functions put kernels in line on a GPU's stream.
-extern "C" kedge::llm::gpu_kernel_table const* kedge_cuda_kernels() { return &kedge::llm::gpu::table_of<kedge::llm::gpu::cuda_device>; }
+gpu_kernel_table const* cuda_kernels() { return &gpu::table_of<gpu::cuda_device>; }
+
+}  // namespace kedge::llm
