@@ -39,7 +39,8 @@ std::vector<ragged_batch> micro_batches(std::vector<preference_pair> const& pair
   std::vector<ragged_batch> all;
   for (std::size_t first = 0; first < order.size(); first += 8) {
     auto const step = std::span<std::size_t const>(order).subspan(first, std::min<std::size_t>(8, order.size() - first));
-    for (auto const micro : cut_by_tokens(step, tokens, [&](std::size_t i) { return shared_tokens(pairs[i]); })) all.push_back(pack_pairs(pairs, micro));
+    for (auto const micro : cut_by_tokens(step, tokens, [&](std::size_t i) { return shared_tokens(pairs[i]); }))
+      all.push_back(pack_pairs(pairs, micro));
   }
   return all;
 }

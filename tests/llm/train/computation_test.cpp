@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "../adapters/llm/src/train/computation.hpp"
+
 #include <filesystem>
 #include <fstream>
 #include <limits>
 
-#include "../adapters/llm/src/train/computation.hpp"
 #include "../adapters/llm/src/train/margin_probe.hpp"
 #include "llm/model/plain_model.hpp"
 #include "support/catch.hpp"
@@ -25,7 +26,8 @@ transformer_config large() {
 
 }  // namespace
 
-TEST_CASE("on a GPU it is bfloat16, and graphs for models below half a billion parameters, unless it is said", "[computation]") {
+TEST_CASE("on a GPU it is bfloat16, and graphs for models below half a billion parameters, unless it is said",
+          "[computation]") {
   transformer_config const small = plain::tiny_config(true);
   compute_settings const open = computation_on(gpu, {}, small);
   CHECK(open.type == at::kBFloat16);
@@ -40,7 +42,9 @@ TEST_CASE("on a GPU it is bfloat16, and graphs for models below half a billion p
 
 TEST_CASE("products in TF32 are those of a run in float32 on a GPU, unless it is said", "[computation]") {
   transformer_config const config = plain::tiny_config(true);
-  auto const used = [&](at::Device device, device_settings const& settings) { return uses_tf32(settings, computation_on(device, settings, config)); };
+  auto const used = [&](at::Device device, device_settings const& settings) {
+    return uses_tf32(settings, computation_on(device, settings, config));
+  };
   CHECK(used(gpu, {.dtype = compute_type::float32}));
   CHECK_FALSE(used(gpu, {.dtype = compute_type::float32, .tf32 = when::off}));
   CHECK_FALSE(used(gpu, {}));
@@ -52,7 +56,8 @@ TEST_CASE("products in TF32 are those of a run in float32 on a GPU, unless it is
 TEST_CASE("products in 8 bits are refused but on a GPU beside bfloat16", "[computation]") {
   transformer_config const config = plain::tiny_config(true);
   CHECK(computation_on(gpu, {.fp8 = true}, config).fp8);
-  for (auto const& [device, type] : {std::pair(gpu, compute_type::float32), std::pair(at::Device(at::kCPU), compute_type::bfloat16)})
+  for (auto const& [device, type] :
+       {std::pair(gpu, compute_type::float32), std::pair(at::Device(at::kCPU), compute_type::bfloat16)})
     CHECK_THROWS_WITH(computation_on(device, {.dtype = type, .fp8 = true}, config), contains("--fp8"));
 }
 
@@ -85,7 +90,8 @@ TEST_CASE("a computation is fitted into the memory of a GPU by its plan, and on 
   CHECK(fit_scoring(on_host, config, free) == 512);
 }
 
-TEST_CASE("tokens at once are what is given, else the checkpoint's from which a run goes on, else what there is room for", "[computation]") {
+TEST_CASE("tokens at once are what is given, else the checkpoint's from which a run goes on, else what there is room for",
+          "[computation]") {
   scratch_folder const folder;
   std::filesystem::create_directories(folder / "checkpoints/step-3");
   auto const saved = [&](char const* text) { std::ofstream(folder / "checkpoints/step-3/state.json") << text; };
@@ -115,7 +121,8 @@ TEST_CASE("the probe of margins takes at most 2.5 % of a round, by the numbers o
       for (std::size_t const trained : {100U, 1000U, 10'000U, 100'000U}) {
         auto const count = static_cast<double>(probed_pairs(trained, trained, points, cost, 0));
         double const forward_in_bf16 = 1, forward_and_backward = 3;
-        double const probe = count * (static_cast<double>(points) * cost + cost + forward_in_bf16), round = forward_and_backward * static_cast<double>(trained);
+        double const probe = count * (static_cast<double>(points) * cost + cost + forward_in_bf16),
+                     round = forward_and_backward * static_cast<double>(trained);
         CAPTURE(cost, points, trained, count);
         CHECK(probe <= 0.025 * round);
         if (count > 0) CHECK(probe * (count + 1) / count > 0.025 * round);

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <kedge/llm/model/device_plan.hpp>
-
 #include <algorithm>
 #include <bit>
 #include <functional>
@@ -8,6 +6,7 @@
 #include <string>
 
 #include <kedge/detail/check.hpp>
+#include <kedge/llm/model/device_plan.hpp>
 
 namespace kedge::llm {
 namespace {
@@ -19,7 +18,8 @@ std::int64_t usable(std::int64_t free) { return free / 10 * 9; }
 // Numbers of the largest parameter.
 std::int64_t largest(transformer_config const& config) {
   std::int64_t most = 0;
-  for (parameter const& p : parameters_of(config)) most = std::max(most, std::accumulate(p.shape.begin(), p.shape.end(), std::int64_t{1}, std::multiplies<>()));
+  for (parameter const& p : parameters_of(config))
+    most = std::max(most, std::accumulate(p.shape.begin(), p.shape.end(), std::int64_t{1}, std::multiplies<>()));
   return most;
 }
 
@@ -54,7 +54,8 @@ void plan_head(gpu_plan& plan, transformer_config const& config, std::int64_t wo
 }  // namespace
 
 gpu_plan plan_gpu(transformer_config const& config, plan_settings const& run, std::int64_t free, gpu_choices const& choices) {
-  std::int64_t const layers = std::max<std::int64_t>(config.layers, 1), residual = std::max<std::int64_t>(run.word, 4) * config.hidden;
+  std::int64_t const layers = std::max<std::int64_t>(config.layers, 1),
+                     residual = std::max<std::int64_t>(run.word, 4) * config.hidden;
   gpu_plan plan{.states = plan_memory(config, run).states()};
   std::int64_t const left = usable(free) - plan.states, room = std::max<std::int64_t>(left, 0) / (choices.graphs ? 2 : 1);
   if (!choices.fused_optimizer && !run.lora) plan.temporaries = temporaries_of(run, largest(config));
@@ -79,7 +80,8 @@ gpu_plan plan_gpu_scoring(transformer_config const& config, std::int64_t word, s
   std::int64_t const room = std::max<std::int64_t>(usable(free) - plan.states, 0);
   plan_head(plan, config, word, room, /*trained=*/false);
   plan.working = working_bytes(config, word);
-  std::int64_t const bytes = std::max<std::int64_t>(room - plan.head, 0) / 2;  // the other half is for keys and values, and other models
+  std::int64_t const bytes =
+      std::max<std::int64_t>(room - plan.head, 0) / 2;  // the other half is for keys and values, and other models
   plan.tokens = rounded_down(bytes / plan.working);
   plan.fits = bytes >= least_tokens * plan.working;
   return plan;
@@ -97,12 +99,14 @@ std::int64_t head_rows_on_processor(transformer_config const& config) {
 
 std::int64_t free_bytes(double gigabytes) { return static_cast<std::int64_t>(gigabytes * 0x1p30 / 50 * 49); }
 
-nlohmann::ordered_json describe_gpus(transformer_config const& config, described_run const& run, std::vector<double> const& gigabytes) {
+nlohmann::ordered_json describe_gpus(transformer_config const& config, described_run const& run,
+                                     std::vector<double> const& gigabytes) {
   nlohmann::ordered_json all = nlohmann::ordered_json::object();
   lora_settings const adapter{.rank = 16, .target_modules = {"all-linear"}};
   for (double const size : gigabytes)
     for (bool const full : {true, false}) {
-      plan_settings const settings{.lora = full ? std::nullopt : std::optional(adapter), .optimizer = run.optimizer, .processes = run.processes};
+      plan_settings const settings{
+          .lora = full ? std::nullopt : std::optional(adapter), .optimizer = run.optimizer, .processes = run.processes};
       bool const graphs = graphs_pay(config);
       gpu_plan const plan = plan_gpu(config, settings, free_bytes(size), {.graphs = graphs});
       all["GPU of " + detail::text(size) + " GB, " + (full ? "full" : "LoRA of rank 16")] = {

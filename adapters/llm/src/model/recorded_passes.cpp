@@ -75,7 +75,8 @@ std::shared_ptr<recorded_pass> pass_recorder::find(pack const& weights, packed_s
 }
 
 void pass_recorder::forget_oldest() {
-  passes_.erase(std::min_element(passes_.begin(), passes_.end(), [](auto const& a, auto const& b) { return a.second.used < b.second.used; }));
+  passes_.erase(std::min_element(passes_.begin(), passes_.end(),
+                                 [](auto const& a, auto const& b) { return a.second.used < b.second.used; }));
 }
 
 }  // namespace kedge::llm

@@ -17,16 +17,21 @@ namespace {
 
 at::ScalarType scalar_type(compute_type choice, at::Device device) {
   switch (choice) {
-    case compute_type::automatic: break;
-    case compute_type::float32: return at::kFloat;
-    case compute_type::bfloat16: return at::kBFloat16;
-    case compute_type::float64: return at::kDouble;
+    case compute_type::automatic:
+      break;
+    case compute_type::float32:
+      return at::kFloat;
+    case compute_type::bfloat16:
+      return at::kBFloat16;
+    case compute_type::float64:
+      return at::kDouble;
   }
   return device.is_cuda() || !fast_fp32_products() ? at::kBFloat16 : at::kFloat;
 }
 
 bool with_graphs(when choice, at::Device device, transformer_config const& config) {
-  if (choice == when::on && !device.is_cuda()) throw error("--cuda_graphs on: graphs are a GPU's; use --device cuda, or --cuda_graphs auto");
+  if (choice == when::on && !device.is_cuda())
+    throw error("--cuda_graphs on: graphs are a GPU's; use --device cuda, or --cuda_graphs auto");
   return device.is_cuda() && (choice == when::on || (choice == when::automatic && graphs_pay(config)));
 }
 
@@ -36,14 +41,18 @@ std::string in_gigabytes(std::int64_t bytes) { return short_number(static_cast<d
 std::optional<std::size_t> tokens_of_checkpoint(run_settings const& run) {
   if (!run.resume_from_checkpoint) return {};
   try {
-    return read_json_file(find_checkpoint(run.output_dir, run.resume_from_checkpoint) / "state.json").at("identity").at("micro_batch_tokens").get<std::size_t>();
+    return read_json_file(find_checkpoint(run.output_dir, run.resume_from_checkpoint) / "state.json")
+        .at("identity")
+        .at("micro_batch_tokens")
+        .get<std::size_t>();
   } catch (std::exception const&) {
     return {};
   }
 }
 
 std::string too_large(gpu_plan const& plan, std::int64_t free) {
-  return "warning: the run holds " + in_gigabytes(plan.states) + " of weights, gradients and moments, and the GPU has " + in_gigabytes(free) +
+  return "warning: the run holds " + in_gigabytes(plan.states) + " of weights, gradients and moments, and the GPU has " +
+         in_gigabytes(free) +
          " free, which hardly leaves room for 512 tokens; --optim adamw_8bit, --use_peft, or more processes take less";
 }
 
@@ -63,12 +72,14 @@ compute_settings computation_on(at::Device device, device_settings const& settin
   compute.graphs = with_graphs(settings.cuda_graphs, device, config);
   compute.fp8 = settings.fp8;
   if (compute.fp8 && !(device.is_cuda() && compute.type == at::kBFloat16))
-    throw error("--fp8: products in 8 bits are a GPU's, beside bfloat16; use --device cuda with --dtype bfloat16, or leave it out");
+    throw error(
+        "--fp8: products in 8 bits are a GPU's, beside bfloat16; use --device cuda with --dtype bfloat16, or leave it out");
   return compute;
 }
 
 bool uses_tf32(device_settings const& settings, compute_settings const& compute) {
-  return compute.device.is_cuda() && (settings.tf32 == when::on || (settings.tf32 == when::automatic && compute.type == at::kFloat));
+  return compute.device.is_cuda() &&
+         (settings.tf32 == when::on || (settings.tf32 == when::automatic && compute.type == at::kFloat));
 }
 
 std::size_t fit_scoring(compute_settings& compute, transformer_config const& config, std::int64_t free) {
@@ -81,7 +92,8 @@ std::size_t fit_scoring(compute_settings& compute, transformer_config const& con
   return static_cast<std::size_t>(plan.tokens);
 }
 
-fitted_tokens fit_training(compute_settings& compute, transformer_config const& config, plan_settings const& plan, run_settings const& run, std::int64_t free) {
+fitted_tokens fit_training(compute_settings& compute, transformer_config const& config, plan_settings const& plan,
+                           run_settings const& run, std::int64_t free) {
   when const again = run.compute.gradient_checkpointing;
   if (again == when::on) compute.activation_bytes = 0;
   if (again == when::off) compute.activation_bytes = std::numeric_limits<std::int64_t>::max();

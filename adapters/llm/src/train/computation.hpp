@@ -17,7 +17,8 @@ namespace kedge::llm {
 
 /// How a model computes where settings and device alone decide: type, recorded passes, products in 8 bits. The device isn't asked for anything.
 /// throws  error where a device can't do what was asked
-[[nodiscard]] compute_settings computation_on(at::Device device, device_settings const& settings, transformer_config const& config);
+[[nodiscard]] compute_settings computation_on(at::Device device, device_settings const& settings,
+                                              transformer_config const& config);
 
 /// Whether products of float32 have 10 bits of mantissa: on a GPU, where it was asked for, or in a run in float32 that leaves it open.
 [[nodiscard]] bool uses_tf32(device_settings const& settings, compute_settings const& compute);
@@ -34,8 +35,8 @@ struct fitted_tokens {
 
 /// The same for one that trains, before it loads anything: what layers may keep as well.
 /// free: bytes, of a processor all that the machine has left
-[[nodiscard]] fitted_tokens fit_training(compute_settings& compute, transformer_config const& config, plan_settings const& plan, run_settings const& run,
-                                         std::int64_t free);
+[[nodiscard]] fitted_tokens fit_training(compute_settings& compute, transformer_config const& config, plan_settings const& plan,
+                                         run_settings const& run, std::int64_t free);
 
 /// Settles tokens at once, where the settings leave them open: what the checkpoint has from which the run goes on, else the least of what
 /// the processes have room for.

@@ -23,20 +23,23 @@ struct gpu_choices {
 struct gpu_plan {
   std::int64_t states = 0;       ///< memory_plan::states
   std::int64_t temporaries = 0;  ///< of the optimizer's step, while there are no activations
-  std::int64_t head_rows = 0;    ///< rows of the LM head computed at a time: as a quarter of what states leave holds, 128 to 4096
-  std::int64_t head = 0;         ///< of such rows: 8 and a number of the computation for each logit; and of the head's gradient before it is added
+  std::int64_t head_rows = 0;  ///< rows of the LM head computed at a time: as a quarter of what states leave holds, 128 to 4096
+  std::int64_t head =
+      0;  ///< of such rows: 8 and a number of the computation for each logit; and of the head's gradient before it is added
   std::int64_t kept_logits = 0;  ///< head probabilities that are kept for the backward pass: an eighth of what states leave
   bool layers_again = false;     ///< layers are computed again on the way back
   std::int64_t kept = 0;         ///< of a token, by the layers of a model, until the backward pass
   std::int64_t working = 0;      ///< of a token, while a layer is computed: twice what it would keep in fp32
   std::int64_t activations = 0;  ///< what the layers of a model may keep: a batch that needs more has them computed again
-  std::int64_t tokens = 0;       ///< computed at once: as many as fit, at least 512; a multiple of 128 and of an eighth of the power of two below
-  bool fits = false;             ///< there is room for the states, and beside them for the step of the optimizer and for 512 tokens
+  std::int64_t tokens =
+      0;  ///< computed at once: as many as fit, at least 512; a multiple of 128 and of an eighth of the power of two below
+  bool fits = false;  ///< there is room for the states, and beside them for the step of the optimizer and for 512 tokens
 };
 
 /// The plan of a training run.
 /// free: bytes, before anything is loaded
-[[nodiscard]] gpu_plan plan_gpu(transformer_config const& config, plan_settings const& run, std::int64_t free, gpu_choices const& choices = {});
+[[nodiscard]] gpu_plan plan_gpu(transformer_config const& config, plan_settings const& run, std::int64_t free,
+                                gpu_choices const& choices = {});
 
 /// The same where nothing is trained: states are the weights, in numbers of `word` bytes; layers keep nothing.
 [[nodiscard]] gpu_plan plan_gpu_scoring(transformer_config const& config, std::int64_t word, std::int64_t free);
@@ -53,6 +56,7 @@ struct gpu_plan {
 
 /// For each GPU of so many GB, and full fine-tuning as well as LoRA of rank 16 on all linear maps, a member "GPU of 80 GB, full" with what
 /// `kedge inspect` tells: bytes of the states, whether it fits, tokens at once, head_rows, gradient checkpointing and graphs. bfloat16.
-[[nodiscard]] nlohmann::ordered_json describe_gpus(transformer_config const& config, described_run const& run, std::vector<double> const& gigabytes);
+[[nodiscard]] nlohmann::ordered_json describe_gpus(transformer_config const& config, described_run const& run,
+                                                   std::vector<double> const& gigabytes);
 
 }  // namespace kedge::llm
