@@ -101,7 +101,7 @@ device_bytes() {
   if [[ $device == cpu ]]; then awk '/^MemAvailable/ {print $2 * 1024}' /proc/meminfo; return; fi
   local which=${device#cuda}
   which=${which#:}
-  echo $(($(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits --id="${which:-0}") * 1048576))
+  echo $(($(nvidia-smi --query-gpu=memory.free --format=csv,noheader,nounits --id="${which:-0}") * 1048576))
 }
 
 # Operations a second of the device, as its maker says; 0 where its name is unknown.
@@ -133,11 +133,11 @@ lengths() {
 
 # train NAME GIGABYTES STEPS-SHORT STEPS-LONG: kedge dpo with its defaults, by full training where memory allows, else what does.
 train() {
-  local name=$1 need=$2 kind steps folder way states activations flags longest own peak
+  local name=$1 need=$2 kind steps folder way fixed of_token most flags longest own peak
   shift 2
   if [[ $shape == tiny ]]; then need=1; set -- 6 6; fi
   [[ $(df --output=avail -B1G "$work" | tail -1) -ge $need ]] || skip "$work has less than $need GB; --work names another folder"
-  read -r way states activations flags < <("$here/bin/kedge_gpu_check" way "$(shape_file "$name")" --memory "$(device_bytes)")
+  read -r way fixed of_token most flags < <("$here/bin/kedge_gpu_check" way "$(shape_file "$name")" --memory "$(device_bytes)")
   folder=$(model "$name")
   peak=${peak_tflops:+${peak_tflops}e12}
   for kind in short long; do
@@ -150,7 +150,7 @@ train() {
     "$here/bin/kedge" dpo --model_name_or_path "$folder" --dataset "$work/pairs.jsonl" --output_dir "$work/out" --device "$device" --max_length 0 \
       --max_steps "$steps" --logging_steps 1 --save_strategy no --save_dtype bfloat16 --json --quiet $flags >"$work/summary.json"
     kit rate --config "$(shape_file "$name")" --pairs "$work/pairs.jsonl" --run "$work/out" --summary "$work/summary.json" --way "$way" --lengths "$kind" \
-      --states "$states" --activations "$activations" --peak "${peak:-$(peak_of_name)}" --measured_peak "$(measured_peak || echo 0)"
+      --fixed "$fixed" --of_token "$of_token" --tokens "$most" --peak "${peak:-$(peak_of_name)}" --measured_peak "$(measured_peak || echo 0)"
     rm -rf "$work/out"
   done
 }

@@ -18,7 +18,7 @@ using namespace kedge::gpu_check;
 
 void say_way(std::filesystem::path const& config, std::int64_t bytes) {
   kedge::gpu_kit::training_way const way = kedge::gpu_kit::way_that_fits(kedge::llm::read_config(kedge::llm::read_json_file(config), config.string()), bytes);
-  std::printf("%s %lld %lld", way.name.c_str(), static_cast<long long>(way.states), static_cast<long long>(way.activations));
+  std::printf("%s %lld %lld %lld", way.name.c_str(), static_cast<long long>(way.fixed), static_cast<long long>(way.of_token), static_cast<long long>(way.tokens));
   for (std::string const& flag : way.flags) std::printf(" %s", flag.c_str());
   std::printf("\n");
 }
@@ -42,7 +42,7 @@ int main(int count, char** words) try {
   part("graphs", "recorded passes against computed ones", [&] { return graphs(device()); });
   part("kernels", "every kernel against its host twin", [&] { return kernels(device(), !small); });
   part("rates", "of products, copies and launches", [&] { return rates(device(), !small); });
-  CLI::App& way = *app.add_subcommand("way", "NAME STATES ACTIVATIONS FLAGS of the training that fits");
+  CLI::App& way = *app.add_subcommand("way", "NAME, bytes, bytes a token, most tokens at once and flags of the training that fits");
   way.add_option("config", path)->required();
   way.add_option("--memory", bytes, "of the device")->required();
   way.callback([&] { say_way(path, bytes); });

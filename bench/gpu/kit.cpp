@@ -28,7 +28,7 @@ struct training_run {
   fs::path config, pairs, run, summary;
   std::string way = "adamw", lengths;
   int skip = 3;
-  double per_step = 8, peak = 0, measured_peak = 0, states = 0, activations = 0;
+  double per_step = 8, peak = 0, measured_peak = 0, fixed = 0, of_token = 0, tokens = 1e18;
 };
 
 // A row on a run of kedge dpo. Peaks are in operations a second; 0: not known.
@@ -46,7 +46,7 @@ json rate_of(training_run const& r) {
   if (double const peak = r.peak > 0 ? r.peak : r.measured_peak; peak > 0) row["mfu"] = operations / peak;
   if (r.measured_peak > 0) row["of measured rate"] = operations / r.measured_peak;
   row["reference s"] = said.at("reference_runtime");
-  row["planned GB"] = (r.states + r.activations * work.tokens * r.per_step) / 1e9;
+  row["planned GB"] = (r.fixed + r.of_token * std::min(r.tokens, work.tokens * r.per_step)) / 1e9;
   row["measured GB"] = said.value("device_peak_memory_bytes", said.at("peak_memory_bytes").get<double>()) / 1e9;
   row["first loss"] = json::parse([&] {
     std::ifstream in(r.run / "metrics.jsonl");
@@ -77,8 +77,9 @@ void add_rate(CLI::App& app, training_run& r) {
   line.add_option("--per_step", r.per_step, "pairs");
   line.add_option("--peak", r.peak, "operations a second of the device, as its maker says");
   line.add_option("--measured_peak", r.measured_peak, "of a large product");
-  line.add_option("--states", r.states, "planned bytes but for activations");
-  line.add_option("--activations", r.activations, "planned bytes of a token");
+  line.add_option("--fixed", r.fixed, "planned bytes but for activations");
+  line.add_option("--of_token", r.of_token, "planned bytes of a token");
+  line.add_option("--tokens", r.tokens, "most at once");
   line.callback([&r] { std::printf("%s\n", rate_of(r).dump().c_str()); });
 }
 

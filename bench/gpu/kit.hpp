@@ -46,12 +46,13 @@ struct pair_work {
 /// a head's number and key that is seen. What is computed twice or padded counts once.
 [[nodiscard]] double operations_of(llm::transformer_config const& config, pair_work const& work, bool adapter);
 
-/// How a shape is trained where there are so many bytes: with full moments, with 8-bit ones, or by LoRA, the first that fits.
+/// How a shape is trained where there are so many free bytes, by kedge's own plan: with full moments, with 8-bit ones, or by LoRA, the first that fits.
 struct training_way {
   std::string name;                ///< "adamw", "adamw_8bit" or "lora"
   std::vector<std::string> flags;  ///< of kedge dpo
-  std::int64_t states = 0;         ///< planned bytes without activations
-  std::int64_t activations = 0;    ///< planned bytes of a token
+  std::int64_t fixed = 0;          ///< planned bytes whatever is computed at once: states, and what the head takes
+  std::int64_t of_token = 0;       ///< planned bytes of a token that is computed
+  std::int64_t tokens = 0;         ///< most tokens at once
 };
 [[nodiscard]] training_way way_that_fits(llm::transformer_config const& config, std::int64_t bytes);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <kedge/llm/base/error.hpp>
-#include <kedge/llm/model/memory_plan.hpp>
+#include <kedge/llm/model/device_plan.hpp>
 #include <kedge/llm/train/optimizer_choice.hpp>
 
 #include "kit.hpp"
@@ -19,11 +19,12 @@ training_way way_that_fits(llm::transformer_config const& config, std::int64_t b
       {{"lora", {"--use_peft", "--lora_r", "16", "--lora_target_modules", "all-linear"}}, {.lora = lora}},
   };
   for (candidate& one : all) {
-    llm::memory_plan const plan = llm::plan_memory(config, one.plan);
-    one.way.states = plan.states();
-    one.way.activations = plan.activations;
-    // What is left holds activations of 2048 tokens, and temporaries.
-    if (plan.states() + 2048 * plan.activations < bytes / 100 * 92) return one.way;
+    llm::gpu_plan const plan = llm::plan_gpu(config, one.plan, bytes, {.graphs = llm::graphs_pay(config)});
+    if (!plan.fits) continue;
+    one.way.fixed = plan.states + plan.head + plan.kept_logits;
+    one.way.of_token = plan.layers_again ? plan.working : plan.kept + plan.working;
+    one.way.tokens = plan.tokens;
+    return one.way;
   }
   throw llm::error("no way to train " + std::to_string(llm::parameter_count(config)) + " parameters fits in " + std::to_string(bytes) + " bytes");
 }
