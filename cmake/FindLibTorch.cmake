@@ -70,7 +70,7 @@ if(LibTorch_why_not AND LIBTORCH_ROOT)
   message(FATAL_ERROR "${LibTorch_why_not}Set LIBTORCH_ROOT to a supported one, or unset it.")
 endif()
 
-if(CMAKE_SCRIPT_MODE_FILE STREQUAL CMAKE_CURRENT_LIST_FILE)
+if(CMAKE_SCRIPT_MODE_FILE)
   if(NOT LibTorch_DIR_FOUND)
     message(FATAL_ERROR "No LibTorch. ${LibTorch_why_not}")
   endif()

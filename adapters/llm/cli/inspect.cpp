@@ -23,7 +23,7 @@ void print(nlohmann::ordered_json const& about) {
   auto const text = [](nlohmann::ordered_json const& value) { return value.is_string() ? value.get<std::string>() : value.dump(); };
   for (auto const& [key, value] : about.items()) {
     if (key == "problems" || key == "notes") continue;
-    bool const many = key == "shapes" || key == "memory";
+    bool const many = key == "shapes" || key == "memory" || key == "device";
     std::printf("%-24s %s\n", key.c_str(), many ? "" : text(value).c_str());
     if (many)
       for (auto const& [name, number] : value.items()) std::printf("  %-46s %s\n", name.c_str(), text(number).c_str());
@@ -43,10 +43,12 @@ int run_inspect(arguments const& args) {
   auto const moments = declare_optimizer(line.settings);
   line.settings.add("processes", planned.processes, "that share a run: the plan of memory is that of one of them").at_least(1).at_most(1 << 20);
   line.settings.add("gpu_memory", gpus, "GB of GPUs whose plan is told, in bfloat16: what fits, how many tokens at once").above(0).otherwise("24 80 141");
+  auto const add_device = declare_device(line.settings);
   line.settings.add("json", json, "print one JSON object");
   line.parse(args);
   planned.optimizer = moments();
-  nlohmann::ordered_json const about = describe(path, planned, gpus);
+  nlohmann::ordered_json about = describe(path, planned, gpus);
+  add_device(about);
   if (json)
     std::printf("%s\n", about.dump().c_str());
   else

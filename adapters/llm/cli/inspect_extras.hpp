@@ -19,6 +19,10 @@ namespace kedge::cli {
 /// Adds --optim. Returns the moments of the optimizer that the command line chose, once it is read.
 [[nodiscard]] std::function<llm::state_bytes()> declare_optimizer(llm::settings_list& settings);
 
+/// Adds --device. Returns what adds to the facts on a model, once the command line is read, what GPUs there are, and to its problems why they
+/// can't be used.
+[[nodiscard]] std::function<void(nlohmann::ordered_json& about)> declare_device(llm::settings_list& settings);
+
 /// How a model ranks pairs before any training.
 struct pair_scoring {
   std::function<std::size_t()> pairs;  ///< how many to score, once the command line is read; 0: none

@@ -4,6 +4,7 @@
 #include <memory>
 #include <sstream>
 
+#include <kedge/llm/train/device_report.hpp>
 #include <kedge/llm/train/run_settings.hpp>
 #include <kedge/llm/train/scoring.hpp>
 
@@ -37,6 +38,16 @@ std::function<llm::state_bytes()> declare_optimizer(llm::settings_list& settings
   auto const optim = std::make_shared<llm::optimizer_choice>();
   settings.add("optim", *optim, "as the training subcommands have it: how the plan of memory counts moments");
   return [optim] { return optim->bytes(); };
+}
+
+std::function<void(nlohmann::ordered_json&)> declare_device(llm::settings_list& settings) {
+  auto const device = std::make_shared<std::string>("cpu");
+  settings.add("device", *device, "cuda, or cuda:N: tell too what GPUs there are and whether what they need loads");
+  return [device](nlohmann::ordered_json& about) {
+    llm::device_report const report = llm::report_on_device(*device);
+    if (!report.facts.empty()) about["device"] = report.facts;
+    for (std::string const& problem : report.problems) about["problems"].push_back("--device " + *device + ": " + problem);
+  };
 }
 
 pair_scoring declare_scoring(llm::settings_list& settings) {

@@ -26,7 +26,7 @@ int main(int argc, char** argv) {
   ::setenv("OMP_WAIT_POLICY", "PASSIVE", /*replace=*/0);
   ::execv(trainer.c_str(), argv);
   if (errno == ENOENT)
-    return run_program({formats_commands, "without LibTorch\n", "This kedge has no kedge-trainer beside it: it was built without LibTorch, and trains nothing"},
+    return run_program({formats_commands, [] { return std::string("without LibTorch\n"); }, "This kedge has no kedge-trainer beside it: it was built without LibTorch, and trains nothing"},
                        arguments(argv + 1, argv + argc));
   std::fprintf(stderr, "kedge: cannot start '%s': %s\n", trainer.c_str(), std::strerror(errno));
   return exit_error;

@@ -11,6 +11,8 @@
 
 #include <torch/version.h>
 
+#include <kedge/llm/train/device_report.hpp>
+
 #include "program.hpp"
 
 namespace {
@@ -49,5 +51,5 @@ int main(int argc, char** argv) {
   keep_freed_memory();
   std::vector<command> commands(trainer_commands.begin(), trainer_commands.end());
   commands.insert(commands.end(), formats_commands.begin(), formats_commands.end());
-  return run_program({commands, "LibTorch " TORCH_VERSION "\n", ""}, arguments(argv + 1, argv + argc));
+  return run_program({commands, [] { return "LibTorch " TORCH_VERSION "\nGPUs: " + kedge::llm::gpu_library_line() + "\n"; }, ""}, arguments(argv + 1, argv + argc));
 }

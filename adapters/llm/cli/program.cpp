@@ -25,7 +25,7 @@ void print_usage(program const& self, std::FILE* to) {
 int print_version(program const& self) {
   std::string runs;
   for (std::string const& name : llm::instruction_sets()) runs += (runs.empty() ? "" : ", ") + name;
-  std::printf("kedge %s\n%skernels: %s (this processor runs %s)\n", KEDGE_VERSION_STRING, self.about.c_str(),
+  std::printf("kedge %s\n%skernels: %s (this processor runs %s)\n", KEDGE_VERSION_STRING, self.about().c_str(),
               llm::instruction_set().c_str(), runs.c_str());
   return exit_done;
 }

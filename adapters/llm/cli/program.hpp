@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <span>
 #include <string>
 
@@ -24,8 +25,8 @@ inline constexpr std::array formats_commands{
 /// What a program has.
 struct program {
   std::span<command const> commands;
-  std::string about;   ///< lines of --version between the program's own and that of the kernels
-  std::string absent;  ///< why other subcommands are not there; empty: all are
+  std::function<std::string()> about;  ///< lines of --version between the program's own and that of the kernels
+  std::string absent;                  ///< why other subcommands are not there; empty: all are
 };
 
 /// `kedge --help`, `kedge --version`, or the subcommand that the first argument names. returns an exit code

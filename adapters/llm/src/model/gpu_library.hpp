@@ -50,7 +50,7 @@ void open_gpu(int index);
 /// The first half of it: asks the driver, and checks that it knows this LibTorch's CUDA.
 [[nodiscard]] gpu_driver fitting_driver(gpu_places const& places);
 
-/// One line for `kedge --version`: which CUDA this LibTorch is for, and whether the library for it is there.
-[[nodiscard]] std::string gpu_library_line(gpu_places const& places = usual_gpu_places());
+/// One line: which CUDA this LibTorch is for, and whether the library for it is there. Loads nothing.
+[[nodiscard]] std::string gpu_library_line(gpu_places const& places);
 
 }  // namespace kedge::llm
