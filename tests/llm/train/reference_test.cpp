@@ -267,7 +267,7 @@ TEST_CASE("an adapter that moves is the mixture of products, also where their ra
   CHECK_FALSE(reference.moved());
   for (std::size_t steps = 0; steps <= 12; ++steps) {
     pack const theta = random();
-    reference.follow(theta, steps);
+    reference.follow([&]() -> pack const& { return theta; }, steps);
     if (steps > 0 && steps % 2 == 0) kedge::axpby(0.6, merged(theta), 0.4, expected);
     CHECK(reference.moved() == (steps >= 2));
     if (!reference.moved()) continue;

@@ -2,10 +2,6 @@
 
 // Several processes on one machine: the result of one, whatever stops and goes on, and a clean end when one of them dies.
 
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -20,6 +16,7 @@
 #include <kedge/llm/formats/safetensors.hpp>
 
 #include "support/catch.hpp"
+#include "support/free_port.hpp"
 #include "support/json_lines.hpp"
 #include "support/largest_difference.hpp"
 #include "support/program.hpp"
@@ -32,21 +29,6 @@ using json = nlohmann::ordered_json;
 namespace {
 
 fs::path const tiny = fs::path(KEDGE_TESTS_DIR) / "golden/tiny";
-
-// A port that nobody listens on now.
-int free_port() {
-  int const socket = ::socket(AF_INET, SOCK_STREAM, 0);
-  REQUIRE(socket >= 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  bool const bound = ::bind(socket, reinterpret_cast<sockaddr const*>(&address), size) == 0 &&
-                     ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  ::close(socket);
-  REQUIRE(bound);
-  return ntohs(address.sin_port);
-}
 
 // Starts kedge in so many processes, as torchrun does, then runs `meanwhile`, a script that knows them as $p0, $p1, …; exit codes and
 // texts by rank.

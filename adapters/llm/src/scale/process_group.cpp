@@ -13,7 +13,7 @@
 
 #include <kedge/llm/base/error.hpp>
 
-#include "../train/nccl_backend.hpp"
+#include "../model/gpu_library.hpp"
 
 C10_DECLARE_int(caffe2_log_level);
 
@@ -58,6 +58,8 @@ c10::intrusive_ptr<c10d::Backend> gloo_backend(c10::intrusive_ptr<c10d::Store> c
   return c10::make_intrusive<c10d::ProcessGroupGloo>(store, here.rank, here.size, options);
 }
 
+std::int64_t bytes_in(at::Tensor const& tensor) { return static_cast<std::int64_t>(tensor.nbytes()); }
+
 }  // namespace
 
 class process_group::engine {
@@ -72,13 +74,11 @@ class process_group::engine {
     options.timeout = timeout;
     auto const meeting = c10::make_intrusive<c10d::TCPStore>(here.address, options);
     auto const store = c10::make_intrusive<c10d::PrefixStore>("kedge/" + here.attempt, meeting);
-    backend_ = device.is_cuda() ? nccl_backend(store, here, timeout, device) : gloo_backend(store, here, timeout);
+    backend = device.is_cuda() ? gpu_library().nccl(store, here.rank, here.size, timeout, device) : gloo_backend(store, here, timeout);
   }
 
-  c10d::Backend& operator*() const { return *backend_; }
-
- private:
-  c10::intrusive_ptr<c10d::Backend> backend_;
+  c10::intrusive_ptr<c10d::Backend> backend;
+  group_traffic traffic;
 };
 
 process_group::process_group(launch where, std::chrono::seconds timeout, at::Device device) : launch_(std::move(where)), device_(device) {
@@ -86,23 +86,56 @@ process_group::process_group(launch where, std::chrono::seconds timeout, at::Dev
   with_the_others(launch_, [&] { engine_ = std::make_shared<engine>(launch_, timeout, device); });
 }
 
-process_group::pending process_group::begin_sum(at::Tensor tensor) const {
+// operation: begins work of the backend.
+template <class Begin>
+process_group::pending process_group::begin(Begin const& operation) const {
   if (alone()) return [] {};
   return with_the_others(launch_, [&]() -> pending {
-    std::vector<at::Tensor> tensors{std::move(tensor)};
-    return [work = (**engine_).allreduce(tensors), here = launch_] { with_the_others(here, [&] { work->wait(); }); };
+    return [work = operation(*engine_), here = launch_] { with_the_others(here, [&] { work->wait(); }); };
+  });
+}
+
+process_group::pending process_group::begin_sum(at::Tensor tensor) const {
+  return begin([&](engine& with) {
+    with.traffic.summed += bytes_in(tensor);
+    std::vector<at::Tensor> tensors{tensor};
+    return with.backend->allreduce(tensors);
+  });
+}
+
+at::Tensor process_group::own_part(at::Tensor const& numbers) const {
+  std::int64_t const part = numbers.numel() / size();
+  return numbers.narrow(0, rank() * part, part);
+}
+
+process_group::pending process_group::begin_sum_of_own_part(at::Tensor numbers) const {
+  if (!device_.is_cuda()) return begin_sum(std::move(numbers));  // Gloo saves nothing by less (docs/scale-out.md)
+  return begin([&](engine& with) {
+    with.traffic.summed_by_parts += bytes_in(numbers);
+    at::Tensor own = own_part(numbers);
+    return with.backend->_reduce_scatter_base(own, numbers);
+  });
+}
+
+process_group::pending process_group::begin_exchange_of_parts(at::Tensor numbers) const {
+  return begin([&](engine& with) {
+    with.traffic.gathered += bytes_in(numbers);
+    at::Tensor bytes = numbers.view(at::kByte), own = own_part(bytes);  // whatever the type: nothing is computed
+    return with.backend->_allgather_base(bytes, own);
   });
 }
 
 process_group::pending process_group::begin_broadcast(at::Tensor tensor, int root) const {
-  if (alone()) return [] {};
-  return with_the_others(launch_, [&]() -> pending {
-    std::vector<at::Tensor> tensors{std::move(tensor)};
+  return begin([&](engine& with) {
+    with.traffic.broadcast += bytes_in(tensor);
+    std::vector<at::Tensor> tensors{tensor};
     c10d::BroadcastOptions options;
     options.rootRank = root;
-    return [work = (**engine_).broadcast(tensors, options), here = launch_] { with_the_others(here, [&] { work->wait(); }); };
+    return with.backend->broadcast(tensors, options);
   });
 }
+
+group_traffic process_group::traffic() const { return alone() ? group_traffic() : engine_->traffic; }
 
 void process_group::sum(std::vector<double>& numbers) const {
   if (alone() || numbers.empty()) return;

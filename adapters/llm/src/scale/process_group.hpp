@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -12,6 +13,12 @@
 #include <kedge/llm/scale/launch.hpp>
 
 namespace kedge::llm {
+
+/// Bytes of the tensors that a process has handed to operations of its group. In a ring of W, of which c10d's backends make theirs, it sends
+/// 2 (W − 1)/W of what is summed, and (W − 1)/W of what is summed by parts or gathered.
+struct group_traffic {
+  std::int64_t summed = 0, summed_by_parts = 0, gathered = 0, broadcast = 0;
+};
 
 /// The processes that share a run, as one of them sees them. All of them call the same members in the same order. A group of one
 /// has nobody to wait for: every member returns at once.
@@ -33,6 +40,12 @@ class process_group {
   using pending = std::function<void()>;
   /// Begins to put the sum over all processes in place of a contiguous tensor. All processes get the same bits.
   [[nodiscard]] pending begin_sum(at::Tensor tensor) const;
+  /// This process's part of contiguous numbers, one of size() equal parts of them, as a view.   numbers: as many as size() divides
+  [[nodiscard]] at::Tensor own_part(at::Tensor const& numbers) const;
+  /// Begins to put the sum over all processes in place of the own part of numbers. What the others' parts hold then isn't said.
+  [[nodiscard]] pending begin_sum_of_own_part(at::Tensor numbers) const;
+  /// Begins to put every process's own part of numbers in its place in all of them.
+  [[nodiscard]] pending begin_exchange_of_parts(at::Tensor numbers) const;
   /// Begins to put the tensor of process `root` in place of all others'.
   [[nodiscard]] pending begin_broadcast(at::Tensor tensor, int root) const;
 
@@ -46,8 +59,14 @@ class process_group {
   /// throws  in all processes what it threw in that one
   std::string lead(std::function<std::string()> const& task) const;
 
+  /// Since the group met.
+  [[nodiscard]] group_traffic traffic() const;
+
  private:
   class engine;
+  template <class Begin>
+  [[nodiscard]] pending begin(Begin const& operation) const;
+
   launch launch_;
   at::Device device_ = at::kCPU;
   std::shared_ptr<engine> engine_;

@@ -1,40 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include <kedge/llm/model/causal_lm.hpp>
 
-#include "process_group.hpp"
-
 namespace kedge::llm {
 
-/// Rows `begin` to `begin + size` of tensor `tensor` of a pack.
-struct row_range {
+/// Numbers `begin` to `begin + size` of tensor `tensor` of a pack, as they lie in memory.
+struct tensor_part {
   std::size_t tensor;
   std::int64_t begin, size;
+
+  bool operator==(tensor_part const&) const = default;
 };
 
-/// A contiguous share of a pack's rows, one of `size` that are as even as rows allow: share `rank` holds what lies between rank/size
-/// and (rank + 1)/size of all elements, in the pack's order. A function of shapes alone. One share of one is the pack.
-using shard = std::vector<row_range>;
-[[nodiscard]] shard shard_of(pack const& theta, int rank, int size);
+/// Parts of a pack's tensors, at most one of each.
+using shard = std::vector<tensor_part>;
 
-/// The share of this process.
-[[nodiscard]] inline shard owned_rows(process_group const& group, pack const& theta) { return shard_of(theta, group.rank(), group.size()); }
+/// All of a pack.
+[[nodiscard]] shard whole(pack const& theta);
 
 /// Numbers in all tensors of a pack.
 [[nodiscard]] std::int64_t elements_of(pack const& theta);
 
-/// The share's tensors, as views: matrices stay matrices.
-[[nodiscard]] pack rows_of(pack const& theta, shard const& rows);
-
-/// Puts the leading process's tensors in place of all others', and makes them contiguous. Nothing in a group of one.
-/// returns  theta
-pack& share_start(process_group const& group, pack& theta);
-
-/// Puts every process's own share in place of the others' copies of it.
-void exchange_shards(process_group const& group, pack& theta);
+/// The parts as views. A tensor that is there whole keeps its shape; of another, a matrix gives one row, so that it still is a matrix to an
+/// optimizer.   theta: contiguous tensors, where they aren't whole
+[[nodiscard]] pack parts_of(pack const& theta, shard const& parts);
 
 }  // namespace kedge::llm

@@ -99,10 +99,26 @@ step_report epoch_solver::mean_gradient(pack const& weights, std::span<std::size
   return report;
 }
 
+void epoch_solver::complete_theta() const {
+  if (auto const parameters = running_.lock()) parameters->complete();
+}
+
 kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size_t examples, std::size_t round, step_function const& step) {
   at::NoGradGuard const no_grad;
-  trained_parameters parameters(group_, model, theta);
-  if (!inside) inside.emplace(start(parameters.own()));
+  auto const parameters = std::make_shared<trained_parameters>(group_, model, theta);
+  running_ = parameters;
+  if (!inside) inside.emplace(start(parameters->own()));
+  kedge::status const ended = take_steps(*parameters, examples, round, step);
+  parameters->complete();
+  if (ended != kedge::status::done) return ended;
+  if (run_steps_)
+    inside->step = 0;
+  else
+    inside.reset();
+  return ended;
+}
+
+kedge::status epoch_solver::take_steps(trained_parameters& parameters, std::size_t examples, std::size_t round, step_function const& step) {
   optimizer_settings const numbers{settings_.weight_decay, settings_.adam_beta1, settings_.adam_beta2, settings_.adam_epsilon};
   std::size_t const total = steps(examples);
   while (inside->step < total) {
@@ -123,10 +139,6 @@ kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size
     scope.reset();
     if (!on_step(report)) return kedge::status::stopped;
   }
-  if (run_steps_)
-    inside->step = 0;
-  else
-    inside.reset();
   return kedge::status::done;
 }
 

@@ -16,9 +16,10 @@ void moving_reference::begin(pack const& anchor, std::size_t round) {
   weights_.clear();
 }
 
-void moving_reference::follow(pack const& theta, std::size_t steps) {
+void moving_reference::follow(std::function<pack const&()> const& theta_now, std::size_t steps) {
   if (steps / every_ <= moves_) return;
   ++moves_;
+  pack const& theta = theta_now();
   if (model_.adapted()) {
     extrapolate_product(theta, alpha_ - 1, point_, products_of(model_));
     bound_rank(point_, products_of(model_));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -23,8 +24,8 @@ class moving_reference {
   /// throws  error for a second anchor in a round: a sum of log-probabilities is no model that could move
   void begin(pack const& anchor, std::size_t round);
 
-  /// Moves toward theta if that is due after so many steps of the round and hasn't been done.
-  void follow(pack const& theta, std::size_t steps);
+  /// Moves toward theta if that is due after so many steps of the round and hasn't been done.   theta: asked for only then
+  void follow(std::function<pack const&()> const& theta, std::size_t steps);
 
   /// Whether it has left the anchor in this round: what was scored before doesn't hold any more.
   [[nodiscard]] bool moved() const { return moves_ > 0; }

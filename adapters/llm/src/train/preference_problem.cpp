@@ -136,7 +136,11 @@ kedge::status preference_problem::solve(pack& theta, std::vector<preference_pair
                 " pairs; it belongs to other data: start anew");
   kedge::status const ended =
       solver.solve(model_, theta, pairs.size(), round, [&](pack const& weights, std::span<std::size_t const> which, step_gradient& gradient) {
-        if (moving) moving->follow(theta, solver.inside->step);
+        auto const whole_theta = [&]() -> pack const& {
+          solver.complete_theta();
+          return theta;
+        };
+        if (moving) moving->follow(whole_theta, solver.inside->step);
         return train_step(weights, pairs, which, reference, gradient);
       });
   if (probe && ended == kedge::status::done) noise = probe->measure(theta, pairs, reference);

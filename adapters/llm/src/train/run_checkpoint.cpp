@@ -20,7 +20,7 @@ namespace {
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-constexpr int format = 6;  // of checkpoints: 6 since adapters hold modules of every kind
+constexpr int format = 7;  // of checkpoints: 7 since processes own parts of buckets
 
 json read_state(fs::path const& folder) {
   std::ifstream file(folder / "state.json");
@@ -92,10 +92,10 @@ checkpoint_writer::checkpoint_writer(fs::path const& folder, std::vector<paramet
   state["processes"] = group_.size();
 }
 
-void checkpoint_writer::write(fs::path const& file, pack const& values, shard const& rows) const {
+void checkpoint_writer::write(fs::path const& file, pack const& values, shard const& parts) const {
   std::vector<tensor_plan> plan;
   for (std::size_t i = 0; i < values.size(); ++i)
-    plan.push_back({parameters_[rows[i].tensor].name, stored_type(values[i].scalar_type()), values[i].sizes().vec()});
+    plan.push_back({parameters_[parts[i].tensor].name, stored_type(values[i].scalar_type()), values[i].sizes().vec()});
   at::Tensor host;
   write_safetensors(file, plan,
                     [&](std::size_t i) {
@@ -106,11 +106,11 @@ void checkpoint_writer::write(fs::path const& file, pack const& values, shard co
 }
 
 void checkpoint_writer::add(std::string const& name, pack const& values) {
-  if (group_.leads()) write(path_ / file_name(name, 0, 1), values, shard_of(values, 0, 1));
+  if (group_.leads()) write(path_ / file_name(name, 0, 1), values, whole(values));
 }
 
-void checkpoint_writer::add_rows(std::string const& name, pack const& values, shard const& rows) {
-  write(path_ / file_name(name, group_.rank(), group_.size()), values, rows);
+void checkpoint_writer::add_parts(std::string const& name, pack const& values, shard const& parts) {
+  write(path_ / file_name(name, group_.rank(), group_.size()), values, parts);
 }
 
 void checkpoint_writer::add(std::string const& name, std::vector<double> const& values) { vectors_.emplace_back(name, values); }
@@ -152,28 +152,31 @@ pack checkpoint_reader::read_pack(std::string const& name, at::Device device) co
   return theta;
 }
 
-pack checkpoint_reader::read_rows(std::string const& name, pack const& theta, shard const& rows, at::ScalarType type) const {
+pack checkpoint_reader::read_parts(std::string const& name, pack const& theta, shard const& parts, at::ScalarType type) const {
   pack values;
-  for (at::Tensor const& t : rows_of(theta, rows)) values.push_back(at::zeros(t.sizes(), t.options().dtype(type)));
+  std::vector<std::size_t> at(theta.size(), parts.size());  // of each tensor's part
+  for (at::Tensor const& t : parts_of(theta, parts)) values.push_back(at::zeros(t.sizes(), t.options().dtype(type)));
+  for (std::size_t i = 0; i < parts.size(); ++i) at[parts[i].tensor] = i;
   int const processes = state.value("processes", 1);
+  bucket_layout const layout(parameters_, theta, processes);
   for (int rank = 0; rank < processes; ++rank) {
     fs::path const file = folder_ / file_name(name, rank, processes);
     safetensors_file const source(file);
-    for (row_range const& stored : shard_of(theta, rank, processes))
-      for (std::size_t i = 0; i < rows.size(); ++i) {
-        row_range const& wanted = rows[i];
-        std::int64_t const begin = std::max(stored.begin, wanted.begin), end = std::min(stored.begin + stored.size, wanted.begin + wanted.size);
-        if (stored.tensor != wanted.tensor || begin >= end) continue;
-        at::Tensor const t = view_of(source, file, parameters_[stored.tensor]);
-        if (t.scalar_type() != type || t.dim() == 0 || t.size(0) != stored.size || t.sizes().slice(1) != theta[stored.tensor].sizes().slice(1))
-          throw error(file.string() + ": tensor " + parameters_[stored.tensor].name + " is of another shape or type; the checkpoint belongs to another model");
-        values[i].narrow(0, begin - wanted.begin, end - begin).copy_(t.narrow(0, begin - stored.begin, end - begin));
-      }
+    for (tensor_part const& stored : layout.share(rank)) {
+      if (at[stored.tensor] == parts.size()) continue;
+      tensor_part const& wanted = parts[at[stored.tensor]];
+      std::int64_t const begin = std::max(stored.begin, wanted.begin), end = std::min(stored.begin + stored.size, wanted.begin + wanted.size);
+      if (begin >= end) continue;
+      at::Tensor const t = view_of(source, file, parameters_[stored.tensor]);
+      if (t.scalar_type() != type || t.numel() != stored.size)
+        throw error(file.string() + ": tensor " + parameters_[stored.tensor].name + " is of another shape or type; the checkpoint belongs to another model");
+      values[at[stored.tensor]].view({-1}).narrow(0, begin - wanted.begin, end - begin).copy_(t.view({-1}).narrow(0, begin - stored.begin, end - begin));
+    }
   }
   return values;
 }
 
-pack checkpoint_reader::read_own(std::string const& name, pack const& like, shard const& rows, process_group const& group) const {
+pack checkpoint_reader::read_own(std::string const& name, pack const& like, shard const& parts, process_group const& group) const {
   int const processes = state.value("processes", 1);
   if (processes != group.size())
     throw error(folder_.string() + ": the optimizer's state is that of what a process holds, and " + std::to_string(processes) +
@@ -181,8 +184,8 @@ pack checkpoint_reader::read_own(std::string const& name, pack const& like, shar
   fs::path const file = folder_ / file_name(name, group.rank(), group.size());
   safetensors_file const source(file);
   pack values;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    parameter const& p = parameters_[rows[i].tensor];
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    parameter const& p = parameters_[parts[i].tensor];
     at::Tensor const t = view_of(source, file, p);
     if (t.sizes() != like[i].sizes() || t.scalar_type() != like[i].scalar_type())
       throw error(file.string() + ": tensor " + p.name + " is of another shape or type; the checkpoint belongs to another model");
@@ -208,20 +211,22 @@ void save(checkpoint_writer& to, epoch_solver const& solver, pack const& theta) 
   if (!solver.inside) return;
   to.state["step"] = solver.inside->step;
   to.state["optimizer_steps"] = solver.inside->optimizer.steps;
-  for (optimizer_part const& part : solver.inside->optimizer.parts) to.add_rows(std::string(part.name), part.values, solver.owned(theta));
+  shard const own = solver.owned(to.parameters(), theta);
+  for (optimizer_part const& part : solver.inside->optimizer.parts) to.add_parts(std::string(part.name), part.values, own);
 }
 
 void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& theta) {
   solver.seconds = from.state.at("solver_seconds").get<double>();
   if (!from.state.contains("step")) return;
-  epoch_solver::progress& inside = solver.inside.emplace(solver.start(rows_of(theta, solver.owned(theta))));
+  shard const own = solver.owned(from.parameters(), theta);
+  epoch_solver::progress& inside = solver.inside.emplace(solver.start(parts_of(theta, own)));
   inside.step = from.state["step"].get<std::size_t>();
   inside.optimizer.steps = from.state.at("optimizer_steps").get<std::int64_t>();
   for (optimizer_part& part : inside.optimizer.parts) {
-    if (part.values.empty()) continue;  // a process may own no rows
+    if (part.values.empty()) continue;  // a process may own nothing
     std::string const name(part.name);
-    part.values = part.by_rows ? from.read_rows(name, theta, solver.owned(theta), part.values.front().scalar_type())
-                               : from.read_own(name, part.values, solver.owned(theta), solver.group());
+    part.values = part.by_elements ? from.read_parts(name, theta, own, part.values.front().scalar_type())
+                                   : from.read_own(name, part.values, own, solver.group());
   }
 }
 

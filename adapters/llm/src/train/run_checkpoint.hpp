@@ -20,22 +20,23 @@
 namespace kedge::llm {
 
 /// A checkpoint being written: packs and lists of numbers by name, and `state`, which holds all that is small. It appears whole,
-/// by commit(), or not at all. Several processes write one checkpoint: each the rows that it owns, the leading one all the rest.
+/// by commit(), or not at all. Several processes write one checkpoint: each what it owns, the leading one all the rest.
 class checkpoint_writer {
  public:
   /// `parameters`: what the tensors of every pack are called
   checkpoint_writer(std::filesystem::path const& folder, std::vector<parameter> const& parameters, process_group const& group);
 
   void add(std::string const& name, pack const& values);
-  /// The rows of a pack that this process owns.
-  void add_rows(std::string const& name, pack const& values, shard const& rows);
+  /// What this process owns of a pack.
+  void add_parts(std::string const& name, pack const& values, shard const& parts);
   void add(std::string const& name, std::vector<double> const& values);
   nlohmann::ordered_json state;
   void commit();
+  [[nodiscard]] std::vector<parameter> const& parameters() const { return parameters_; }
 
  private:
   void commit_alone();
-  void write(std::filesystem::path const& file, pack const& values, shard const& rows) const;
+  void write(std::filesystem::path const& file, pack const& values, shard const& parts) const;
 
   process_group const& group_;
   std::optional<pending_directory> folder_;  // the leading process's
@@ -51,13 +52,14 @@ class checkpoint_reader {
   checkpoint_reader(std::filesystem::path folder, std::vector<parameter> const& parameters);
 
   [[nodiscard]] pack read_pack(std::string const& name, at::Device device) const;
-  /// Some rows of a pack of theta's shapes and of a type, whatever number of processes wrote it.
-  [[nodiscard]] pack read_rows(std::string const& name, pack const& theta, shard const& rows, at::ScalarType type) const;
-  /// What add_rows of this process wrote, of the shapes and types of `like`.
+  /// Parts of a pack of theta's shapes and of a type, whatever number of processes wrote it.
+  [[nodiscard]] pack read_parts(std::string const& name, pack const& theta, shard const& parts, at::ScalarType type) const;
+  /// What add_parts of this process wrote, of the shapes and types of `like`.
   /// throws  error if another number of processes did
-  [[nodiscard]] pack read_own(std::string const& name, pack const& like, shard const& rows, process_group const& group) const;
+  [[nodiscard]] pack read_own(std::string const& name, pack const& like, shard const& parts, process_group const& group) const;
   [[nodiscard]] std::vector<double> read_vector(std::string const& name) const;
   [[nodiscard]] std::filesystem::path const& path() const { return folder_; }
+  [[nodiscard]] std::vector<parameter> const& parameters() const { return parameters_; }
   nlohmann::ordered_json state;
 
  private:

@@ -7,38 +7,33 @@
 
 #include <kedge/llm/model/causal_lm.hpp>
 
+#include "../scale/buckets.hpp"
 #include "../scale/process_group.hpp"
 
 namespace kedge::llm {
 
-/// The gradient of a step, summed over all processes. Tensors lie in buckets, contiguous memory of some 25 MB, in the order in which
-/// a backward pass completes them: a bucket travels while the layers before it are computed. A group of one has no buckets.
+/// The gradient of a step, in buckets. In a group each process adds to one of its own; a bucket travels while the layers before it are computed, and
+/// in the end a process has the sum over all of them in the part of each bucket that it owns.
 class step_gradient {
  public:
-  /// `layers`: of the model; `parameters`: of theta, in its order
-  step_gradient(process_group const& group, std::vector<parameter> const& parameters, std::int64_t layers, pack const& theta);
+  step_gradient(process_group const& group, bucket_layout const& layout, pack const& theta);
 
-  /// What the pullbacks of a step add to; in the end, after finish(), the sum over all processes.
+  /// What the pullbacks of a step add to; after finish() it holds the sum over all processes where this process owns it.
   [[nodiscard]] pack& sum() { return sum_; }
   void zero();
   /// What the step's last pullback calls; before the others nothing must be called. Empty in a group of one.
   [[nodiscard]] layer_callback when_last(bool last);
   /// Sums what is left and waits for all.
   void finish();
-  /// Euclidean norm over all tensors.
+  /// Euclidean norm of the sum over all tensors: the root of what the processes' own parts add up to, the same bits in all of them.
   [[nodiscard]] double norm() const;
 
  private:
-  struct bucket {
-    std::int64_t layer;  ///< complete when this one is
-    at::Tensor values;
-  };
-  void place(std::vector<std::size_t> const& which, std::int64_t layer, pack const& theta);
   void begin_from(std::int64_t layer);
 
   process_group const& group_;
-  pack sum_;
-  std::vector<bucket> buckets_;
+  std::vector<std::int64_t> complete_with_;  ///< a layer for each bucket
+  pack buckets_, sum_;
   std::vector<process_group::pending> under_way_;
 };
 

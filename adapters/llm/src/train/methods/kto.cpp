@@ -69,7 +69,7 @@ class kto_run {
     if (held_out_.data.size() > 0) task.evaluate = [this](pack const& weights) { return problem_.evaluate(weights, held_out_); };
     task.write = [this](pack const& theta) { session_.write_trained(model_, theta, settings_); };
     if (problem_.moving) {
-      task.follow = [this](pack const& theta, std::size_t steps) { problem_.moving->follow(theta, steps); };
+      task.follow = [this](std::function<pack const&()> const& theta, std::size_t steps) { problem_.moving->follow(theta, steps); };
       task.save = [this](checkpoint_writer& to) { problem_.moving->save(to); };
       task.restore = [this](checkpoint_reader const& from) { problem_.moving->restore(from, session_.compute.device); };
     }

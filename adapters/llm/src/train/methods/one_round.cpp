@@ -51,7 +51,7 @@ class one_round : public training_method {
   [[nodiscard]] bool measures() const override { return static_cast<bool>(task_.evaluate); }
   [[nodiscard]] json measure() override {
     follow();
-    json figures = task_.evaluate(model_.weights_for(theta_));
+    json figures = task_.evaluate(model_.weights_for(theta()));
     std::string text = "held out:";
     for (auto const& [name, value] : figures.items()) text += ' ' + name + ' ' + short_number(value.get<double>());
     figures["eval_num_tokens"] = trainer_.log().num_tokens();
@@ -65,7 +65,7 @@ class one_round : public training_method {
   void take_weights(checkpoint_reader const& from) override { theta_ = from.read_pack("theta", theta_.front().device()); }
 
   void save(checkpoint_writer& to) const override {
-    to.add("theta", theta_);
+    to.add("theta", theta());
     llm::save(to, solver_, theta_);
     to.state["evaluations"] = evaluations_;
     if (task_.save) task_.save(to);
@@ -75,8 +75,14 @@ class one_round : public training_method {
   void write() const override { task_.write(theta_); }
 
  private:
+  // As it stands, whole.
+  [[nodiscard]] pack const& theta() const {
+    solver_.complete_theta();
+    return theta_;
+  }
+
   void follow() {
-    if (task_.follow) task_.follow(theta_, trainer_.log().global_step());
+    if (task_.follow) task_.follow([this]() -> pack const& { return theta(); }, trainer_.log().global_step());
   }
 
   causal_lm const& model_;

@@ -25,7 +25,7 @@ struct one_round_task {
   std::function<nlohmann::ordered_json(pack const& weights)> evaluate;
   std::function<void(pack const& theta)> write;
   /// What has to know where the model stands: told before every step and evaluation, after so many steps; and what a checkpoint keeps of it. May be empty.
-  std::function<void(pack const& theta, std::size_t steps)> follow;
+  std::function<void(std::function<pack const&()> const& theta, std::size_t steps)> follow;
   std::function<void(checkpoint_writer& to)> save;
   std::function<void(checkpoint_reader const& from)> restore;
   std::vector<shown_metric> shown;

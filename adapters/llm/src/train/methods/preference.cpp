@@ -119,6 +119,7 @@ class preference_run : public training_method {
   }
 
   void save(checkpoint_writer& to) const override {
+    problem_.solver.complete_theta();
     llm::save(to, state_);
     llm::save(to, problem_.solver, state_.theta);
     if (problem_.moving) problem_.moving->save(to);
@@ -139,6 +140,7 @@ class preference_run : public training_method {
   [[nodiscard]] bool measures() const override { return held_out_prompts_.there() || !held_out_.pairs().empty(); }
   [[nodiscard]] json measure() override {
     json figures = json::object();
+    problem_.solver.complete_theta();
     if (held_out_prompts_.there())
       figures.update(held_out_prompts_.measure(model_.weights_for(state_.theta), rounds_completed(), settings_.output_dir, trainer_.log()));
     if (held_out_.pairs().empty()) return figures;

@@ -88,7 +88,7 @@ optimizer_state init_adamw(moment_format const& format, pack const& theta) {
   auto const blocks = [](at::Tensor const& t) { return (t.numel() + std::int64_t{adam_block} - 1) / std::int64_t{adam_block}; };
   for (at::Tensor const& t : theta)
     for (optimizer_part& part : state.parts)
-      part.values.push_back(part.by_rows ? at::zeros(t.sizes(), t.options().dtype(format.type.value_or(t.scalar_type())))
+      part.values.push_back(part.by_elements ? at::zeros(t.sizes(), t.options().dtype(format.type.value_or(t.scalar_type())))
                                          : at::zeros({blocks(t)}, t.options().dtype(at::kFloat)));
   return state;
 }

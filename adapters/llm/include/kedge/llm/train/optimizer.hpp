@@ -23,7 +23,7 @@ struct optimizer_settings {
 struct optimizer_part {
   std::string_view name;  ///< of its file in a checkpoint
   pack values;
-  bool by_rows = true;  ///< row i of a tensor belongs to row i of theta's, so that a run may go on with another number of processes
+  bool by_elements = true;  ///< number i of a tensor belongs to number i of theta's, so that a run may go on with another number of processes
 };
 
 /// What a resume needs. A copy shares its tensors.
@@ -32,7 +32,7 @@ struct optimizer_state {
   std::int64_t steps = 0;  ///< taken so far
 };
 
-/// One step: θ moves in place. A tensor may be a view, rows of a larger one.
+/// One step: θ moves in place. A tensor may be a view, a part of a larger one.
 struct optimizer_step {
   pack const& theta;
   pack const& gradient;        ///< of theta's shapes
