@@ -39,7 +39,7 @@ int run_inspect(arguments const& args) {
   std::vector<double> gpus{24, 80, 141};
   bool json = false;
   command_line line("kedge inspect", "What a checkpoint is: family, shapes, stored types, parameters, memory, tokenizer, and problems. Reads no weights.");
-  line.settings.add(llm::model_setting("model", path, "Hugging Face folder, adapter's folder, GGUF file, or a config.json alone")).alias("model_name_or_path").positional().required();
+  line.settings.add(llm::model_setting("model", path, "Hugging Face folder, adapter's folder, GGUF file, or a config.json alone; none: the GPUs of --device alone")).alias("model_name_or_path").positional();
   auto const moments = declare_optimizer(line.settings);
   line.settings.add("processes", planned.processes, "that share a run: the plan of memory is that of one of them").at_least(1).at_most(1 << 20);
   line.settings.add("gpu_memory", gpus, "GB of GPUs whose plan is told, in bfloat16: what fits, how many tokens at once").above(0).otherwise("24 80 141");
@@ -47,8 +47,10 @@ int run_inspect(arguments const& args) {
   line.settings.add("json", json, "print one JSON object");
   line.parse(args);
   planned.optimizer = moments();
-  nlohmann::ordered_json about = describe(path, planned, gpus);
+  nlohmann::ordered_json about{{"problems", nlohmann::ordered_json::array()}};
+  if (!path.empty()) about = describe(path, planned, gpus);
   add_device(about);
+  if (path.empty() && about.size() == 1) throw llm::usage_error("--model is required: " + line.settings.at("model").help());
   if (json)
     std::printf("%s\n", about.dump().c_str());
   else

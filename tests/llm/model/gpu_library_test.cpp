@@ -179,7 +179,11 @@ TEST_CASE("the program says what there is for a GPU, or why there is none", "[pr
   std::string const program = kedge::testing::quoted(KEDGE_PROGRAM), model = kedge::testing::quoted(std::string(KEDGE_TESTS_DIR) + "/golden/tiny/tied");
   auto const inspected = kedge::testing::shell(program + " inspect --device cuda " + model);
   CHECK_THAT(inspected.text, contains(problem.empty() ? "cuda:0" : "--device cuda: " + problem));
-  CHECK_THAT(inspected.text, contains("libraries"));
+  CHECK_THAT(inspected.text, contains("libraries") && contains("LlamaForCausalLM"));
+  auto const alone = kedge::testing::shell(program + " inspect --device cuda");
+  CHECK_THAT(alone.text, contains(problem.empty() ? "cuda:0" : "--device cuda: " + problem));
+  if (!problem.empty()) CHECK((inspected.code == 1 && alone.code == 1));
+  kedge::testing::check_one_line(kedge::testing::shell(program + " inspect"), 2, "--model is required");
   CHECK_THAT(kedge::testing::shell(program + " --version").text, contains("\nGPUs: " + gpu_library_line() + "\n"));
   CHECK_THAT(kedge::testing::shell(program + " inspect --device gpu " + model).text, contains("use cpu, cuda or cuda:N"));
 }
