@@ -6,6 +6,7 @@
 #include <numeric>
 #include <utility>
 
+#include "gpu_way.hpp"
 #include "on_device.hpp"
 #include "rope.hpp"
 #include "varlen_attention.hpp"
@@ -53,12 +54,16 @@ void batch_inputs::take(batch_inputs const& other) {
   put(positions, other.positions);
   put(rows, other.rows);
   put(targets, other.targets);
+  put(row_starts, other.row_starts);
+  put(row_places, other.row_places);
   put(frequencies, other.frequencies);
   put(local_frequencies, other.local_frequencies);
   ops::varlen_lists const& lists = other.segments.lists;
   put(segments.lists.keys, lists.keys);
   put(segments.lists.query_ends, lists.query_ends);
   put(segments.lists.key_ends, lists.key_ends);
+  put(segments.lists.starts, lists.starts);
+  put(segments.lists.places, lists.places);
   segments.lists.most_queries = lists.most_queries;
   segments.lists.most_keys = lists.most_keys;
   segments.prompts = other.segments.prompts;
@@ -71,10 +76,14 @@ batch_inputs inputs_of(transformer_config const& c, compute_settings const& sett
   bool const in_one_call = !c.sinks && ops::takes_varlen(settings.device, settings.type, c.head_dim, c.attention_soft_cap);
   at::Tensor copies;
   if (c.experts.count > 0) copies = on_device(at::tensor(copies_of(batch), at::kDouble), settings.device);
+  ops::inverse_lists const of_rows = gpu_kernels(settings.device) ? ops::inverse_lists(batch.rows, batch.tokens.size()) : ops::inverse_lists({}, 0);
+  auto const list = [&](std::vector<std::int64_t> const& one) { return gpu_kernels(settings.device) ? indices(one, settings.device) : at::Tensor(); };
   return {.tokens = indices(batch.tokens, settings.device),
           .positions = indices(batch.positions, settings.device),
           .rows = indices(batch.rows, settings.device),
           .targets = indices(batch.targets, settings.device),
+          .row_starts = list(of_rows.starts),
+          .row_places = list(of_rows.places),
           .frequencies = frequencies(c.rope),
           .local_frequencies = has_local ? frequencies(c.local_rope) : at::Tensor(),
           .segments = {batch.prompts, in_one_call ? ops::lists_on(settings.device, ops::varlen_of(batch.prompts, fixed)) : ops::varlen_lists()},

@@ -15,6 +15,7 @@ namespace kedge::llm {
 struct batch_inputs {
   at::Tensor tokens, positions;                ///< [T]
   at::Tensor rows, targets;                    ///< [R]
+  at::Tensor row_starts{}, row_places{};       ///< where each token stands among the rows: inverse_lists. Undefined where no kernel reads them
   at::Tensor frequencies, local_frequencies;   ///< of rotations; the latter undefined where no layer has its own
   ops::attention_segments segments;
   at::Tensor copies{};                         ///< [T] fp64, sequences that a token stands in; undefined where no layer has experts

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "gpu_ops.hpp"
 #include "host_ops.hpp"
 #include "model_tensors.hpp"
 #include "passes.hpp"
+#include "side_by_side.hpp"
 #include "varlen_attention.hpp"
 
 namespace kedge::llm {
@@ -48,10 +50,7 @@ bool causal_lm::shares_prefixes() const { return !ops::rotates_by_length(config_
 
 pack causal_lm::weights_for(pack const& theta) const {
   at::ScalarType const type = settings_.fp32_weights && settings_.type == at::kBFloat16 ? at::kFloat : settings_.type;
-  pack weights;
-  weights.reserve(theta.size());
-  for (at::Tensor const& t : theta) weights.push_back(t.to(settings_.device, type));
-  return weights;
+  return copies_side_by_side(theta, kin_of(parameters()), settings_.device, type);
 }
 
 namespace {
@@ -86,33 +85,45 @@ expert_use use_of(transformer_config const& c, row_tensors const& out) {
 
 }  // namespace
 
-at::Tensor causal_lm::forward_layer(pack const& weights, tape const& t, std::int64_t i, at::Tensor const& x, layer_tape& layer) const {
-  layer_settings const of_layer = config_.layer(i);
-  layer_tensors const own = model_tensors::weights(*this, weights).layer(i);
-  layer.attention = ops::shared_prompt_attention(
-      t.batch.segments,
-      {.scale = config_.score_scale(), .soft_cap = config_.attention_soft_cap, .window = of_layer.window, .sinks = own.sinks});
-  auto const attend = [&](at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) { return layer.attention.forward(q, k, v); };
-  return layer_forward(config_, own, x, t.rotations.of(of_layer), attend, layer);
+namespace {
+
+// Of passes over batches. Decoding has too few rows at a time for 8 bits to pay.
+layer_tensors layer_of(causal_lm const& model, pack const& weights, std::int64_t i) {
+  layer_tensors const layer = model_tensors::weights(model, weights).layer(i);
+  return model.settings().fp8 ? layer.in_fp8() : layer;
 }
+
+void pass_layer(causal_lm const& model, pack const& weights, causal_lm::tape const& t, std::int64_t i, ops::residual_stream& stream, layer_tape& layer) {
+  transformer_config const& c = model.config();
+  layer_settings const of_layer = c.layer(i);
+  layer_tensors const own = layer_of(model, weights, i);
+  layer.attention = ops::shared_prompt_attention(
+      t.batch.segments, {.scale = c.score_scale(), .soft_cap = c.attention_soft_cap, .window = of_layer.window, .sinks = own.sinks});
+  auto const attend = [&](at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) { return layer.attention.forward(q, k, v); };
+  layer_forward(c, own, stream, t.rotations.of(of_layer), attend, layer);
+}
+
+}  // namespace
 
 row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, row_figures const& wanted) const {
   model_tensors const w = model_tensors::weights(*this, weights);
   batch_inputs const& batch = t.batch;
   t.rotations = {config_, batch.positions, batch.frequencies, batch.local_frequencies, settings_.type};
-  at::Tensor x = embed(config_, w.embedding(), batch.tokens);
-  bool const keeps = keep && keeps_layers(config_, settings_, x.size(0));
+  ops::residual_stream stream{embed(config_, w.embedding(), batch.tokens), {}, 1};
+  bool const keeps = keep && keeps_layers(config_, settings_, stream.x.size(0));
   layer_tape passing;
   row_tensors out;
   for (std::int64_t i = 0; i < config_.layers; ++i) {
-    if (keep && !keeps) t.inputs.push_back(x);
+    if (keep && !keeps) t.inputs.push_back(stream.sum());
     layer_tape& layer = keeps ? t.layers.emplace_back() : passing;
-    x = forward_layer(weights, t, i, x, layer);
+    pass_layer(*this, weights, t, i, stream, layer);
     if (wanted.routing && config_.has_experts(i)) add_use(layer.routes, batch.copies, out);
     if (keeps) layer = layer.in(settings_.type);
   }
-  t.final_norm = ops::rms_norm(x.index_select(0, batch.rows), config_.rms_norm_eps, config_.norm_offset, config_.norm);
-  at::Tensor const hidden = t.final_norm.output(w.final_norm(), w.final_norm_bias(), settings_.type);
+  ops::residual_stream of_rows = stream.rows(batch.rows);
+  stream = {};
+  at::Tensor const hidden = ops::normalised(of_rows, {config_.rms_norm_eps, config_.norm_offset, config_.norm}, w.final_norm(), w.final_norm_bias(),
+                                            settings_.type, t.final_norm);
   if (config_.lm_head) {
     t.head = completion_head(hidden, batch.targets, settings_.temperature / config_.logit_scale, config_.logit_soft_cap, settings_.label_smoothing);
     auto const head = t.head.forward(w.head(), settings_.head_rows, keep ? settings_.kept_logits : 0, wanted);
@@ -189,6 +200,19 @@ void causal_lm::pullback_type::operator()(std::span<double const> logp, std::spa
   tape_.reset();
 }
 
+namespace {
+
+// Gradients of rows as those of the tokens that they are read at.   g: [R, H] -> [T, H]
+at::Tensor spread(batch_inputs const& batch, at::Tensor const& g) {
+  std::int64_t const sizes[] = {batch.tokens.size(0), g.size(1)};
+  if (!batch.row_starts.defined() || !gpu_ops::takes(g)) return at::zeros(sizes, g.options()).index_add_(0, batch.rows, g);
+  at::Tensor const all = at::empty(sizes, g.options());
+  gpu_ops::reduce(batch.row_starts, batch.row_places, g, {}, all, {});
+  return all;
+}
+
+}  // namespace
+
 void causal_lm::backward_pass(pack const& weights, tape& t, row_slopes const& slopes, pack& gradient, layer_callback const& complete) const {
   transformer_config const& c = config_;
   model_tensors const w = model_tensors::weights(*this, weights), into = model_tensors::gradients(*this, gradient);
@@ -200,25 +224,25 @@ void causal_lm::backward_pass(pack const& weights, tape& t, row_slopes const& sl
     gh = gh.defined() ? gh.add_(g) : g;
   }
   if (of_norm_bias.defined()) of_norm_bias.add_(gh.sum(0, /*keepdim=*/false, of_norm_bias.scalar_type()));
-  at::Tensor const g_rows = t.final_norm.backward(gh, w.final_norm(), of_norm);
-  at::Tensor gx = at::zeros({t.batch.tokens.size(0), c.hidden}, g_rows.options()).index_add_(0, t.batch.rows, g_rows);
+  stream_gradient gx{spread(t.batch, t.final_norm.backward(gh, w.final_norm(), of_norm, t.final_norm.x.scalar_type())), {}};
   t.head = {};
   t.scalar = {};
   t.final_norm = {};
   if (complete) complete(c.layers);
-  at::Tensor const of_routing = slopes.routing.defined() ? at::outer(t.batch.copies, slopes.routing).to(ops::wide(gx).scalar_type()) : at::Tensor();
+  at::Tensor const of_routing = slopes.routing.defined() ? at::outer(t.batch.copies, slopes.routing).to(gx.wide.scalar_type()) : at::Tensor();
   for (std::int64_t i = c.layers; i-- > 0;) {
     if (!t.inputs.empty()) {
-      forward_layer(weights, t, i, t.inputs.back(), t.layers.emplace_back());
+      ops::residual_stream again{t.inputs.back(), {}, 1};
+      pass_layer(*this, weights, t, i, again, t.layers.emplace_back());
       t.layers.back() = t.layers.back().in(settings_.type);
       t.inputs.pop_back();
     }
-    layer_backward(c, w.layer(i), t.rotations.of(c.layer(i)), t.layers.back(), gx, of_routing, into.layer(i));
+    layer_backward(c, layer_of(*this, weights, i), t.rotations.of(c.layer(i)), t.layers.back(), gx, of_routing, into.layer(i));
     t.layers.pop_back();  // its memory serves the next layer's temporaries
     if (complete) complete(i);
   }
   if (of_embedding.weight.defined() || of_embedding.a.defined())
-    add_look_up_gradients(of_embedding, w.embedding(), t.batch.tokens, c.embedding_scale == 1 ? gx : gx.mul_(c.embedding_scale));
+    add_look_up_gradients(of_embedding, w.embedding(), t.batch.tokens, c.embedding_scale == 1 ? gx.wide : gx.wide.mul_(c.embedding_scale));
 }
 
 }  // namespace kedge::llm

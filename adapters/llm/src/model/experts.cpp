@@ -119,7 +119,7 @@ at::Tensor experts_backward(transformer_config const& c, expert_tensors const& w
     of_weights.index_copy_(0, rows(routes.places), of_weight);
     at::Tensor const share = rows(weights).to(g_inner.scalar_type());
     add_gradients(into.down, maps.down, at::mul(from, share.to(from.scalar_type())), made);
-    auto const [g_gate, g_up] = inner_backward(c, g_inner.mul_(share), own_gate, own_up);
+    auto const [g_gate, g_up, again] = inner_backward(c, g_inner.mul_(share), own_gate, own_up);
     at::Tensor const gx = through_gate_and_up(c, maps, g_gate, g_up, x, into);
     gh.index_add_(0, tokens, gx.to(gh.scalar_type()));
   }

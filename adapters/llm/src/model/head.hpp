@@ -38,11 +38,15 @@ class completion_head {
     at::Tensor residual;  ///< p − onehot(target), in the type of products; empty: compute again
   };
   at::Tensor& residual_(chunk const& part, at::Tensor& p) const;
+  [[nodiscard]] at::ScalarType residual_type(linear_map const& map) const;
+  /// The forward pass of a chunk whose scores a GPU's kernel takes.
+  void forward_by_kernel(chunk& part, at::Tensor const& scores, bool keeps, output const& out) const;
   [[nodiscard]] at::Tensor logits(chunk const& part, linear_map const& map) const;
 
   at::Tensor hidden_, targets_;
   double temperature_ = 1, soft_cap_ = 0, smoothing_ = 0;
   at::Tensor log_sums_;  // [R, 1]
+  bool by_kernel_ = false;  // a GPU's, in both passes
   std::vector<chunk> chunks_;
 };
 

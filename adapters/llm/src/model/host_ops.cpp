@@ -158,7 +158,7 @@ at::Tensor centred(at::Tensor const& x) {
   return result;
 }
 
-void rotate(at::Tensor& x, at::Tensor const& cosine, at::Tensor const& sine, double direction, bool interleaved) {
+void rotate(at::Tensor const& x, at::Tensor const& cosine, at::Tensor const& sine, double direction, bool interleaved) {
   std::size_t const heads = as_size(x.size(1)), d = as_size(x.size(2)), half = as_size(cosine.size(-1));
   float const *const c = numbers(cosine), *const s = numbers(sine);
   float* const at = written(x);

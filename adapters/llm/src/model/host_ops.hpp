@@ -49,7 +49,7 @@ void scale_backward(at::Tensor const& g, at::Tensor const& x, at::Tensor const& 
 
 /// In place; coordinates beyond those that turn stay.   x: [T, heads, d], cosine and sine: [T, 1, at most d/2]   interleaved: neighbours are a
 /// pair, instead of halves
-void rotate(at::Tensor& x, at::Tensor const& cosine, at::Tensor const& sine, double direction, bool interleaved = false);
+void rotate(at::Tensor const& x, at::Tensor const& cosine, at::Tensor const& sine, double direction, bool interleaved = false);
 
 /// The kernels' name for a nonlinearity.
 [[nodiscard]] gate_function function_of(activation act);

@@ -1,23 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "linear_map.hpp"
 
+#include <algorithm>
+#include <utility>
+
+#include "fp8.hpp"
+#include "gpu_way.hpp"
 #include "ops.hpp"
+#include "side_by_side.hpp"
 
 namespace kedge::llm {
 namespace {
 
 using product = at::Tensor (*)(at::Tensor const& x, at::Tensor const& weight);
 
-// z = W x + s (B A x + b_B)
-at::Tensor before_lengths(linear_map const& map, at::Tensor const& x, product by) {
-  at::Tensor z = by(x, map.weight);
+// x Wᵀ and g W.
+at::Tensor times_weight(linear_map const& map, at::Tensor const& x, product by) {
+  return map.goes_fp8(x) ? fp8::linear(x, map.weight) : by(x, map.weight);
+}
+at::Tensor back_through_weight(linear_map const& map, at::Tensor const& g) {
+  return map.goes_fp8(g) ? fp8::input_gradient(g, map.weight) : ops::input_gradient(g, map.weight);
+}
+
+// z = W x becomes W x + s (B A x + b_B).
+void add_adapter_(at::Tensor& z, linear_map const& map, at::Tensor const& x, product by) {
   if (map.a.defined()) z.add_(by(ops::linear(x, map.a), map.b), map.scale);
   if (map.bias_of_b.defined()) z.add_(map.bias_of_b, map.scale);
+}
+
+at::Tensor before_lengths(linear_map const& map, at::Tensor const& x, product by) {
+  at::Tensor z = times_weight(map, x, by);
+  add_adapter_(z, map, x, by);
   return z;
 }
 
-at::Tensor with_lengths_and_bias(linear_map const& map, at::Tensor z) {
+void lengthen_(at::Tensor& z, linear_map const& map) {
   if (map.magnitude.defined()) z.mul_(at::div(ops::wide(map.magnitude), map.length));
+}
+
+at::Tensor with_lengths_and_bias(linear_map const& map, at::Tensor z) {
+  lengthen_(z, map);
   if (map.bias.defined()) z.add_(map.bias);
   return z;
 }
@@ -36,14 +58,19 @@ void add_sums(at::Tensor& gradient, at::Tensor const& g, double scale) {
 linear_map linear_map::outputs(std::int64_t begin, std::int64_t size) const {
   auto const rows = [&](at::Tensor const& t) { return t.defined() ? t.narrow(0, begin, size) : t; };
   auto const columns = [&](at::Tensor const& t) { return t.defined() ? t.narrow(1, begin, size) : t; };
-  return {rows(weight), rows(bias), a, rows(b), scale, rows(bias_of_b), columns(magnitude), columns(length)};
+  return {rows(weight), rows(bias), a, rows(b), scale, rows(bias_of_b), columns(magnitude), columns(length), fp8};
 }
+
+bool linear_map::goes_fp8(at::Tensor const& rows) const { return fp8 && fp8::takes(rows, weight); }
 
 at::Tensor row_lengths(at::Tensor const& weight, at::Tensor const& a, at::Tensor const& b, double scale) {
   return at::addmm(ops::wide(weight), ops::wide(b), ops::wide(a), 1, scale).norm(2, 1).unsqueeze(0);
 }
 
-at::Tensor apply(linear_map const& map, at::Tensor const& x) { return with_lengths_and_bias(map, before_lengths(map, x, ops::linear)); }
+at::Tensor apply(linear_map const& map, at::Tensor const& x) {
+  if (map.plain() && map.bias.defined() && !map.goes_fp8(x)) return ops::affine(x, map.weight, map.bias);
+  return with_lengths_and_bias(map, before_lengths(map, x, ops::linear));
+}
 
 at::Tensor apply_wide(linear_map const& map, at::Tensor const& x) { return with_lengths_and_bias(map, before_lengths(map, x, ops::linear_wide)); }
 
@@ -63,13 +90,116 @@ void add_gradients(linear_map& gradient, linear_map const& map, at::Tensor const
   add_sums(gradient.bias_of_b, g, map.scale);
 }
 
+namespace {
+
+void add_adapter_input_gradient(linear_map const& map, at::Tensor const& of_z, at::Tensor& sum) {
+  if (map.a.defined()) ops::add_input_gradient(sum, ops::input_gradient(of_z, map.b).mul_(map.scale), map.a);
+}
+
+}  // namespace
+
 at::Tensor input_gradient(linear_map const& map, at::Tensor const& g, at::Tensor sum) {
   at::Tensor const of_z = through_lengths(map, g);
-  if (sum.defined())
-    ops::add_input_gradient(sum, of_z, map.weight);
+  if (!sum.defined())
+    sum = back_through_weight(map, of_z);
+  else if (map.goes_fp8(of_z))
+    sum.add_(back_through_weight(map, of_z));
   else
-    sum = ops::input_gradient(of_z, map.weight);
-  if (map.a.defined()) ops::add_input_gradient(sum, ops::input_gradient(of_z, map.b).mul_(map.scale), map.a);
+    ops::add_input_gradient(sum, of_z, map.weight);
+  add_adapter_input_gradient(map, of_z, sum);
+  return sum;
+}
+
+namespace {
+
+using part = at::Tensor linear_map::*;
+
+// A tensor of all maps as one, along a dimension.   none: they have none of it
+at::Tensor joined_part(std::vector<linear_map> const& maps, part which, std::int64_t dimension, bool& all_or_none) {
+  std::vector<at::Tensor> parts;
+  bool none = true;
+  for (linear_map const& map : maps) {
+    parts.push_back(map.*which);
+    none = none && !(map.*which).defined();
+  }
+  at::Tensor whole = side_by_side(parts, dimension);
+  all_or_none = all_or_none && (none || whole.defined());
+  return whole;
+}
+
+// A is the same for all parts of a map that is stored as one.
+bool same_factor(std::vector<linear_map> const& maps) {
+  for (linear_map const& map : maps)
+    if (map.a.defined() != maps.front().a.defined() || map.scale != maps.front().scale || (map.a.defined() && !map.a.is_same(maps.front().a))) return false;
+  return true;
+}
+
+}  // namespace
+
+joint_maps::joint_maps(std::initializer_list<linear_map> maps) : each_(maps), complete_(same_factor(each_)) {
+  constexpr std::pair<part, std::int64_t> parts[] = {{&linear_map::weight, 0},    {&linear_map::bias, 0},      {&linear_map::b, 0},
+                                                     {&linear_map::bias_of_b, 0}, {&linear_map::magnitude, 1}, {&linear_map::length, 1}};
+  for (auto const& [which, dimension] : parts) whole_.*which = joined_part(each_, which, dimension, complete_);
+  whole_.a = each_.front().a;
+  whole_.scale = each_.front().scale;
+  whole_.fp8 = each_.front().fp8;
+}
+
+std::vector<at::Tensor> joint_maps::apply(at::Tensor const& x) const {
+  std::vector<at::Tensor> out;
+  if (!goes_gpu_way(x.device())) {
+    for (linear_map const& map : each_) out.push_back(llm::apply(map, x));
+    return out;
+  }
+  std::int64_t width = 0, begin = 0;
+  for (linear_map const& map : each_) width += map.weight.size(0);
+  bool const one = whole_.weight.defined(), finished = one && complete_;
+  at::Tensor const all = finished ? llm::apply(whole_, x)
+                         : one    ? times_weight(whole_, x, ops::linear)
+                                  : at::empty({x.size(0), width}, x.options().dtype(ops::stream_type(each_.front().weight)));
+  for (linear_map const& map : each_) {
+    at::Tensor& y = out.emplace_back(all.narrow(1, begin, map.weight.size(0)));
+    begin += map.weight.size(0);
+    if (finished) continue;
+    if (!one && map.goes_fp8(x))
+      y.copy_(times_weight(map, x, ops::linear));
+    else if (!one)
+      ops::linear_out(y, x, map.weight);
+    add_adapter_(y, map, x, ops::linear);
+    y = with_lengths_and_bias(map, y);
+  }
+  return out;
+}
+
+joint_maps::output_gradients joint_maps::joined(std::vector<at::Tensor> each) const {
+  if (!goes_gpu_way(each.front().device()) || !whole_.weight.defined()) return {std::move(each), {}};
+  at::Tensor all = side_by_side(each, 1);
+  if (!all.defined()) all = at::cat(each, 1);
+  return {std::move(each), std::move(all)};
+}
+
+void joint_maps::add_gradients(joint_maps& into, output_gradients const& g, at::Tensor const& x) const {
+  if (g.all.defined() && complete_ && into.complete_) return llm::add_gradients(into.whole_, whole_, g.all, x);
+  bool const one = g.all.defined() && into.whole_.weight.defined();
+  if (one) ops::add_weight_gradient(into.whole_.weight, g.all, ops::operand(x, whole_.weight));
+  for (std::size_t i = 0; i < each_.size(); ++i) {
+    linear_map rest = into.each_[i];
+    if (one) rest.weight = at::Tensor();
+    llm::add_gradients(rest, each_[i], g.each[i], x);
+  }
+}
+
+at::Tensor joint_maps::input_gradient(output_gradients const& g) const {
+  if (g.all.defined() && complete_) return llm::input_gradient(whole_, g.all);
+  at::Tensor sum;
+  bool const one = g.all.defined() && std::none_of(each_.begin(), each_.end(), [](linear_map const& map) { return map.magnitude.defined(); });
+  if (one) sum = back_through_weight(whole_, g.all);
+  for (std::size_t i = 0; i < each_.size(); ++i) {
+    if (one)
+      add_adapter_input_gradient(each_[i], g.each[i], sum);
+    else
+      sum = llm::input_gradient(each_[i], g.each[i], sum);
+  }
   return sum;
 }
 
@@ -89,7 +219,13 @@ at::Tensor look_up(linear_map const& embedding, at::Tensor const& tokens) {
 }
 
 void add_look_up_gradients(linear_map& gradient, linear_map const& embedding, at::Tensor const& tokens, at::Tensor const& g) {
-  if (gradient.weight.defined()) gradient.weight.index_add_(0, tokens, g.to(gradient.weight.scalar_type()));
+  if (gradient.weight.defined()) {
+    at::Tensor const wide = g.to(gradient.weight.scalar_type());
+    if (g.is_cuda())
+      gradient.weight.index_put_({tokens}, wide, /*accumulate=*/true);  // in a fixed order, which index_add_ has not
+    else
+      gradient.weight.index_add_(0, tokens, wide);
+  }
   if (!gradient.a.defined()) return;
   at::ScalarType const type = gradient.a.scalar_type();
   at::Tensor const chosen = embedding.a.index_select(1, tokens).to(type), b = embedding.b.to(type);

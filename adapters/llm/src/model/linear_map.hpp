@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <initializer_list>
+#include <vector>
+
 #include <kedge/adapters/torch.hpp>
 
 namespace kedge::llm {
@@ -17,11 +20,14 @@ struct linear_map {
   at::Tensor bias_of_b;     ///< [out]
   at::Tensor magnitude;     ///< m: [1, out]
   at::Tensor length;        ///< ‖W + s B A‖ of each row: [1, out], at least fp32; of weights alone
+  bool fp8 = false;         ///< rows are multiplied by the weight in 8 bits, where that goes
 
   /// The part that makes `size` outputs from `begin` on.
   [[nodiscard]] linear_map outputs(std::int64_t begin, std::int64_t size) const;
   /// Whether it is W x + b and nothing else.
   [[nodiscard]] bool plain() const { return !a.defined(); }
+  /// Whether such rows, or gradients of what the weight makes of them, are multiplied in 8 bits.
+  [[nodiscard]] bool goes_fp8(at::Tensor const& rows) const;
 };
 
 /// The lengths of the rows of W + s B A: [1, out], at least fp32.
@@ -38,6 +44,30 @@ void add_weight_gradients(linear_map& gradient, linear_map const& map, at::Tenso
 
 /// The gradient of the map's input, from that of its output; added to `sum` where there is one.
 at::Tensor input_gradient(linear_map const& map, at::Tensor const& g, at::Tensor sum = {});
+
+/// Maps that read the same input, or their gradients. On a GPU their outputs lie side by side, and where their tensors do too they are one map.
+class joint_maps {
+ public:
+  /// The outputs' gradients: each, and on a GPU all side by side.
+  struct output_gradients {
+    std::vector<at::Tensor> each;  ///< [T, out] of each map
+    at::Tensor all;                ///< undefined: the maps aren't one
+  };
+
+  joint_maps(std::initializer_list<linear_map> maps);
+
+  /// x: [T, in] -> [T, out] of each map
+  [[nodiscard]] std::vector<at::Tensor> apply(at::Tensor const& x) const;
+  [[nodiscard]] output_gradients joined(std::vector<at::Tensor> each) const;
+  /// Adds the gradients of all maps.
+  void add_gradients(joint_maps& into, output_gradients const& g, at::Tensor const& x) const;
+  [[nodiscard]] at::Tensor input_gradient(output_gradients const& g) const;
+
+ private:
+  std::vector<linear_map> each_;
+  linear_map whole_;  ///< weight undefined: those of the maps lie apart
+  bool complete_;     ///< whole_ has all that the maps have; else adapters and biases lie apart
+};
 
 /// The weight with all of the adapter in it but biases, computed in fp64: [out, in], in the weight's type.
 at::Tensor merged(linear_map const& map);

@@ -3,7 +3,7 @@
 
 // The pieces of a transformer, each a forward step and its hand-written backward step. Weight gradients are added to
 // accumulators of at least fp32. Nothing here records with autograd. Plain tensor operations for any device and type; where this
-// processor has kernels (host_ops.hpp), those.
+// processor has kernels (host_ops.hpp), or a GPU (gpu_ops.hpp), those.
 
 #include <cstdint>
 #include <utility>
@@ -30,6 +30,12 @@ namespace kedge::llm::ops {
 /// x Wᵀ.   x: [T, in], W: [out, in] -> [T, out]
 at::Tensor linear(at::Tensor const& x, at::Tensor const& weight);
 
+/// x Wᵀ, written where columns of a larger tensor are.   out: [T, out], in x's type
+void linear_out(at::Tensor& out, at::Tensor const& x, at::Tensor const& weight);
+
+/// x Wᵀ + b, in one launch on a GPU.
+at::Tensor affine(at::Tensor const& x, at::Tensor const& weight, at::Tensor const& bias);
+
 /// x Wᵀ in at least fp32, summed and left there: for logits, whose rounding to bf16 would cost a confident token a part of its 1 − p.
 at::Tensor linear_wide(at::Tensor const& x, at::Tensor const& weight);
 
@@ -48,11 +54,27 @@ at::Tensor operand(at::Tensor const& x, at::Tensor const& weight);
 /// accumulator += gᵀ x, the weight gradient of linear. Where x is an operand() of bf16, so is g.
 void add_weight_gradient(at::Tensor& accumulator, at::Tensor const& g, at::Tensor const& x);
 
+/// The residual stream. On a GPU what came last waits for the norm that reads it next, and is added there on the way.
+struct residual_stream {
+  at::Tensor x;        ///< [T, H], at least fp32
+  at::Tensor waiting;  ///< [T, H]; undefined: nothing
+  double scale = 1;    ///< of what waits
+
+  /// x + scale · y, now or on the way.
+  void add(at::Tensor y, double by);
+  /// Whether y would wait.
+  [[nodiscard]] bool waits_for_norms(at::Tensor const& y) const;
+  /// All of it.
+  at::Tensor const& sum();
+  /// Some rows of it.
+  [[nodiscard]] residual_stream rows(at::Tensor const& index) const;
+};
+
 /// RMS normalisation in Hugging Face's order: scaled in the residual's type, rounded to the type between products, then weighted. With an
 /// offset (Gemma) the weight is that much more than what is stored, and rounding comes last.
 struct rms_norm {
   at::Tensor x, inverse_rms;  ///< [T, H], [T, 1]
-  double offset = 0;
+  double eps = 0, offset = 0;
   bool centred = false;       ///< x is the input less its mean: layer normalisation
 
   rms_norm() = default;
@@ -65,11 +87,32 @@ struct rms_norm {
     if (!weight.defined()) return converted(x, type);
     return bias.defined() ? output(weight).add_(bias) : output(weight);
   }
-  /// Gradient with respect to the input; adds the weight's, unless its gradient is undefined.
-  [[nodiscard]] at::Tensor backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& weight_gradient) const;
+  /// Gradient with respect to the input, in this type; adds the weight's, unless its gradient is undefined.
+  [[nodiscard]] at::Tensor backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& weight_gradient, at::ScalarType type) const;
   /// The same, added to gx.
-  void add_backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& gx, at::Tensor& weight_gradient) const;
+  void add_backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& gx, at::Tensor& weight_gradient) const {
+    at::Tensor narrowed;
+    add_backward(g, weight, gx, weight_gradient, narrowed, gx.scalar_type());
+  }
+  /// narrowed: becomes gx in this type, where that costs no launch; undefined elsewhere
+  void add_backward(at::Tensor const& g, at::Tensor const& weight, at::Tensor& gx, at::Tensor& weight_gradient, at::Tensor& narrowed,
+                    at::ScalarType type) const;
+
+ private:
+  [[nodiscard]] bool on_gpu(at::Tensor const& weight) const;
 };
+
+/// How a family normalises.
+struct norm_settings {
+  double eps;
+  double weight_offset = 0;
+  norm_kind kind = norm_kind::rms;
+};
+
+/// What is read of the stream through a norm, in the type of its weight; without a weight as it is, in this type. On a GPU one launch, with what
+/// waits and all.   kept: for the way back
+at::Tensor normalised(residual_stream& stream, norm_settings const& settings, at::Tensor const& weight, at::Tensor const& bias, at::ScalarType type,
+                      rms_norm& kept);
 
 /// act(x), and its gradient.
 at::Tensor activated(activation act, at::Tensor const& x);
@@ -78,7 +121,8 @@ at::Tensor activated_backward(activation act, at::Tensor const& g, at::Tensor co
 /// act(gate) ∘ up, and its gradients.
 at::Tensor gated(activation act, at::Tensor const& gate, at::Tensor const& up);
 struct gated_gradients {
-  at::Tensor gate, up;
+  at::Tensor gate, up;  ///< side by side where gate and up lie so
+  at::Tensor inner{};   ///< act(gate) ∘ up once more, where that costs no launch; undefined elsewhere
 };
 gated_gradients gated_backward(activation act, at::Tensor const& g, at::Tensor const& gate, at::Tensor const& up);
 
@@ -96,16 +140,28 @@ struct rotation {
   rotation() = default;
   /// frequencies: [d/2] or [T, d/2]; cosines and sines are multiplied by `factor`
   rotation(at::Tensor const& positions, at::Tensor const& frequencies, at::ScalarType type, double factor = 1);
-  /// x: [T, heads, d], used up; coordinates beyond those that turn stay. The inverse rotation is the transpose, hence the backward step.
-  [[nodiscard]] at::Tensor forward(at::Tensor x) const { return turn(std::move(x), 1); }
-  [[nodiscard]] at::Tensor backward(at::Tensor g) const { return turn(std::move(g), -1); }
-  /// Queries, or their gradient, times what they grow by, in place.   q: [T, heads, d]
-  void grow_(at::Tensor& q) const {
+  /// In place; coordinates beyond those that turn stay. The inverse rotation is the transpose, hence the backward step.   x: [T, heads, d]
+  at::Tensor forward(at::Tensor x) const {
+    turn_(x, 1);
+    return x;
+  }
+  at::Tensor backward(at::Tensor g) const {
+    turn_(g, -1);
+    return g;
+  }
+  /// Queries and keys, or their gradients, and what queries grow by. In one launch on a GPU, where they lie side by side.
+  void forward_(at::Tensor const& q, at::Tensor const& k) const {
+    turn_(q, k, 1);
     if (growth.defined()) q.mul_(growth);
+  }
+  void backward_(at::Tensor const& gq, at::Tensor const& gk) const {
+    if (growth.defined()) gq.mul_(growth);
+    turn_(gq, gk, -1);
   }
 
  private:
-  [[nodiscard]] at::Tensor turn(at::Tensor x, double direction) const;
+  void turn_(at::Tensor const& x, double direction) const;
+  void turn_(at::Tensor const& q, at::Tensor const& k, double direction) const;
 };
 
 /// Rows of scores become probabilities, in place.   -> log Σ exp of each, [R, 1]
@@ -126,6 +182,7 @@ struct attention_settings {
 /// What a GPU's kernel is told of a batch's segments (varlen_attention.hpp), on the device.
 struct varlen_lists {
   at::Tensor keys, query_ends, key_ends;
+  at::Tensor starts, places;  ///< where each token stands among the keys: inverse_lists
   std::int64_t most_queries = 0, most_keys = 0;
 };
 

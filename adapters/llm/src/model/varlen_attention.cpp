@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "attention_call.hpp"
+#include "gpu_ops.hpp"
 #include "gpu_way.hpp"
 #include "launches.hpp"
 #include "on_device.hpp"
@@ -33,9 +34,25 @@ void share_keys_left(varlen_sequences& all, std::int64_t keys) {
 // Keys and values of all sequences, one behind the other.
 struct sequence_keys {
   at::Tensor k, v;
-  sequence_keys(varlen_lists const& lists, at::Tensor const& of_k, at::Tensor const& of_v)
-      : k(of_k.index_select(0, lists.keys)), v(of_v.index_select(0, lists.keys)) {}
+  sequence_keys(varlen_lists const& lists, at::Tensor const& of_k, at::Tensor const& of_v) {
+    if (gpu_ops::takes(of_k) && gpu_ops::takes(of_v)) {
+      std::tie(k, v) = gpu_ops::gather(lists.keys, of_k, of_v);
+    } else {
+      k = of_k.index_select(0, lists.keys);
+      v = of_v.index_select(0, lists.keys);
+    }
+  }
 };
+
+// The way back: a prompt's keys stand in several sequences, and their gradients are summed wide.   to: rows may lie apart
+void sum_keys(varlen_lists const& lists, at::Tensor const& k, at::Tensor const& v, at::Tensor const& to_k, at::Tensor const& to_v) {
+  if (gpu_ops::takes(k) && gpu_ops::takes(v)) return gpu_ops::reduce(lists.starts, lists.places, k, v, to_k, to_v);
+  auto const add = [&](at::Tensor const& from, at::Tensor const& to) {
+    to.copy_(at::zeros(to.sizes(), from.options().dtype(at::kFloat)).index_add_(0, lists.keys, from.to(at::kFloat)));
+  };
+  add(k, to_k);
+  add(v, to_v);
+}
 
 // On the host: f(queries, keys) for every sequence that has some.
 template <class F>
@@ -55,7 +72,7 @@ at::Tensor calls_of_sequences(varlen_lists const& lists, attention_settings cons
                               at::Tensor& log_sums) {
   at::Tensor output = at::empty(q.sizes(), q.options());
   log_sums = at::empty({q.size(1), q.size(0)}, q.options().dtype(at::kFloat));
-  launch const mark("kedge::attention_of_sequences", {q, keys.k, keys.v, output, log_sums});
+  launch_mark const mark("kedge::attention_of_sequences", {q, keys.k, keys.v, output, log_sums});
   each_sequence(lists, [&](token_range const& own, token_range const& seen) {
     attended const result = attention_call(settings, part(q, own), part(keys.k, seen), part(keys.v, seen)).forward();
     output.narrow(0, own.begin, own.size).copy_(by_token(result.output));
@@ -68,7 +85,7 @@ shared_prompt_attention::gradients calls_of_sequences_backward(varlen_lists cons
                                                                at::Tensor const& q, sequence_keys const& keys, at::Tensor const& output,
                                                                at::Tensor const& log_sums) {
   shared_prompt_attention::gradients all{at::empty(q.sizes(), q.options()), at::empty_like(keys.k), at::empty_like(keys.v), {}};
-  launch const mark("kedge::attention_of_sequences_backward", {g, q, keys.k, keys.v, output, log_sums, all.q, all.k, all.v}, 3);
+  launch_mark const mark("kedge::attention_of_sequences_backward", {g, q, keys.k, keys.v, output, log_sums, all.q, all.k, all.v}, 3);
   each_sequence(lists, [&](token_range const& own, token_range const& seen) {
     attention_call const made(settings, part(q, own), part(keys.k, seen), part(keys.v, seen));
     shared_prompt_attention::gradients const one =
@@ -103,9 +120,18 @@ varlen_sequences varlen_of(std::vector<shared_prompt> const& prompts, packed_siz
   return all;
 }
 
+inverse_lists::inverse_lists(std::span<std::int64_t const> index, std::size_t size) : starts(size + 1), places(index.size()) {
+  for (std::int64_t const n : index) ++starts[static_cast<std::size_t>(n) + 1];
+  for (std::size_t n = 0; n < size; ++n) starts[n + 1] += starts[n];
+  std::vector<std::int64_t> next = starts;
+  for (std::size_t i = 0; i < index.size(); ++i) places[static_cast<std::size_t>(next[static_cast<std::size_t>(index[i])]++)] = static_cast<std::int64_t>(i);
+}
+
 varlen_lists lists_on(at::Device device, varlen_sequences const& all) {
-  return {on_device(at::tensor(all.keys, at::kLong), device), on_device(at::tensor(all.query_ends, at::kInt), device),
-          on_device(at::tensor(all.key_ends, at::kInt), device), all.most_queries, all.most_keys};
+  inverse_lists const back(all.keys, static_cast<std::size_t>(all.query_ends.back()));
+  auto const there = [&](auto const& numbers, at::ScalarType type) { return on_device(at::tensor(numbers, type), device); };
+  return {there(all.keys, at::kLong),   there(all.query_ends, at::kInt), there(all.key_ends, at::kInt), there(back.starts, at::kLong),
+          there(back.places, at::kLong), all.most_queries,               all.most_keys};
 }
 
 bool takes_varlen(at::Device device, at::ScalarType type, std::int64_t head_dim, double soft_cap) {
@@ -134,11 +160,13 @@ shared_prompt_attention::gradients varlen_attention_backward(varlen_lists const&
     std::tie(all.q, all.k, all.v) = at::_flash_attention_backward(
         g, q, keys.k, keys.v, output, kept[0], lists.query_ends, lists.key_ends, lists.most_queries, lists.most_keys, 0.0, /*is_causal=*/true, kept[1],
         kept[2], settings.scale, left_of(settings), right_of(settings));
-  // A prompt's keys stand in several sequences; their gradients are summed wide.
-  auto const summed = [&](at::Tensor const& like, at::Tensor const& part) {
-    return at::zeros(like.sizes(), like.options().dtype(at::kFloat)).index_add_(0, lists.keys, part.to(at::kFloat)).to(like.scalar_type());
-  };
-  return {all.q, summed(k, all.k), summed(v, all.v), {}};
+  // Side by side, as the maps that made them read.
+  std::int64_t const heads = q.size(1), kv_heads = k.size(1);
+  at::Tensor const together = at::empty({q.size(0), heads + 2 * kv_heads, q.size(2)}, q.options());
+  auto const part_of = [&](std::int64_t begin, std::int64_t size) { return together.narrow(1, begin, size); };
+  shared_prompt_attention::gradients const parts{part_of(0, heads).copy_(all.q), part_of(heads, kv_heads), part_of(heads + kv_heads, kv_heads), {}};
+  sum_keys(lists, all.k, all.v, parts.k, parts.v);
+  return parts;
 }
 
 }  // namespace kedge::llm::ops

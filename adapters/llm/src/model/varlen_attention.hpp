@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <kedge/llm/data/fixed_size.hpp>
@@ -23,7 +25,13 @@ struct varlen_sequences {
 /// themselves as often as keys are left; sequences after them are empty.
 [[nodiscard]] varlen_sequences varlen_of(std::vector<shared_prompt> const& prompts, packed_size const* fixed = nullptr);
 
-/// The same on a device, once for all layers.
+/// The way back of an index: where each of `size` numbers stands in it, number by number, places[starts[n]] … places[starts[n + 1] − 1].
+struct inverse_lists {
+  std::vector<std::int64_t> starts, places;  ///< [size + 1], [index]
+  inverse_lists(std::span<std::int64_t const> index, std::size_t size);
+};
+
+/// Sequences on a device, once for all layers.
 [[nodiscard]] varlen_lists lists_on(at::Device device, varlen_sequences const& all);
 
 /// Whether one call of the CUDA kernel can take such numbers: bf16 or fp16 on a GPU, without a cap on scores. Where a GPU's way is tried on the

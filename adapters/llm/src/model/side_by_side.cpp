@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "side_by_side.hpp"
+
+#include <array>
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace kedge::llm {
+
+at::Tensor side_by_side(at::TensorList parts, std::int64_t dimension) {
+  at::Tensor const& first = parts.front();
+  if (!first.defined()) return {};
+  std::int64_t size = 0, next = first.storage_offset();
+  for (at::Tensor const& part : parts) {
+    bool const alike = part.defined() && part.dim() == first.dim() && part.scalar_type() == first.scalar_type() && part.is_alias_of(first) &&
+                       part.strides() == first.strides() && part.storage_offset() == next;
+    if (!alike) return {};
+    for (std::int64_t d = 0; d < part.dim(); ++d)
+      if (d != dimension && part.size(d) != first.size(d)) return {};
+    size += part.size(dimension);
+    next += part.size(dimension) * part.stride(dimension);
+  }
+  std::vector<std::int64_t> sizes = first.sizes().vec();
+  sizes[static_cast<std::size_t>(dimension)] = size;
+  return first.as_strided(sizes, first.strides(), first.storage_offset());
+}
+
+std::vector<std::vector<std::size_t>> kin_of(std::vector<parameter> const& names) {
+  constexpr std::array<std::array<std::string_view, 3>, 2> reading_the_same{{{"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj", ""}}};
+  std::vector<std::vector<std::size_t>> groups;
+  std::map<std::string, std::size_t> begun;  // the group of "where.what", with the first of its kin for what
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    std::string_view const name = names[i].name;
+    std::size_t const kind = name.rfind('.'), map = kind == std::string_view::npos ? kind : name.rfind('.', kind - 1);
+    std::string key(name);
+    if (map != std::string_view::npos)
+      for (auto const& kin : reading_the_same)
+        for (std::string_view const one : kin)
+          if (!one.empty() && name.substr(map + 1, kind - map - 1) == one) key = std::string(name.substr(0, map + 1)) + std::string(kin.front()) + std::string(name.substr(kind));
+    auto const [place, first] = begun.try_emplace(key, groups.size());
+    if (first) groups.emplace_back();
+    groups[place->second].push_back(i);
+  }
+  return groups;
+}
+
+pack copies_side_by_side(pack const& tensors, std::vector<std::vector<std::size_t>> const& groups, at::Device device, at::ScalarType type) {
+  pack copies(tensors.size());
+  for (std::vector<std::size_t> const& group : groups) {
+    std::int64_t size = 0;
+    bool changes = false;
+    for (std::size_t const i : group) {
+      size += rounded_to_place(tensors[i].numel());
+      changes = changes || tensors[i].scalar_type() != type || tensors[i].device() != device;
+    }
+    if (group.size() == 1 || !changes) {
+      for (std::size_t const i : group) copies[i] = tensors[i].to(device, type);
+      continue;
+    }
+    at::Tensor const memory = at::empty({size}, tensors[group.front()].options().device(device).dtype(type));
+    std::int64_t begin = 0;
+    for (std::size_t const i : group) {
+      copies[i] = memory.narrow(0, begin, tensors[i].numel()).view(tensors[i].sizes()).copy_(tensors[i]);
+      begin += rounded_to_place(tensors[i].numel());
+    }
+  }
+  return copies;
+}
+
+}  // namespace kedge::llm
