@@ -5,7 +5,7 @@
 //
 //   struct NAME {
 //     using arguments = gpu_NAME;
-//     static constexpr int most_threads = …;
+//     static constexpr int most_threads = …;  and, where registers matter more than many blocks at a time, least_blocks
 //     static gpu_grid grid(arguments const&);
 //     template <class Block> KEDGE_GPU static void run(Block& block, arguments const&);
 //   };

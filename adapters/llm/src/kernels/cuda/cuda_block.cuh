@@ -55,8 +55,17 @@ class cuda_block {
   int turn_ = 0;
 };
 
+/// Of a multiprocessor, as a body says that needs its registers more than company; 0: as ptxas thinks best.
 template <class Body>
-__global__ void __launch_bounds__(Body::most_threads) kedge_kernel(__grid_constant__ typename Body::arguments const arguments) {
+constexpr int least_blocks() {
+  if constexpr (requires { Body::least_blocks; })
+    return Body::least_blocks;
+  else
+    return 0;
+}
+
+template <class Body>
+__global__ void __launch_bounds__(Body::most_threads, least_blocks<Body>()) kedge_kernel(__grid_constant__ typename Body::arguments const arguments) {
   cuda_block block;
   Body::run(block, arguments);
 }

@@ -9,7 +9,7 @@ namespace kedge::llm::gpu {
 template <int N>
 struct sample {
   using arguments = gpu_sample;
-  static constexpr int most_threads = 512;
+  static constexpr int most_threads = 512, least_blocks = 1;
   static gpu_grid grid(gpu_sample const& a) { return {a.rows, threads_for(a.vocabulary, N, most_threads), score_row<N, int>::shared_bytes}; }
 
   /// What truncations keep: scores above a place in their order and, of the equal ones at it, those from an index on.
