@@ -3,12 +3,13 @@
 # What every kernel of a GPU takes, as a table: registers of a thread and bytes of static shared memory for each kind of GPU, bytes that are spilled to
 # memory, and how many instructions of its code load and store 16 bytes.
 #   bench/cuda_resources.sh LOG PTX     of a build: cuda_kernels.o.log, which has what `nvcc -Xptxas -v` says, and cuda_kernels.ptx
-# Exit code 1 where anything is spilled, or nothing is found.
+# Exit code 1 where anything is spilled, where a kernel of whole vectors loads none of 16 bytes, or where nothing is found.
 set -euo pipefail
 [[ $# == 2 ]] || { sed -n '3,6s/^# //p' "$0" >&2; exit 2; }
-c++filt < "$1" > "${TMPDIR:-/tmp}/cuda_resources.$$"
-c++filt < "$2" > "${TMPDIR:-/tmp}/cuda_resources.$$.ptx"
-trap 'rm -f "${TMPDIR:-/tmp}/cuda_resources.$$" "${TMPDIR:-/tmp}/cuda_resources.$$.ptx"' EXIT
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+c++filt < "$1" > "$folder/log"
+c++filt < "$2" > "$folder/ptx"
 awk '
   # void kedge::llm::gpu::kedge_kernel<kedge::llm::gpu::NAME<unsigned short, 8> >(…) -> NAME<bf16, 8>
   function short(text) {
@@ -39,6 +40,8 @@ awk '
       for (k = 1; k <= kinds; ++k) printf " %s |", registers[kernel, order[k]]
       printf " %d | %d | %d, %d |\n", memory[kernel], spilled[kernel], loads[kernel], writes[kernel]
       if (spilled[kernel]) bad = bad " " kernel
+      if (kernel ~ /<(bf16|either), 8|<float, 4|^adam/ && !loads[kernel]) narrow = narrow " " kernel
     }
+    if (narrow) { print "cuda_resources.sh: no 16 bytes are loaded at once by" narrow > "/dev/stderr"; exit 1 }
     if (bad) { print "cuda_resources.sh: registers are spilled to memory by" bad > "/dev/stderr"; exit 1 }
-  }' "${TMPDIR:-/tmp}/cuda_resources.$$" "${TMPDIR:-/tmp}/cuda_resources.$$.ptx"
+  }' "$folder/log" "$folder/ptx"
