@@ -101,6 +101,14 @@ TEST_CASE("a driver older than LibTorch's CUDA is refused, one of the same major
   CHECK(fitting_driver(parts.places).gpus.size() == 2);
 }
 
+TEST_CASE("a GPU that isn't there, or that no kernel is compiled for, is refused") {
+  gpu_driver const driver{.cuda = 13020, .release = "", .gpus = {{"New", 1, 9, 0}, {"Old", 1, 7, 5}}};
+  CHECK_NOTHROW(check_gpu(driver, -1));
+  CHECK_NOTHROW(check_gpu(driver, 0));
+  CHECK_THROWS_WITH(check_gpu(driver, 1), contains("Old is of compute capability 7.5") && contains("8.0"));
+  CHECK_THROWS_WITH(check_gpu(driver, 2), contains("sees 2") && contains("cuda:1"));
+}
+
 TEST_CASE("CUDA's version is read where LibTorch's wheels and its archives keep it") {
   fake_parts const parts;
   CHECK(libtorch_cuda(parts.places) == 13020);

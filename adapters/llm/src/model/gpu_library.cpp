@@ -17,6 +17,7 @@ namespace kedge::llm {
 namespace {
 
 constexpr char const* plugin_name = "libkedge-cuda.so";
+constexpr int oldest_capability = KEDGE_OLDEST_GPU / 10;  // the first of adapters/llm/cuda_kernels.cmake
 constexpr char const* how_to_build =
     "`./dev build --cuda` fetches or finds what is needed; LIBTORCH_ROOT=…/site-packages/torch names the torch that pip installed";
 
@@ -115,13 +116,21 @@ gpu_driver fitting_driver(gpu_places const& places) {
   return driver;
 }
 
+void check_gpu(gpu_driver const& driver, int index) {
+  std::size_t const count = driver.gpus.size(), own = index < 0 ? 0 : static_cast<std::size_t>(index);
+  if (own >= count) throw error("there is no GPU of this number: the driver sees " + std::to_string(count) + ", of which the last is cuda:" + std::to_string(count - 1));
+  gpu const& one = driver.gpus[own];
+  if (one.major < oldest_capability)
+    throw error(one.name + " is of compute capability " + std::to_string(one.major) + "." + std::to_string(one.minor) + ", and kedge's kernels need " +
+                std::to_string(oldest_capability) + ".0 (A100, RTX 30) or later; use another GPU, or --device cpu");
+}
+
 void open_gpu(int index) {
   gpu_driver const driver = fitting_driver(usual_gpu_places());
-  auto const count = static_cast<int>(driver.gpus.size());
-  if (index >= count)
-    throw error("there is no GPU of this number: the driver sees " + std::to_string(count) + ", of which the last is cuda:" + std::to_string(count - 1));
+  check_gpu(driver, index);
   static_cast<void>(gpu_library());
-  if (!at::hasCUDA()) throw error("the driver sees " + std::to_string(count) + " GPUs, but LibTorch can use none; see what nvidia-smi says of them");
+  if (!at::hasCUDA())
+    throw error("the driver sees " + std::to_string(driver.gpus.size()) + " GPUs, but LibTorch can use none; see what nvidia-smi says of them");
 }
 
 std::string gpu_library_line(gpu_places const& places) try {

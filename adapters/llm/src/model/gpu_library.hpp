@@ -42,6 +42,9 @@ struct found_plugin {
 /// The same, once, from the usual places; and its kernels are used from then on.
 [[nodiscard]] gpu_plugin const& gpu_library();
 
+/// throws  error if a driver sees no GPU of this number, or kedge's kernels aren't compiled for its kind
+void check_gpu(gpu_driver const& driver, int index);
+
 /// Makes sure that work on this GPU can begin: there is a driver that knows LibTorch's CUDA, such a GPU, and what it needs is loaded.
 /// index: of the GPU; −1: any
 /// throws  error saying what is missing and what to do
