@@ -55,8 +55,10 @@ endif()
 if(LibTorchCuda_major)
   set(LibTorchCuda_others "")
   find_program(LibTorchCuda_on_path nvcc NO_CACHE)
-  foreach(candidate IN ITEMS "${KEDGE_NVCC}" "$ENV{CUDA_HOME}/bin/nvcc" "${LibTorchCuda_on_path}" /usr/local/cuda/bin/nvcc
-      "${CMAKE_CURRENT_LIST_DIR}/../.deps/nvcc/nvidia/cu${LibTorchCuda_major}/bin/nvcc")
+  set(LibTorchCuda_candidates "${KEDGE_NVCC}" "$ENV{CUDA_HOME}/bin/nvcc" "${LibTorchCuda_on_path}" /usr/local/cuda/bin/nvcc
+    "${CMAKE_CURRENT_LIST_DIR}/../.deps/nvcc/nvidia/cu${LibTorchCuda_major}/bin/nvcc")
+  list(REMOVE_DUPLICATES LibTorchCuda_candidates)
+  foreach(candidate IN LISTS LibTorchCuda_candidates)
     if(candidate AND EXISTS "${candidate}" AND NOT LibTorchCuda_NVCC)
       nvcc_version("${candidate}" LibTorchCuda_nvcc_version)
       if(LibTorchCuda_nvcc_version MATCHES "^${LibTorchCuda_major}\\.")

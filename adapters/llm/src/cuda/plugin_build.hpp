@@ -12,7 +12,8 @@
 
 /// What program and library must have in common.
 #define KEDGE_GPU_BUILD                                                                                                                       \
-  "kedge " KEDGE_VERSION_STRING ", LibTorch " KEDGE_TEXT(TORCH_VERSION_MAJOR) "." KEDGE_TEXT(TORCH_VERSION_MINOR) "." KEDGE_TEXT(TORCH_VERSION_PATCH) ", interface " KEDGE_GPU_INTERFACE
+  "kedge " KEDGE_VERSION_STRING ", LibTorch " KEDGE_TEXT(TORCH_VERSION_MAJOR) "." KEDGE_TEXT(TORCH_VERSION_MINOR) "." KEDGE_TEXT(                \
+      TORCH_VERSION_PATCH) ", interface " KEDGE_GPU_INTERFACE
 
 /// What stands before and after it in the file. CUDA's version follows the first end.
 #define KEDGE_GPU_BUILD_BEGIN "libkedge-cuda.so of "

@@ -118,7 +118,8 @@ gpu_driver fitting_driver(gpu_places const& places) {
 
 void check_gpu(gpu_driver const& driver, int index) {
   std::size_t const count = driver.gpus.size(), own = index < 0 ? 0 : static_cast<std::size_t>(index);
-  if (own >= count) throw error("there is no GPU of this number: the driver sees " + std::to_string(count) + ", of which the last is cuda:" + std::to_string(count - 1));
+  if (own >= count)
+    throw error("there is no GPU of this number: the driver sees " + std::to_string(count) + ", of which the last is cuda:" + std::to_string(count - 1));
   gpu const& one = driver.gpus[own];
   if (one.major < oldest_capability)
     throw error(one.name + " is of compute capability " + std::to_string(one.major) + "." + std::to_string(one.minor) + ", and kedge's kernels need " +
