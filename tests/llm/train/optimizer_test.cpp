@@ -6,7 +6,9 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include <torch/optim/sgd.h>
 
@@ -14,6 +16,8 @@
 #include <kedge/llm/train/optimizer_choice.hpp>
 #include <kedge/llm/train/preference.hpp>
 
+#include "../adapters/llm/src/kernels/kernels.hpp"
+#include "../adapters/llm/src/model/gpu_way.hpp"
 #include "llm/train/extending/signum.hpp"
 #include "support/catch.hpp"
 #include "support/scratch_folder.hpp"
@@ -112,6 +116,42 @@ TEST_CASE("a step scales its gradient first and leaves it zero and copies what i
       }
       CHECK(largest_difference(theta, other) == 0);
       for (std::size_t i = 0; i < theta.size(); ++i) CHECK(at::equal(copies[i], theta[i].to(at::kBFloat16)));
+    }
+}
+
+TEST_CASE("a step on a GPU has the bits of one on the processor", "[optimizer][gpu]") {
+  if (std::string_view(kernels().name) == "baseline") return;  // without fused products and sums, which every GPU has
+  for (optimizer_choice const which : {fp32, bf16, bits8})
+    for (bool const with_copies : {true, false}) {
+      INFO(which.name());
+      struct outcome {
+        pack theta, copies;
+        optimizer_state state;
+      } of[2];
+      for (int on_gpu = 0; on_gpu < 2; ++on_gpu) {
+        std::optional<gpu_way_on_host> way;
+        if (on_gpu) way.emplace();
+        pack& theta = of[on_gpu].theta = parameters_of_some_kinds(at::kFloat);
+        theta.push_back(at::zeros({0, 4}));
+        theta.push_back(at::randn({3000}).narrow(0, 1, 2001).unsqueeze(0));  // a process's part of a tensor
+        if (with_copies)
+          for (at::Tensor const& t : theta) of[on_gpu].copies.push_back(t.to(at::kBFloat16));
+        run_of run(which, theta);
+        for (int step = 0; step < 5; ++step) {
+          pack gradient = gradient_of_step(step, at::kFloat);
+          gradient.push_back(at::zeros({0, 4}));
+          gradient.push_back(at::randn({1, 2001}));
+          which->step(run.settings, run.state, {theta, gradient, 1e-2, /*scale=*/0.25, /*zero_gradient=*/with_copies, of[on_gpu].copies});
+          for (at::Tensor const& g : gradient) CHECK(g.any().item<bool>() == (!with_copies && g.numel() > 0));
+        }
+        of[on_gpu].state = run.state;
+      }
+      for (std::size_t i = 0; i < of[0].theta.size(); ++i) {
+        CHECK(at::equal(of[0].theta[i], of[1].theta[i]));
+        if (with_copies) CHECK(at::equal(of[1].copies[i], of[1].theta[i].to(at::kBFloat16)));
+        for (std::size_t part = 0; part < of[0].state.parts.size(); ++part)
+          CHECK(at::equal(of[0].state.parts[part].values[i], of[1].state.parts[part].values[i]));
+      }
     }
 }
 

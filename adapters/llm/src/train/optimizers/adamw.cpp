@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "../../base/thread_pool.hpp"
 #include "../../kernels/kernels.hpp"
+#include "../../model/gpu_way.hpp"
+#include "../../model/launches.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -25,9 +28,12 @@ adam_numbers numbers_of(optimizer_settings const& s, std::int64_t steps, optimiz
           f(s.epsilon), f(step.scale), random_bits(static_cast<std::uint32_t>(steps), static_cast<std::uint32_t>(i)), step.zero_gradient};
 }
 
-// Whether the kernels take all tensors.
+// Whether kernels take all tensors: the processor's, or a GPU's.
 bool one_pass(optimizer_step const& step) {
-  auto const fits = [](at::Tensor const& t, at::ScalarType type) { return t.is_cpu() && t.scalar_type() == type && t.is_contiguous(); };
+  if (step.theta.empty()) return false;
+  at::Device const device = step.theta.front().device();
+  if (!device.is_cpu() && !goes_gpu_way(device)) return false;
+  auto const fits = [&](at::Tensor const& t, at::ScalarType type) { return t.device() == device && t.scalar_type() == type && t.is_contiguous(); };
   for (std::size_t i = 0; i < step.theta.size(); ++i)
     if (!fits(step.theta[i], at::kFloat) || !fits(step.gradient[i], at::kFloat) || (!step.copies.empty() && !fits(step.copies[i], at::kBFloat16))) return false;
   return true;
@@ -47,6 +53,66 @@ void pass_over(moment_format const& format, kept_moments const& kept, optimizer_
                            copy.defined() ? reinterpret_cast<std::uint16_t*>(copy.mutable_data_ptr()) + from : nullptr, to - from, from};
     (kernels().adam.*format.one_pass)(range, numbers);
   });
+}
+
+gpu_moments format_of(at::Tensor const& moments) {
+  switch (moments.scalar_type()) {
+    case at::kFloat:
+      return gpu_moments::fp32;
+    case at::kBFloat16:
+      return gpu_moments::bf16;
+    default:
+      return gpu_moments::bits8;
+  }
+}
+
+// A list as memory of a device. What is copied there is put in line: nobody waits.
+at::Tensor on_device(std::vector<gpu_adam_tensor> const& list, at::Device device) {
+  std::size_t const bytes = list.size() * sizeof(gpu_adam_tensor);
+  at::Tensor const here = at::empty({static_cast<std::int64_t>(bytes)}, at::TensorOptions().dtype(at::kByte).pinned_memory(device.is_cuda()));
+  std::memcpy(here.mutable_data_ptr(), list.data(), bytes);
+  return here.to(device, /*non_blocking=*/true);
+}
+
+// All tensors in one launch on a GPU.
+void launch_step(optimizer_settings const& settings, optimizer_state const& state, optimizer_step const& step) {
+  auto const floats = [](at::Tensor const& t) { return t.defined() ? t.mutable_data_ptr<float>() : nullptr; };
+  std::vector<gpu_adam_tensor> list;
+  std::int64_t blocks = 0;
+  for (std::size_t i = 0; i < step.theta.size(); ++i) {
+    kept_moments const kept = moments_of(state, i);
+    adam_numbers const numbers = numbers_of(settings, state.steps, step, i);
+    std::int64_t const count = step.theta[i].numel();
+    list.push_back({.theta = floats(step.theta[i]),
+                    .gradient = floats(step.gradient[i]),
+                    .first = kept.first.mutable_data_ptr(),
+                    .second = kept.second.mutable_data_ptr(),
+                    .first_scale = floats(kept.first_scale),
+                    .second_scale = floats(kept.second_scale),
+                    .copy = step.copies.empty() ? nullptr : static_cast<std::uint16_t*>(step.copies[i].mutable_data_ptr()),
+                    .count = count,
+                    .first_block = blocks,
+                    .decay = numbers.decay,
+                    .seed = numbers.seed});
+    blocks += (count + std::int64_t{adam_block} - 1) / std::int64_t{adam_block};
+  }
+  at::Device const device = step.theta.front().device();
+  adam_numbers const all = numbers_of(settings, state.steps, step, 0);
+  at::Tensor const listed = on_device(list, device);
+  launch_mark const mark("kedge::adam", {listed});
+  gpu_kernels(device)->adam(current_stream(device), {.tensors = static_cast<gpu_adam_tensor const*>(listed.const_data_ptr()),
+                                                     .count = static_cast<std::int64_t>(list.size()),
+                                                     .blocks = blocks,
+                                                     .moments = format_of(state.parts[first].values.front()),
+                                                     .rate = all.rate,
+                                                     .root = all.root,
+                                                     .beta1 = all.beta1,
+                                                     .beta2 = all.beta2,
+                                                     .epsilon = all.epsilon,
+                                                     .scale = all.scale,
+                                                     .norm = nullptr,
+                                                     .most_norm = 0,
+                                                     .zero_gradient = all.zero_gradient});
 }
 
 // One tensor in tensor operations.
@@ -98,6 +164,7 @@ void update_adamw(moment_format const& format, optimizer_settings const& setting
   auto const each = [&](auto const& take) {
     for (std::size_t i = 0; i < step.theta.size(); ++i) take(i, moments_of(state, i), numbers_of(settings, state.steps, step, i));
   };
+  if (one_pass(step) && goes_gpu_way(step.theta.front().device())) return launch_step(settings, state, step);
   if (one_pass(step)) {
     each([&](std::size_t i, kept_moments const& kept, adam_numbers const& numbers) { pass_over(format, kept, step, i, numbers); });
     return;

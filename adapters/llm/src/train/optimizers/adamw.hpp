@@ -26,8 +26,8 @@ struct moment_format {
 };
 
 /// AdamW on fp32 master weights (Loshchilov and Hutter 2019), as adam_numbers has it; each format of moments is an optimizer. Weight decay
-/// spares vectors. Where tensors are contiguous, fp32 and on the host, a step is one pass over memory; elsewhere it is made of tensor
-/// operations with the same result up to rounding.
+/// spares vectors. Where tensors are contiguous, fp32 and on the host, a step is one pass over memory, and one launch where they are on a GPU with
+/// kernels, to the same bits; elsewhere it is made of tensor operations with the same result up to rounding.
 [[nodiscard]] optimizer_state init_adamw(moment_format const& format, pack const& theta);
 void update_adamw(moment_format const& format, optimizer_settings const& settings, optimizer_state& state, optimizer_step const& step);
 
