@@ -109,7 +109,7 @@ struct paged_attention {
           if (row < at.rows) {
             vec<N> const q = load<N>(m.q + row * a.head_dim + d);
             KEDGE_UNROLL
-            for (int j = 0; j < N; ++j) own[row] += q[j] * x[j];
+            for (int j = 0; j < N; ++j) own[row] = std::fma(q[j], x[j], own[row]);
           }
       }
     }
@@ -163,7 +163,7 @@ struct paged_attention {
         if (row < at.rows) {
           float const share = m.scores[row * part_keys + k];
           KEDGE_UNROLL
-          for (int j = 0; j < N; ++j) own[row][j] += share * value[j];
+          for (int j = 0; j < N; ++j) own[row][j] = std::fma(share, value[j], own[row][j]);
         }
     }
     KEDGE_UNROLL

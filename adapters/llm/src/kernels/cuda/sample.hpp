@@ -72,7 +72,7 @@ struct sample {
       std::uint32_t const base = kept.lowest, weightless = order_of(top - surely_nothing / scale);
       auto const weight = [&](std::int64_t i, float x) { return order_of(x) >= base ? mass(i, x) : 0; };
       std::uint32_t const everything[] = {0xffffffffU};
-      double const limit = (1 - a.top_p) * row.below(everything, weight).of[0];
+      double const limit = (1 - a.top_p) * row.weigh_below(everything, weight).below[0];
       auto const at = row.highest(base > weightless ? base : weightless, highest, limit, weight);
       kept = {at.place, dropped(row, at.place, at.place == highest, (limit - at.below) / mass(0, of_order(at.place)))};
     }

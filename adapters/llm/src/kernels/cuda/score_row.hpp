@@ -14,12 +14,6 @@ KEDGE_GPU inline std::uint32_t order_of(float x) {
 }
 KEDGE_GPU inline float of_order(std::uint32_t place) { return std::bit_cast<float>(place >> 31 != 0 ? place & 0x7fffffffU : ~place); }
 
-/// N double numbers in registers.
-template <int N>
-struct sums {
-  double of[N];
-};
-
 /// A row of scores, at which all of a block's threads work together. A weight is a function of a score's index and the score, at least 0.
 template <int N, class Block>
 class score_row {
@@ -95,11 +89,16 @@ class score_row {
     return block_.reduced(at, [](std::int64_t a, std::int64_t b) { return a > b ? a : b; });
   }
 
-  /// What the scores below each of these places weigh.
+  template <int ways>
+  struct weights {
+    double below[ways];         ///< what the scores below each place weigh
+    std::uint32_t least, most;  ///< places of the scores from `low` to `high`
+  };
+  /// One pass over the row.
   template <int ways, class Weight>
-  KEDGE_GPU sums<ways> below(std::uint32_t const (&places)[ways], Weight const& weight) {
+  KEDGE_GPU weights<ways> weigh_below(std::uint32_t const (&places)[ways], Weight const& weight, std::uint32_t low = 0, std::uint32_t high = 0xffffffffU) {
     constexpr int few = 16;  // vectors whose weights are summed in fp32
-    sums<ways> own{};
+    weights<ways> own{.below = {}, .least = high, .most = low};
     for (std::int64_t i = std::int64_t{block_.thread()} * N, step = std::int64_t{block_.threads()} * N; i < n_;) {
       float part[ways]{};
       for (int k = 0; k < few && i < n_; ++k, i += step) {
@@ -110,14 +109,18 @@ class score_row {
           std::uint32_t const order = order_of(x[j]);
           KEDGE_UNROLL
           for (int way = 0; way < ways; ++way) part[way] += order < places[way] ? w : 0;
+          if (order >= low && order < own.least) own.least = order;
+          if (order <= high && order > own.most) own.most = order;
         }
       }
       KEDGE_UNROLL
-      for (int way = 0; way < ways; ++way) own.of[way] += part[way];
+      for (int way = 0; way < ways; ++way) own.below[way] += part[way];
     }
-    return block_.reduced(own, [](sums<ways> a, sums<ways> const& b) {
+    return block_.reduced(own, [](weights<ways> a, weights<ways> const& b) {
       KEDGE_UNROLL
-      for (int way = 0; way < ways; ++way) a.of[way] += b.of[way];
+      for (int way = 0; way < ways; ++way) a.below[way] += b.below[way];
+      if (b.least < a.least) a.least = b.least;
+      if (b.most > a.most) a.most = b.most;
       return a;
     });
   }
@@ -126,27 +129,29 @@ class score_row {
     std::uint32_t place;
     double below;  ///< what the scores below it weigh
   };
-  /// The largest place from `low` to `high` below which the scores weigh at most `limit`. Below `low` they weigh nothing.
-  /// cost    some 6 passes over the row, at most 22: in turn the scores between the two are divided by 8, and their places
+  /// The largest place from `low` to `high` below which the scores weigh at most `limit`. Below `low` they weigh nothing, and `high` is a score's.
+  /// cost    some 6 passes over the row, at most 26: in turn the scores between the two are divided by 6, and their places
   template <class Weight>
   KEDGE_GPU boundary highest(std::uint32_t low, std::uint32_t high, double limit, Weight const& weight) {
-    constexpr int ways = 7;
+    constexpr int ways = 5;  // with more, registers are spilled
     double under = 0;
     for (bool by_score = true; low < high; by_score = !by_score) {
-      std::uint32_t places[ways], next = high;
+      std::uint32_t places[ways], next_low = low, next_high = high;
       KEDGE_UNROLL
       for (int way = 0; way < ways; ++way) places[way] = between(low, high, static_cast<float>(way + 1) / (ways + 1), by_score);
-      sums<ways> const weights = below(places, weight);
+      weights<ways> const w = weigh_below(places, weight, low, high);
       KEDGE_UNROLL
       for (int way = ways - 1; way >= 0; --way)
-        if (!(weights.of[way] <= limit)) next = places[way] - 1;
+        if (!(w.below[way] <= limit)) next_high = places[way] - 1;
       KEDGE_UNROLL
       for (int way = 0; way < ways; ++way)
-        if (weights.of[way] <= limit) {
-          low = places[way];
-          under = weights.of[way];
+        if (w.below[way] <= limit) {
+          next_low = places[way];
+          under = w.below[way];
         }
-      high = next;
+      // Between two scores nothing changes.
+      low = w.least > next_low && w.least <= next_high ? w.least : next_low;
+      high = w.most < next_high && w.most >= low ? w.most : next_high;
     }
     return {low, under};
   }
