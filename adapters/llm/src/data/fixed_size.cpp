@@ -32,14 +32,14 @@ packed_size size_of(ragged_batch const& batch) {
 }
 
 std::optional<packed_size> size_class(ragged_batch const& batch) {
-  constexpr std::int64_t most_tokens = 16384, most_keys_of_a_run = 2048;
+  constexpr std::int64_t most_tokens = 16384, most_keys_of_a_run = 2048, keys_of_a_system_message = 512;
   packed_size const own = size_of(batch);
   packed_size size{.tokens = rounded_up(own.tokens + spare_runs + 1)};
   if (size.tokens > most_tokens) return {};
   std::int64_t const added = size.tokens - own.tokens, eighth = size.tokens / 8;
   size.rows = ceil_div(own.rows, eighth) * eighth;
-  size.runs = size.tokens / 128 + 24;
-  size.keys = std::min(2 * size.tokens, 9 * size.tokens / 4 - size.rows);
+  size.runs = size.tokens / 128 + 32;
+  size.keys = std::min(2 * size.tokens, 9 * size.tokens / 4 - size.rows) + keys_of_a_system_message;
   size.longest = std::min(size.tokens, most_keys_of_a_run);
   std::int64_t const left = size.keys - own.keys - added;
   bool const fits = own.runs + spare_runs + 1 <= size.runs && left >= 0 && std::max({own.longest, added, ceil_div(left, spare_runs) + 1}) <= size.longest;

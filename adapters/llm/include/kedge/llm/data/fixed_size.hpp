@@ -22,7 +22,8 @@ struct packed_size {
 
 /// The size that a batch is padded to: one of few, the classes. What a class is follows from tokens t and rows r alone: t, the next multiple of
 /// 128 and of an eighth of the power of two below it that leaves nine tokens to spare; r, the next eighth of t. Its other numbers bound what batches of
-/// sequences have that t and r: t/128 + 24 runs, min(2t, 9t/4 − r) keys, as pairs that share their prompts need, and min(t, 2048) keys of a run.
+/// sequences have that t and r: t/128 + 32 runs, min(2t, 9t/4 − r) + 512 keys, as pairs need that share their prompts and a short system message, and
+/// min(t, 2048) keys of a run.
 /// returns  nothing for a batch beyond these bounds, or of more than 16384 tokens, which keep a GPU busy without a recording
 [[nodiscard]] std::optional<packed_size> size_class(ragged_batch const& batch);
 
