@@ -79,6 +79,7 @@ kit() { "$here/bin/kedge_gpu_kit" "$@"; }
 check() {
   local small=()
   [[ $shape != tiny ]] || small=(--small)
+  [[ $device != cpu ]] || small+=(--gpu_way)    # by the kernels' bodies
   "$here/bin/kedge_gpu_check" --device "$device" "${small[@]}" "$@"
 }
 shape_file() { if [[ $shape == tiny ]]; then echo "$here/shapes/tiny.json"; else echo "$here/shapes/$1.json"; fi; }
@@ -98,7 +99,7 @@ part_graphs() { check graphs; }
 part_kernels() { check kernels; }
 
 device_bytes() {
-  if [[ $device == cpu ]]; then awk '/^MemAvailable/ {print $2 * 1024}' /proc/meminfo; return; fi
+  if [[ $device == cpu ]]; then awk '/^MemAvailable/ {printf "%.0f\n", $2 * 1024}' /proc/meminfo; return; fi
   local which=${device#cuda}
   which=${which#:}
   echo $(($(nvidia-smi --query-gpu=memory.free --format=csv,noheader,nounits --id="${which:-0}") * 1048576))

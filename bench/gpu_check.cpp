@@ -3,11 +3,13 @@
 // kedge_gpu_check: the parts of bench/gpu.sh that compute (bench/gpu/check.hpp). Rows of results on stdout; exit code 1 where a check fails.
 
 #include <cstdio>
+#include <optional>
 
 #include <CLI/CLI.hpp>
 
 #include <kedge/llm/base/json.hpp>
 
+#include "../adapters/llm/src/model/gpu_way.hpp"
 #include "../adapters/llm/src/train/opened_device.hpp"
 #include "gpu/check.hpp"
 #include "gpu/kit.hpp"
@@ -28,15 +30,20 @@ void say_way(std::filesystem::path const& config, std::int64_t bytes) {
 int main(int count, char** words) try {
   std::string device_name = "cuda";
   std::filesystem::path path;
-  bool small = false, holds = true;
+  bool small = false, gpu_way = false, holds = true;
   std::int64_t bytes = 0;
   CLI::App app("What has to hold on a device, and how fast it is there.", "kedge_gpu_check");
   app.require_subcommand(1);
   app.add_option("--device", device_name, "cuda, cuda:N or cpu")->capture_default_str();
-  app.add_flag("--small", small, "no sizes of real models: for a processor");
-  auto const device = [&] { return kedge::llm::opened_device(device_name); };
+  app.add_flag("--small", small, "no sizes of real models, and few families: for a processor");
+  app.add_flag("--gpu_way", gpu_way, "a processor goes a GPU's way, by the kernels compiled for it");
+  std::optional<kedge::llm::gpu_way_on_host> way_on_host;
+  auto const device = [&] {
+    if (gpu_way) way_on_host.emplace();
+    return kedge::llm::opened_device(device_name);
+  };
   auto const part = [&](char const* name, char const* help, auto work) { return app.add_subcommand(name, help)->callback([&holds, work] { holds = work(); }); };
-  part("parity", "families and precisions against float64 on the host", [&] { return parity(device(), path); })->add_option("families", path, "folder of tiny models")->required();
+  part("parity", "families and precisions against float64 on the host", [&] { return parity(device(), path, small); })->add_option("families", path, "folder of tiny models")->required();
   part("confident", "the gradient of tokens that are nearly certain", [&] { return confident(device()); });
   part("first_loss", "ln 2, and margins of 0", [&] { return first_loss(device()); });
   part("graphs", "recorded passes against computed ones", [&] { return graphs(device()); });

@@ -18,7 +18,7 @@ kit=$folder/kit
 if "$root/bench/gpu.sh" --pack "$kit" --build "$build" 2>/dev/null; then fail "an old folder is written over"; fi
 
 echo '--- every part on the processor'
-"$kit/gpu.sh" --run --device cpu --shape tiny --torch "$torch" --work "$folder" ${only:+--only "$only"} || { tail -n 3 "$kit"/results/*.err >&2; fail "a part failed"; }
+"$kit/gpu.sh" --run --device cpu --shape tiny --torch "$torch" --work "$folder" --budget 4800 ${only:+--only "$only"} || { tail -n 3 "$kit"/results/*.err >&2; fail "a part failed"; }
 for file in gpu.json gpu.html; do [[ -s $kit/results/$file ]] || fail "$file is missing"; done
 
 echo '--- a part that hangs, one that fails, one that leaves half a line'

@@ -11,7 +11,9 @@ namespace {
 double excess(at::Tensor const& got, at::Tensor const& host, kernel_case const& c) {
   if (host.numel() == 0) return 0;
   if (!host.is_floating_point()) return (got.ne(host).to(at::kDouble).mean() / c.differing).item<double>();
-  at::Tensor const exact = host.to(at::kDouble), off = (got.to(at::kDouble) - exact).abs();
+  // What a part of an attention is relative to is −∞ where it sees no key, on both.
+  at::Tensor const same = at::eq(got, host), exact = host.to(at::kDouble).masked_fill(at::logical_and(same, at::isinf(host)), 0);
+  at::Tensor const off = (got.to(at::kDouble) - exact).abs().masked_fill(same, 0);
   double const largest = exact.abs().max().item<double>(), step = host.scalar_type() == at::kBFloat16 ? 0x1p-7 : 0;
   double const worst = (off / (exact.abs() * step + (largest * c.allowed + 1e-30))).max().item<double>();
   return std::isfinite(worst) ? worst : INFINITY;

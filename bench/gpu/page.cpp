@@ -122,10 +122,12 @@ std::string summary_of(json const& all) {
                   part.at("status").get_ref<std::string const&>().c_str(), part.at("seconds").get<double>());
     text += line;
     if (checks > 0) text += std::to_string(held) + " of " + std::to_string(checks) + " hold";
-    for (json const& row : rows)
+    for (json const& row : rows) {
+      if (row.contains("tokens/s") && !text.ends_with("  ")) text += ", ";
       if (row.contains("mfu")) text += row.value("shape", "") + " " + row.value("lengths", "") + " " + llm::short_figure(row.at("tokens/s").get<double>()) + " tokens/s, MFU " + llm::short_figure(100 * row.at("mfu").get<double>()) + " %";
       else if (row.contains("tokens/s")) text += llm::short_figure(row.at("tokens/s").get<double>()) + " tokens/s";
-    if (auto const note = part.value("note", std::string()); !note.empty()) text += (text.ends_with(' ') ? "" : "; ") + note;
+    }
+    if (auto const note = part.value("note", std::string()); !note.empty()) text += (text.ends_with("  ") ? "" : "; ") + note;
     text += "\n";
   }
   return text;
