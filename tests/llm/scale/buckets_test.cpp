@@ -89,6 +89,20 @@ TEST_CASE("weights that read the same input lie side by side whatever the number
   }
 }
 
+TEST_CASE("what is trained beside a model has its place in the buckets", "[scale]") {
+  transformer_config const config = plain::tiny_config(true);
+  pack theta = plain::random_parameters(config, at::kFloat, 4);
+  for (at::Tensor const& other : plain::random_parameters(config, at::kFloat, 5)) theta.push_back(other);
+  for (int const processes : {1, 3}) {
+    bucket_layout const layout(parameters_of(config), theta, processes);
+    std::vector<int> const times = times_owned(layout, theta, processes);
+    CHECK(std::all_of(times.begin(), times.end(), [](int n) { return n == 1; }));
+    pack moved = theta;
+    static_cast<void>(layout.take(moved));
+    for (std::size_t i = 0; i < theta.size(); ++i) CHECK(at::equal(moved[i], theta[i]));
+  }
+}
+
 TEST_CASE("a pack that is put into buckets keeps its numbers and lies in them", "[scale]") {
   transformer_config const config = plain::tiny_config(false);
   pack const theta = plain::random_parameters(config, at::kDouble, 3);

@@ -50,7 +50,7 @@ bool causal_lm::shares_prefixes() const { return !ops::rotates_by_length(config_
 
 pack causal_lm::weights_for(pack const& theta) const {
   at::ScalarType const type = settings_.fp32_weights && settings_.type == at::kBFloat16 ? at::kFloat : settings_.type;
-  return copies_side_by_side(theta, kin_of(parameters()), settings_.device, type);
+  return copies_side_by_side(theta, kin_of(parameters(), theta.size()), settings_.device, type);
 }
 
 namespace {

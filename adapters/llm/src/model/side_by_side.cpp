@@ -26,7 +26,7 @@ at::Tensor side_by_side(at::TensorList parts, std::int64_t dimension) {
   return first.as_strided(sizes, first.strides(), first.storage_offset());
 }
 
-std::vector<std::vector<std::size_t>> kin_of(std::vector<parameter> const& names) {
+std::vector<std::vector<std::size_t>> kin_of(std::vector<parameter> const& names, std::size_t tensors) {
   constexpr std::array<std::array<std::string_view, 3>, 2> reading_the_same{{{"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj", ""}}};
   std::vector<std::vector<std::size_t>> groups;
   std::map<std::string, std::size_t> begun;  // the group of "where.what", with the first of its kin for what
@@ -42,6 +42,7 @@ std::vector<std::vector<std::size_t>> kin_of(std::vector<parameter> const& names
     if (first) groups.emplace_back();
     groups[place->second].push_back(i);
   }
+  for (std::size_t i = names.size(); i < tensors; ++i) groups.push_back({i});
   return groups;
 }
 

@@ -17,7 +17,8 @@ namespace kedge::llm {
 
 /// Which tensors of a pack are to lie side by side, in this order: weights of maps that read the same input (q, k and v; gate and up), and their
 /// biases. Every tensor is in one group, most in one of their own; groups come in the order of their first tensors.
-[[nodiscard]] std::vector<std::vector<std::size_t>> kin_of(std::vector<parameter> const& names);
+/// tensors: of the pack; those beyond the names, of another model that is trained beside, stand alone
+[[nodiscard]] std::vector<std::vector<std::size_t>> kin_of(std::vector<parameter> const& names, std::size_t tensors = 0);
 
 /// Elements that a tensor's place in shared memory is a multiple of: where vectors and tensor cores like to read.
 inline constexpr std::int64_t place_elements = 16;

@@ -38,8 +38,8 @@ at::Tensor placed(at::Tensor const& memory, tensor_part const& place, at::Tensor
 }  // namespace
 
 bucket_layout::bucket_layout(std::vector<parameter> const& names, pack const& theta, int processes) : processes_(processes), all_(whole(theta)) {
-  std::vector<std::vector<std::size_t>> groups = kin_of(names);
-  auto const layer_of = [&](std::vector<std::size_t> const& group) { return completing_layer(names[group.front()].name); };
+  std::vector<std::vector<std::size_t>> groups = kin_of(names, theta.size());
+  auto const layer_of = [&](std::vector<std::size_t> const& group) { return group.front() < names.size() ? completing_layer(names[group.front()].name) : at_the_end; };
   std::stable_sort(groups.begin(), groups.end(), [&](auto const& a, auto const& b) { return layer_of(a) > layer_of(b); });
   std::int64_t const enough = enough_elements(elements_of(theta));
   std::vector<std::size_t> together;

@@ -25,9 +25,11 @@ struct bucketed_pack {
 };
 
 /// How the tensors of a pack lie in buckets, in the order in which a backward pass completes their gradients: head and last layers first, the
-/// embedding, which may be the head too, last; kin lie side by side (side_by_side.hpp). Process r of W owns part r of W of every bucket. A function of names, shapes and W alone.
+/// embedding, which may be the head too, last. Kin lie side by side (side_by_side.hpp). Process r of W owns part r of W of every bucket. A
+/// function of names, shapes and W alone.
 class bucket_layout {
  public:
+  /// names: of theta's first tensors; further ones are another model's that is trained beside, complete at the end
   bucket_layout(std::vector<parameter> const& names, pack const& theta, int processes);
 
   [[nodiscard]] std::vector<bucket> const& buckets() const { return buckets_; }
