@@ -98,11 +98,10 @@ part_first_loss() { check first_loss; }
 part_graphs() { check graphs; }
 part_kernels() { check kernels; }
 
+device_number() { local which=${device#cuda}; which=${which#:}; echo "${which:-0}"; }
 device_bytes() {
   if [[ $device == cpu ]]; then awk '/^MemAvailable/ {printf "%.0f\n", $2 * 1024}' /proc/meminfo; return; fi
-  local which=${device#cuda}
-  which=${which#:}
-  echo $(($(nvidia-smi --query-gpu=memory.free --format=csv,noheader,nounits --id="${which:-0}") * 1048576))
+  echo $(($(nvidia-smi --query-gpu=memory.free --format=csv,noheader,nounits --id="$(device_number)") * 1048576))
 }
 
 # Operations a second of the device, as its maker says; 0 where its name is unknown.
@@ -132,13 +131,22 @@ lengths() {
   case $shape-$1 in tiny-short) echo 12 8 ;; tiny-long) echo 48 24 ;; *-short) echo 128 128 ;; *-long) echo 1024 512 ;; esac
 }
 
+# Bytes of the device that are used, twice a second, to $work/memory; of a processor none, whose peak the run itself tells.
+watch_memory() {
+  echo 0 >"$work/memory"
+  [[ $device != cpu ]] || return 0
+  while sleep 0.5; do
+    echo $(($(nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits --id="$(device_number)") * 1048576)) >>"$work/memory"
+  done
+}
+
 # train NAME GIGABYTES STEPS-SHORT STEPS-LONG: kedge dpo with its defaults, by full training where memory allows, else what does.
 train() {
-  local name=$1 need=$2 kind steps folder way fixed of_token most flags longest own peak
+  local name=$1 need=$2 kind steps folder way fixed of_token most kept flags longest own peak
   shift 2
   if [[ $shape == tiny ]]; then need=1; set -- 6 6; fi
   [[ $(df --output=avail -B1G "$work" | tail -1) -ge $need ]] || skip "$work has less than $need GB; --work names another folder"
-  read -r way fixed of_token most flags < <("$here/bin/kedge_gpu_check" way "$(shape_file "$name")" --memory "$(device_bytes)")
+  read -r way fixed of_token most kept flags < <("$here/bin/kedge_gpu_check" way "$(shape_file "$name")" --memory "$(device_bytes)")
   folder=$(model "$name")
   peak=${peak_tflops:+${peak_tflops}e12}
   for kind in short long; do
@@ -147,11 +155,15 @@ train() {
     read -r longest own < <(lengths "$kind")
     kit pairs "$folder/config.json" "$work/pairs.jsonl" --pairs $(((8 * steps + 2) / 3)) --prompt "$longest" --completion "$own"
     rm -rf "$work/out"
+    watch_memory &
+    # shellcheck disable=SC2064
+    trap "kill $! 2>/dev/null || true" EXIT    # where the run fails, too
     # shellcheck disable=SC2086
     "$here/bin/kedge" dpo --model_name_or_path "$folder" --dataset "$work/pairs.jsonl" --output_dir "$work/out" --device "$device" --max_length 0 \
       --max_steps "$steps" --logging_steps 1 --save_strategy no --save_dtype bfloat16 --json --quiet $flags >"$work/summary.json"
+    kill $! 2>/dev/null || true
     kit rate --config "$(shape_file "$name")" --pairs "$work/pairs.jsonl" --run "$work/out" --summary "$work/summary.json" --way "$way" --lengths "$kind" \
-      --fixed "$fixed" --of_token "$of_token" --tokens "$most" --peak "${peak:-$(peak_of_name)}" --measured_peak "$(measured_peak || echo 0)"
+      --fixed "$fixed" --of_token "$of_token" --tokens "$most" --kept "$kept" --measured "$(sort -n "$work/memory" | tail -1)" --peak "${peak:-$(peak_of_name)}" --measured_peak "$(measured_peak || echo 0)"
     rm -rf "$work/out"
   done
 }

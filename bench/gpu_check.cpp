@@ -19,8 +19,10 @@ namespace {
 using namespace kedge::gpu_check;
 
 void say_way(std::filesystem::path const& config, std::int64_t bytes) {
-  kedge::gpu_kit::training_way const way = kedge::gpu_kit::way_that_fits(kedge::llm::read_config(kedge::llm::read_json_file(config), config.string()), bytes);
-  std::printf("%s %lld %lld %lld", way.name.c_str(), static_cast<long long>(way.fixed), static_cast<long long>(way.of_token), static_cast<long long>(way.tokens));
+  kedge::gpu_kit::training_way const way =
+      kedge::gpu_kit::way_that_fits(kedge::llm::read_config(kedge::llm::read_json_file(config), config.string()), bytes);
+  std::printf("%s", way.name.c_str());
+  for (std::int64_t const number : {way.fixed, way.of_token, way.tokens, way.kept_logits}) std::printf(" %lld", static_cast<long long>(number));
   for (std::string const& flag : way.flags) std::printf(" %s", flag.c_str());
   std::printf("\n");
 }
@@ -42,14 +44,19 @@ int main(int count, char** words) try {
     if (gpu_way) way_on_host.emplace();
     return kedge::llm::opened_device(device_name);
   };
-  auto const part = [&](char const* name, char const* help, auto work) { return app.add_subcommand(name, help)->callback([&holds, work] { holds = work(); }); };
-  part("parity", "families and precisions against float64 on the host", [&] { return parity(device(), path, small); })->add_option("families", path, "folder of tiny models")->required();
+  auto const part = [&](char const* name, char const* help, auto work) {
+    return app.add_subcommand(name, help)->callback([&holds, work] { holds = work(); });
+  };
+  part("parity", "families and precisions against float64 on the host", [&] { return parity(device(), path, small); })
+      ->add_option("families", path, "folder of tiny models")
+      ->required();
   part("confident", "the gradient of tokens that are nearly certain", [&] { return confident(device()); });
   part("first_loss", "ln 2, and margins of 0", [&] { return first_loss(device()); });
   part("graphs", "recorded passes against computed ones", [&] { return graphs(device()); });
   part("kernels", "every kernel against its host twin", [&] { return kernels(device(), !small); });
   part("rates", "of products, copies and launches", [&] { return rates(device(), !small); });
-  CLI::App& way = *app.add_subcommand("way", "NAME, bytes, bytes a token, most tokens at once and flags of the training that fits");
+  CLI::App& way = *app.add_subcommand(
+      "way", "NAME, bytes, bytes a token, most tokens at once, most bytes of kept probabilities, and flags of the training that fits");
   way.add_option("config", path)->required();
   way.add_option("--memory", bytes, "of the device")->required();
   way.callback([&] { say_way(path, bytes); });

@@ -24,9 +24,15 @@ at::Tensor penalties(std::int64_t rows, std::int64_t vocabulary) {
 
 // scores, uniform numbers, tokens, log-probabilities, edits, where each row's begin, their memory. The scores are edited, so that each launch gets a copy.
 kernel_case sample(std::int64_t rows, std::int64_t vocabulary, std::string const& rules, gpu_sample const& as, bool edits = false) {
-  tensors const t{random_numbers({rows, vocabulary}) * 2, at::rand({rows}, at::kDouble), at::zeros({rows}, at::kInt), at::zeros({rows}), penalties(rows, vocabulary),
-                  at::arange(0, (rows + 1) * edited_tokens, edited_tokens, at::kLong), at::zeros({rows * edited_tokens})};
-  kernel_case c{"sample, " + rules, std::to_string(rows) + " × " + std::to_string(vocabulary), t, bytes_of({t[0]}), [=](gpu_kernel_table const& k, gpu_stream s, tensors& x) {
+  tensors const t{random_numbers({rows, vocabulary}) * 2,
+                  at::rand({rows}, at::kDouble),
+                  at::zeros({rows}, at::kInt),
+                  at::zeros({rows}),
+                  penalties(rows, vocabulary),
+                  at::arange(0, (rows + 1) * edited_tokens, edited_tokens, at::kLong),
+                  at::zeros({rows * edited_tokens})};
+  kernel_case c{"sample, " + rules, std::to_string(rows) + " × " + std::to_string(vocabulary), t, bytes_of({t[0]}),
+                [=](gpu_kernel_table const& k, gpu_stream s, tensors& x) {
                   at::Tensor const scores = x[0].clone();
                   gpu_sample call = as;
                   call.rows = rows;
@@ -64,7 +70,8 @@ kernel_case attention(std::vector<std::int64_t> const& lengths, std::vector<std:
     }
     seen += lengths[i];
   }
-  llm::attention_plan const plan = llm::plan_attention(std::span<std::int64_t const>(of), std::span<std::int64_t const>(positions), p.heads / p.kv_heads);
+  llm::attention_plan const plan =
+      llm::plan_attention(std::span<std::int64_t const>(of), std::span<std::int64_t const>(positions), p.heads / p.kv_heads);
   auto const queries = static_cast<std::int64_t>(of.size());
   std::int64_t const pages = sequences * most;
   tensors const t{random_numbers({queries, p.heads * p.head_dim}, type),
@@ -78,14 +85,34 @@ kernel_case attention(std::vector<std::int64_t> const& lengths, std::vector<std:
                   at::zeros({queries, p.heads * p.head_dim}, type)};
   double const read = 2.0 * static_cast<double>(seen * p.kv_heads * p.head_dim) * static_cast<double>(t[1].element_size());
   auto const part_count = static_cast<std::int64_t>(plan.parts.size()), join_count = static_cast<std::int64_t>(plan.joins.size());
-  return {"paged_attention", std::to_string(sequences) + " sequences, " + std::to_string(seen) + " keys, heads of " + std::to_string(p.head_dim) + (type == at::kBFloat16 ? " bf16" : " fp32"), t, read,
+  return {"paged_attention",
+          std::to_string(sequences) + " sequences, " + std::to_string(seen) + " keys, heads of " + std::to_string(p.head_dim) +
+              (type == at::kBFloat16 ? " bf16" : " fp32"),
+          t,
+          read,
           [=, partial_count = plan.partial_count, most_queries = plan.most_queries](gpu_kernel_table const& k, gpu_stream s, tensors& x) {
-            k.paged_attention(s, {.heads = p.heads, .kv_heads = p.kv_heads, .head_dim = p.head_dim, .page_tokens = p.page, .q = matrix(x[0]), .keys = matrix(x[1]),
-                                  .values = matrix(x[2]), .pages = x[3].const_data_ptr<std::int64_t>(), .most_pages = most, .positions = x[4].const_data_ptr<std::int64_t>(),
-                                  .parts = static_cast<llm::gpu_attention_part const*>(x[5].const_data_ptr()), .part_count = part_count, .most_queries = most_queries,
-                                  .joins = static_cast<llm::gpu_attention_join const*>(x[6].const_data_ptr()), .join_count = join_count,
-                                  .partial = x[7].mutable_data_ptr<float>(), .partial_count = partial_count, .scale = 1 / std::sqrt(static_cast<float>(p.head_dim)),
-                                  .soft_cap = p.cap, .window = p.window, .sinks = nullptr, .out = matrix(x[8])});
+            k.paged_attention(s, {.heads = p.heads,
+                                  .kv_heads = p.kv_heads,
+                                  .head_dim = p.head_dim,
+                                  .page_tokens = p.page,
+                                  .q = matrix(x[0]),
+                                  .keys = matrix(x[1]),
+                                  .values = matrix(x[2]),
+                                  .pages = x[3].const_data_ptr<std::int64_t>(),
+                                  .most_pages = most,
+                                  .positions = x[4].const_data_ptr<std::int64_t>(),
+                                  .parts = static_cast<llm::gpu_attention_part const*>(x[5].const_data_ptr()),
+                                  .part_count = part_count,
+                                  .most_queries = most_queries,
+                                  .joins = static_cast<llm::gpu_attention_join const*>(x[6].const_data_ptr()),
+                                  .join_count = join_count,
+                                  .partial = x[7].mutable_data_ptr<float>(),
+                                  .partial_count = partial_count,
+                                  .scale = 1 / std::sqrt(static_cast<float>(p.head_dim)),
+                                  .soft_cap = p.cap,
+                                  .window = p.window,
+                                  .sinks = nullptr,
+                                  .out = matrix(x[8])});
           },
           1e-3};
 }

@@ -19,8 +19,8 @@ using tensors = std::vector<at::Tensor>;
 /// A kernel on numbers.
 struct kernel_case {
   std::string kernel, size;
-  tensors given;      ///< on the host; what the kernel reads and writes
-  double bytes = 0;   ///< read and written at the least
+  tensors given;     ///< on the host; what the kernel reads and writes
+  double bytes = 0;  ///< read and written at the least
   /// Launches it on such tensors, which lie where the table's functions work.
   std::function<void(llm::gpu_kernel_table const&, llm::gpu_stream, tensors&)> launch;
   double allowed = 2e-5;    ///< of the largest number of a tensor of fp32; of bf16 a rounding to the other side is allowed too

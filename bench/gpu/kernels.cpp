@@ -33,7 +33,12 @@ bool check(kernel_case const& c, at::Device device, llm::gpu_kernel_table const&
   double worst = 0;
   for (std::size_t i = 0; i < host.size(); ++i) worst = std::max(worst, excess(there[i].to(at::kCPU), host[i], c));
   double const seconds = seconds_of(device, device.is_cuda() ? 20 : 1, [&] { c.launch(table, llm::current_stream(device), there); });
-  return say({{"kernel", c.kernel}, {"size", c.size}, {"of what is allowed", worst}, {"µs", 1e6 * seconds}, {"GB/s", c.bytes / seconds / 1e9}, {"holds", worst <= 1}});
+  return say({{"kernel", c.kernel},
+              {"size", c.size},
+              {"of what is allowed", worst},
+              {"µs", 1e6 * seconds},
+              {"GB/s", c.bytes / seconds / 1e9},
+              {"holds", worst <= 1}});
 }
 
 }  // namespace
@@ -52,7 +57,8 @@ double bytes_of(std::initializer_list<at::Tensor> all) {
 
 bool kernels(at::Device device, bool real) {
   llm::gpu_kernel_table const* const table = device.is_cpu() ? &llm::host_gpu_kernels() : llm::gpu_kernels(device);
-  if (!table) return say({{"kernel", "none"}, {"size", "the kernels of this device aren't loaded: LibTorch's operations are used"}, {"holds", false}});
+  if (!table)
+    return say({{"kernel", "none"}, {"size", "the kernels of this device aren't loaded: LibTorch's operations are used"}, {"holds", false}});
   at::manual_seed(5);
   bool all = true;
   for (case_sizes const sizes : {case_sizes::odd, case_sizes::real}) {

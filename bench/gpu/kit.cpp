@@ -2,6 +2,8 @@
 
 // kedge_gpu_kit: the parts of bench/gpu.sh that need no LibTorch. A row of results is a JSON object on a line of stdout.
 
+#include "kit.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -13,8 +15,6 @@
 #include <kedge/llm/base/atomic.hpp>
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/base/json.hpp>
-
-#include "kit.hpp"
 
 namespace {
 
@@ -28,32 +28,47 @@ struct training_run {
   fs::path config, pairs, run, summary;
   std::string way = "adamw", lengths;
   int skip = 3;
-  double per_step = 8, peak = 0, measured_peak = 0, fixed = 0, of_token = 0, tokens = 1e18;
+  double per_step = 8, peak = 0, measured_peak = 0, fixed = 0, of_token = 0, tokens = 1e18, kept = 0, measured = 0;
 };
+
+// Of a step, or as much of it as is computed at once; probabilities in bf16.
+double planned_bytes(training_run const& r, llm::transformer_config const& config, pair_work const& work) {
+  double const share = std::min(1.0, r.tokens / (work.tokens * r.per_step)), rows = work.rows * r.per_step * share;
+  return r.fixed + r.of_token * work.tokens * r.per_step * share + std::min(r.kept, 2.0 * rows * static_cast<double>(config.vocabulary));
+}
 
 // A row on a run of kedge dpo. Peaks are in operations a second; 0: not known.
 json rate_of(training_run const& r) {
   llm::transformer_config const config = config_of(r.config);
   pair_work const work = work_of(r.pairs);
   std::vector<double> seconds = seconds_of_steps(r.run);
-  if (seconds.size() <= static_cast<std::size_t>(r.skip)) throw llm::error(r.run.string() + ": " + std::to_string(seconds.size() + 1) + " steps are too few to be timed");
+  if (seconds.size() <= static_cast<std::size_t>(r.skip))
+    throw llm::error(r.run.string() + ": " + std::to_string(seconds.size() + 1) + " steps are too few to be timed");
   seconds.erase(seconds.begin(), seconds.begin() + r.skip);
   double const step = std::accumulate(seconds.begin(), seconds.end(), 0.0) / static_cast<double>(seconds.size());
   double const operations = operations_of(config, work, r.way == "lora") * r.per_step / step;
   json const said = llm::read_json_file(r.summary);
-  json row{{"shape", r.config.stem().string()}, {"lengths", r.lengths}, {"way", r.way}, {"tokens a pair", work.tokens}, {"steps timed", seconds.size()},
-           {"step s", step}, {"fastest s", *std::min_element(seconds.begin(), seconds.end())}, {"tokens/s", work.tokens * r.per_step / step}, {"TFLOP/s", operations / 1e12}};
+  json row{{"shape", r.config.stem().string()},
+           {"lengths", r.lengths},
+           {"way", r.way},
+           {"tokens a pair", work.tokens},
+           {"steps timed", seconds.size()},
+           {"step s", step},
+           {"fastest s", *std::min_element(seconds.begin(), seconds.end())},
+           {"tokens/s", work.tokens * r.per_step / step},
+           {"TFLOP/s", operations / 1e12}};
   if (double const peak = r.peak > 0 ? r.peak : r.measured_peak; peak > 0) row["mfu"] = operations / peak;
   if (r.measured_peak > 0) row["of measured rate"] = operations / r.measured_peak;
   row["reference s"] = said.at("reference_runtime");
-  row["planned GB"] = (r.fixed + r.of_token * std::min(r.tokens, work.tokens * r.per_step)) / 1e9;
-  row["measured GB"] = said.value("device_peak_memory_bytes", said.at("peak_memory_bytes").get<double>()) / 1e9;
+  row["planned GB"] = planned_bytes(r, config, work) / 1e9;
+  row["measured GB"] = (r.measured > 0 ? r.measured : said.at("peak_memory_bytes").get<double>()) / 1e9;
   row["first loss"] = json::parse([&] {
-    std::ifstream in(r.run / "metrics.jsonl");
-    std::string line;
-    std::getline(in, line);
-    return line;
-  }()).at("loss");
+                        std::ifstream in(r.run / "metrics.jsonl");
+                        std::string line;
+                        std::getline(in, line);
+                        return line;
+                      }())
+                          .at("loss");
   row["holds"] = std::abs(row["first loss"].get<double>() - std::log(2.0)) < 1e-12;
   return row;
 }
@@ -80,6 +95,8 @@ void add_rate(CLI::App& app, training_run& r) {
   line.add_option("--fixed", r.fixed, "planned bytes but for activations");
   line.add_option("--of_token", r.of_token, "planned bytes of a token");
   line.add_option("--tokens", r.tokens, "most at once");
+  line.add_option("--kept", r.kept, "most bytes of probabilities that are kept");
+  line.add_option("--measured", r.measured, "most bytes of the device; 0: what the run says of itself");
   line.callback([&r] { std::printf("%s\n", rate_of(r).dump().c_str()); });
 }
 

@@ -53,6 +53,7 @@ struct training_way {
   std::int64_t fixed = 0;          ///< planned bytes whatever is computed at once: states, and what the head takes
   std::int64_t of_token = 0;       ///< planned bytes of a token that is computed
   std::int64_t tokens = 0;         ///< most tokens at once
+  std::int64_t kept_logits = 0;    ///< most bytes of the head's probabilities that are kept for the way back
 };
 [[nodiscard]] training_way way_that_fits(llm::transformer_config const& config, std::int64_t bytes);
 

@@ -20,7 +20,11 @@ bool first_loss(at::Device device) {
         largest = std::max(largest, std::abs(margin));
         loss += std::log1p(std::exp(-0.1 * margin)) / static_cast<double>(policy.size() / 2);
       }
-      all &= say({{"dtype", at::toString(type)}, {"graphs", recorded}, {"loss", loss}, {"largest margin", largest}, {"holds", largest == 0 && std::abs(loss - std::log(2.0)) < 1e-12}});
+      all &= say({{"dtype", at::toString(type)},
+                  {"graphs", recorded},
+                  {"loss", loss},
+                  {"largest margin", largest},
+                  {"holds", largest == 0 && std::abs(loss - std::log(2.0)) < 1e-12}});
     }
   return all;
 }
@@ -48,7 +52,11 @@ bool graphs(at::Device device) {
       worst = {std::max(worst.logp, e.logp), std::max(worst.gradient, e.gradient), std::max(worst.tensor, e.tensor)};
     }
     bool const recordable = !device.is_cuda() || type == at::kBFloat16;
-    all &= say({{"dtype", at::toString(type)}, {"log-probabilities", worst.logp}, {"gradient", worst.gradient}, {"worst tensor", worst.tensor}, {"allowed", allowed},
+    all &= say({{"dtype", at::toString(type)},
+                {"log-probabilities", worst.logp},
+                {"gradient", worst.gradient},
+                {"worst tensor", worst.tensor},
+                {"allowed", allowed},
                 {"recorded runs", replays.recorded_runs()},
                 {"holds", worst.logp < allowed && worst.gradient < 5 * allowed && (replays.recorded_runs() > 0) == recordable}});
   }

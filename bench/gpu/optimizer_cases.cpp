@@ -21,8 +21,8 @@ at::Tensor moments_of(std::int64_t count, gpu_moments kind, bool second) {
 tensors of_counts(std::vector<std::int64_t> const& counts, gpu_moments kind) {
   tensors all;
   for (std::int64_t const n : counts)
-    for (at::Tensor const& t : {random_numbers({n}), random_numbers({n}) * 1e-2, moments_of(n, kind, false), moments_of(n, kind, true), at::rand({blocks_of(n)}) * 1e-2 + 1e-4,
-                                at::rand({blocks_of(n)}) * 1e-2 + 1e-4, at::zeros({n}, at::kBFloat16)})
+    for (at::Tensor const& t : {random_numbers({n}), random_numbers({n}) * 1e-2, moments_of(n, kind, false), moments_of(n, kind, true),
+                                at::rand({blocks_of(n)}) * 1e-2 + 1e-4, at::rand({blocks_of(n)}) * 1e-2 + 1e-4, at::zeros({n}, at::kBFloat16)})
       all.push_back(t);
   return all;
 }
@@ -34,7 +34,8 @@ at::Tensor listed(tensors const& x, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
     auto const* const t = &x[i * tensors_each];
     list.push_back({t[0].mutable_data_ptr<float>(), t[1].mutable_data_ptr<float>(), t[2].data_ptr(), t[3].data_ptr(), t[4].mutable_data_ptr<float>(),
-                    t[5].mutable_data_ptr<float>(), static_cast<std::uint16_t*>(t[6].data_ptr()), t[0].numel(), first, 0.999F, static_cast<std::uint32_t>(17 + i)});
+                    t[5].mutable_data_ptr<float>(), static_cast<std::uint16_t*>(t[6].data_ptr()), t[0].numel(), first, 0.999F,
+                    static_cast<std::uint32_t>(17 + i)});
     first += blocks_of(t[0].numel());
   }
   return bytes(std::span<gpu_adam_tensor const>(list)).to(x[0].device());
@@ -57,12 +58,23 @@ kernel_case adam(std::vector<std::int64_t> const& counts, gpu_moments kind) {
   std::size_t const n = counts.size();
   t.push_back(at::full({1}, 3.0, at::kDouble));
   double moved = 0;
-  for (std::size_t i = 0; i < n; ++i) moved += bytes_of({t[7 * i], t[7 * i], t[7 * i + 1], t[7 * i + 1], t[7 * i + 2], t[7 * i + 2], t[7 * i + 3], t[7 * i + 3], t[7 * i + 6]});
+  for (std::size_t i = 0; i < n; ++i)
+    moved += bytes_of({t[7 * i], t[7 * i], t[7 * i + 1], t[7 * i + 1], t[7 * i + 2], t[7 * i + 2], t[7 * i + 3], t[7 * i + 3], t[7 * i + 6]});
   char const* const name = kind == gpu_moments::fp32 ? "adam" : kind == gpu_moments::bf16 ? "adam, bf16 moments" : "adam, 8-bit moments";
   return {name, numbers_in(counts), t, moved, [=](gpu_kernel_table const& k, gpu_stream s, tensors& x) {
             at::Tensor const list = listed(x, n);
-            k.adam(s, {.tensors = static_cast<gpu_adam_tensor const*>(list.const_data_ptr()), .count = static_cast<std::int64_t>(n), .blocks = blocks_of(x, n), .moments = kind,
-                       .rate = 1e-3F, .root = 1.1F, .beta1 = 0.9F, .beta2 = 0.999F, .epsilon = 1e-8F, .scale = 0.5F, .norm = x.back().const_data_ptr<double>(), .most_norm = 1,
+            k.adam(s, {.tensors = static_cast<gpu_adam_tensor const*>(list.const_data_ptr()),
+                       .count = static_cast<std::int64_t>(n),
+                       .blocks = blocks_of(x, n),
+                       .moments = kind,
+                       .rate = 1e-3F,
+                       .root = 1.1F,
+                       .beta1 = 0.9F,
+                       .beta2 = 0.999F,
+                       .epsilon = 1e-8F,
+                       .scale = 0.5F,
+                       .norm = x.back().const_data_ptr<double>(),
+                       .most_norm = 1,
                        .zero_gradient = true});
           }};
 }
@@ -76,8 +88,11 @@ kernel_case square_sum(std::vector<std::int64_t> const& counts) {
   for (std::size_t i = 0; i < n; ++i) moved += bytes_of({t[7 * i + 1]});
   return {"square_sum", numbers_in(counts), t, moved, [=](gpu_kernel_table const& k, gpu_stream s, tensors& x) {
             at::Tensor const list = listed(x, n);
-            k.square_sum(s, {.tensors = static_cast<gpu_adam_tensor const*>(list.const_data_ptr()), .count = static_cast<std::int64_t>(n), .blocks = blocks_of(x, n),
-                             .partial = x[x.size() - 2].mutable_data_ptr<double>(), .out = x.back().mutable_data_ptr<double>()});
+            k.square_sum(s, {.tensors = static_cast<gpu_adam_tensor const*>(list.const_data_ptr()),
+                             .count = static_cast<std::int64_t>(n),
+                             .blocks = blocks_of(x, n),
+                             .partial = x[x.size() - 2].mutable_data_ptr<double>(),
+                             .out = x.back().mutable_data_ptr<double>()});
           }};
 }
 
@@ -85,7 +100,8 @@ kernel_case square_sum(std::vector<std::int64_t> const& counts) {
 
 std::vector<kernel_case> optimizer_cases(case_sizes sizes) {
   bool const real = sizes == case_sizes::real;
-  std::vector<std::int64_t> const counts = real ? std::vector<std::int64_t>{std::int64_t{1} << 25, 2048, std::int64_t{1} << 23} : std::vector<std::int64_t>{1, 1000, 257, 4096, 70001};
+  std::vector<std::int64_t> const counts =
+      real ? std::vector<std::int64_t>{std::int64_t{1} << 25, 2048, std::int64_t{1} << 23} : std::vector<std::int64_t>{1, 1000, 257, 4096, 70001};
   std::vector<kernel_case> all{square_sum(counts)};
   for (gpu_moments const kind : {gpu_moments::fp32, gpu_moments::bf16, gpu_moments::bits8}) all.push_back(adam(counts, kind));
   return all;

@@ -47,8 +47,11 @@ std::string table_of(json const& rows) {
 
 std::string section_of(json const& part) {
   std::string const status = part.at("status");
-  std::string html = "<h2>" + escaped(part.at("title").get<std::string>()) + " <small><span class=\"state " + (status == "ok" ? "good" : status == "skipped" ? "" : "bad") + "\">" +
-                     escaped(status) + "</span> " + escaped(llm::duration(part.at("seconds").get<double>())) + "</small></h2>";
+  std::string html = "<h2>" + escaped(part.at("title").get<std::string>()) + " <small><span class=\"state " +
+                     (status == "ok"        ? "good"
+                      : status == "skipped" ? ""
+                                            : "bad") +
+                     "\">" + escaped(status) + "</span> " + escaped(llm::duration(part.at("seconds").get<double>())) + "</small></h2>";
   if (auto const note = part.value("note", std::string()); !note.empty()) html += "<p class=\"lead\">" + escaped(note) + "</p>";
   json const& rows = part.at("rows");
   for (auto from = rows.begin(); from != rows.end();) {
@@ -103,7 +106,8 @@ json gathered(std::filesystem::path const& folder) {
 }
 
 std::string page_of(json const& all) {
-  std::string body = "<p class=\"over\">kedge on a GPU</p><h1>" + escaped(all.at("machine").value("device", "no device named")) + "</h1><dl class=\"tiles\">";
+  std::string body =
+      "<p class=\"over\">kedge on a GPU</p><h1>" + escaped(all.at("machine").value("device", "no device named")) + "</h1><dl class=\"tiles\">";
   for (auto const& [name, value] : all.at("machine").items())
     if (name != "device") body += "<div><dt>" + escaped(name) + "</dt><dd>" + escaped(text_of(value)) + "</dd></div>";
   body += "</dl>";
@@ -124,8 +128,11 @@ std::string summary_of(json const& all) {
     if (checks > 0) text += std::to_string(held) + " of " + std::to_string(checks) + " hold";
     for (json const& row : rows) {
       if (row.contains("tokens/s") && !text.ends_with("  ")) text += ", ";
-      if (row.contains("mfu")) text += row.value("shape", "") + " " + row.value("lengths", "") + " " + llm::short_figure(row.at("tokens/s").get<double>()) + " tokens/s, MFU " + llm::short_figure(100 * row.at("mfu").get<double>()) + " %";
-      else if (row.contains("tokens/s")) text += llm::short_figure(row.at("tokens/s").get<double>()) + " tokens/s";
+      if (row.contains("mfu"))
+        text += row.value("shape", "") + " " + row.value("lengths", "") + " " + llm::short_figure(row.at("tokens/s").get<double>()) +
+                " tokens/s, MFU " + llm::short_figure(100 * row.at("mfu").get<double>()) + " %";
+      else if (row.contains("tokens/s"))
+        text += llm::short_figure(row.at("tokens/s").get<double>()) + " tokens/s";
     }
     if (auto const note = part.value("note", std::string()); !note.empty()) text += (text.ends_with("  ") ? "" : "; ") + note;
     text += "\n";

@@ -63,7 +63,8 @@ void write_weights(llm::transformer_config const& config, std::filesystem::path 
 // GPT-2's alphabet of bytes: those that print stand for themselves, the others for U+0100 and on.
 std::string letter_of(int byte) {
   auto const utf8 = [](int code) {
-    return code < 0x80 ? std::string(1, static_cast<char>(code)) : std::string{static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
+    return code < 0x80 ? std::string(1, static_cast<char>(code))
+                       : std::string{static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
   };
   auto const prints = [](int b) { return (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || (b >= 0xAE && b <= 0xFF); };
   if (prints(byte)) return utf8(byte);
@@ -76,15 +77,31 @@ void write_tokenizer(std::int64_t vocabulary, std::filesystem::path const& folde
   json vocab = json::object();
   for (int byte = 0; byte < 256; ++byte) llm::append_member(vocab, letter_of(byte), byte + 1);
   for (std::int64_t id = first_word; id < vocabulary; ++id) llm::append_member(vocab, letter_of(' ') + word_of(id).substr(1), id);
-  json const end{{"id", 0}, {"content", "<|end|>"}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}};
+  json const end{{"id", 0},         {"content", "<|end|>"}, {"single_word", false}, {"lstrip", false},
+                 {"rstrip", false}, {"normalized", false},  {"special", true}};
   json const bytes{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
-  json const tokenizer{{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", {end}}, {"normalizer", nullptr},
-                       {"pre_tokenizer", bytes}, {"post_processor", nullptr}, {"decoder", bytes},
-                       {"model", {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr},
-                                  {"end_of_word_suffix", nullptr}, {"fuse_unk", false}, {"byte_fallback", false}, {"ignore_merges", true},
-                                  {"vocab", std::move(vocab)}, {"merges", json::array()}}}};
+  json const tokenizer{{"version", "1.0"},
+                       {"truncation", nullptr},
+                       {"padding", nullptr},
+                       {"added_tokens", {end}},
+                       {"normalizer", nullptr},
+                       {"pre_tokenizer", bytes},
+                       {"post_processor", nullptr},
+                       {"decoder", bytes},
+                       {"model",
+                        {{"type", "BPE"},
+                         {"dropout", nullptr},
+                         {"unk_token", nullptr},
+                         {"continuing_subword_prefix", nullptr},
+                         {"end_of_word_suffix", nullptr},
+                         {"fuse_unk", false},
+                         {"byte_fallback", false},
+                         {"ignore_merges", true},
+                         {"vocab", std::move(vocab)},
+                         {"merges", json::array()}}}};
   llm::write_file_atomically(folder / "tokenizer.json", tokenizer.dump());
-  llm::write_file_atomically(folder / "tokenizer_config.json", json{{"tokenizer_class", "PreTrainedTokenizerFast"}, {"eos_token", "<|end|>"}, {"pad_token", "<|end|>"}}.dump());
+  llm::write_file_atomically(folder / "tokenizer_config.json",
+                             json{{"tokenizer_class", "PreTrainedTokenizerFast"}, {"eos_token", "<|end|>"}, {"pad_token", "<|end|>"}}.dump());
 }
 
 }  // namespace

@@ -95,7 +95,8 @@ errors errors_of(passes const& got, passes const& exact) {
   for (std::size_t i = 0; i < off.size(); ++i)
     if (!(whole[i] < 1e-3 * std::sqrt(all))) e.tensor = std::max(e.tensor, off[i] / whole[i]);
   // NaN is no error that max keeps.
-  for (double const x : got.logp) if (!std::isfinite(x)) e.logp = INFINITY;
+  for (double const x : got.logp)
+    if (!std::isfinite(x)) e.logp = INFINITY;
   if (!std::isfinite(e.gradient)) e.gradient = e.tensor = INFINITY;
   return e;
 }

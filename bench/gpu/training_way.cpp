@@ -21,9 +21,10 @@ training_way way_that_fits(llm::transformer_config const& config, std::int64_t b
   for (candidate& one : all) {
     llm::gpu_plan const plan = llm::plan_gpu(config, one.plan, bytes, {.graphs = llm::graphs_pay(config)});
     if (!plan.fits) continue;
-    one.way.fixed = plan.states + plan.head + plan.kept_logits;
+    one.way.fixed = plan.states + plan.head;
     one.way.of_token = plan.layers_again ? plan.working : plan.kept + plan.working;
     one.way.tokens = plan.tokens;
+    one.way.kept_logits = plan.kept_logits;
     return one.way;
   }
   throw llm::error("no way to train " + std::to_string(llm::parameter_count(config)) + " parameters fits in " + std::to_string(bytes) + " bytes");
