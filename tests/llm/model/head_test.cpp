@@ -3,11 +3,13 @@
 // The LM head of a confident model: what is left of the gradient where a token's probability is nearly 1.
 
 #include <cmath>
+#include <optional>
 #include <random>
 #include <utility>
 
 #include <kedge/adapters/torch.hpp>
 
+#include "../adapters/llm/src/model/gpu_way.hpp"
 #include "../adapters/llm/src/model/head.hpp"
 #include "support/catch.hpp"
 
@@ -56,8 +58,10 @@ TEST_CASE("a confident token has its gradient in bfloat16 too", "[head]") {
   std::int64_t const vocabulary = planted.weight.size(0), size = planted.weight.size(1);
   for (std::int64_t row = 0; row < planted.hidden.size(0); ++row)
     for (auto const& [type, of_weights] : {std::pair(at::kDouble, at::kDouble), {at::kFloat, at::kFloat}, {at::kFloat, at::kBFloat16}, {at::kBFloat16, at::kBFloat16}})
-      for (std::int64_t const budget : {std::int64_t{0}, std::int64_t{1} << 20}) {
-        INFO("p = " << probabilities[static_cast<std::size_t>(row)] << ", hidden states in " << at::toString(type) << ", weights in " << at::toString(of_weights) << ", " << budget << " bytes kept");
+      for (auto const& [budget, gpu] : {std::pair(std::int64_t{0}, false), {std::int64_t{1} << 20, false}, {0, true}, {std::int64_t{1} << 20, true}}) {
+        if (gpu && type != of_weights) continue;  // on a GPU both have one type
+        std::optional<gpu_way_on_host> const way = gpu ? std::make_optional<gpu_way_on_host>() : std::nullopt;
+        INFO((gpu ? "on a GPU's way, " : "") << "p = " << probabilities[static_cast<std::size_t>(row)] << ", hidden states in " << at::toString(type) << ", weights in " << at::toString(of_weights) << ", " << budget << " bytes kept");
         at::Tensor const h = planted.hidden.narrow(0, row, 1), target = planted.targets.narrow(0, row, 1);
         at::Tensor const weight = planted.weight.to(of_weights), slope = at::full({1}, 0.7, at::kDouble);
         completion_head head(h.to(type), target, 1, 0);

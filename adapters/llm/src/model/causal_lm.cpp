@@ -50,7 +50,9 @@ bool causal_lm::shares_prefixes() const { return !ops::rotates_by_length(config_
 
 pack causal_lm::weights_for(pack const& theta) const {
   at::ScalarType const type = settings_.fp32_weights && settings_.type == at::kBFloat16 ? at::kFloat : settings_.type;
-  return copies_side_by_side(theta, kin_of(parameters(), theta.size()), settings_.device, type);
+  pack weights = theta;
+  convert_side_by_side(weights, kin_of(parameters(), theta.size()), settings_.device, type);
+  return weights;
 }
 
 namespace {
@@ -114,9 +116,9 @@ row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, row
   layer_tape passing;
   row_tensors out;
   for (std::int64_t i = 0; i < config_.layers; ++i) {
-    if (keep && !keeps) t.inputs.push_back(stream.sum());
     layer_tape& layer = keeps ? t.layers.emplace_back() : passing;
     pass_layer(*this, weights, t, i, stream, layer);
+    if (keep && !keeps) t.inputs.push_back(layer.input);
     if (wanted.routing && config_.has_experts(i)) add_use(layer.routes, batch.copies, out);
     if (keeps) layer = layer.in(settings_.type);
   }

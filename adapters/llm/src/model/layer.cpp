@@ -103,6 +103,7 @@ layer_tensors layer_tensors::in_fp8() const {
 
 layer_tape layer_tape::in(at::ScalarType type) const {
   layer_tape other = *this;
+  other.input = at::Tensor();
   for (at::Tensor* const x : {&other.q, &other.k, &other.v, &other.attended, &other.gate, &other.up})
     if (x->defined()) *x = ops::converted(*x, type);
   return other;
@@ -120,6 +121,7 @@ void layer_forward(transformer_config const& c, layer_tensors const& w, ops::res
   std::int64_t const T = stream.x.size(0);
   at::ScalarType const type = ops::stream_type(w.o.weight);
   at::Tensor h = ops::normalised(stream, norms_of(c), w.input_norm, w.input_norm_bias, type, kept.before_attention);
+  kept.input = stream.x;
   {
     std::vector<at::Tensor> const projected = query_key_value(w).apply(h);
     auto const heads = [&](std::size_t i) { return projected[i].view({T, -1, c.head_dim}); };

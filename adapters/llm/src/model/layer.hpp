@@ -25,13 +25,14 @@ struct layer_tensors {
 
 /// What a layer's forward pass keeps for the backward one.
 struct layer_tape {
+  at::Tensor input;  ///< the residual stream before the layer, until the tape is narrowed
   ops::rms_norm before_attention, before_mlp, of_queries, of_keys, after_attention, after_mlp;
   at::Tensor q, k, v, attended;
   ops::shared_prompt_attention attention;
   at::Tensor gate, up;
   expert_routes routes;
 
-  /// The same with what products gave in another type: a tape can be narrower than what is computed with.
+  /// What the backward pass reads, with what products gave in another type: a tape can be narrower than what is computed with.
   [[nodiscard]] layer_tape in(at::ScalarType type) const;
 };
 

@@ -17,6 +17,7 @@
 
 #include "model_tensors.hpp"
 #include "ops.hpp"
+#include "side_by_side.hpp"
 #include "stored_tensors.hpp"
 #include "tensor_bytes.hpp"
 
@@ -105,8 +106,9 @@ pack frozen_base(transformer_config const& config, compute_settings const& compu
   std::size_t const head = slots(own).head();
   bool const has_head = base.size() > head && base[head].size(0) == own.vocabulary && base[head].dim() == 2;
   if (own.lm_head && !own.tied_embeddings && !has_head) base.insert(base.begin() + static_cast<std::ptrdiff_t>(head), base.front());
-  for (std::size_t i = 0; i < base.size(); ++i)
-    if (layout.of(i).whole == adapted_place::none) base[i] = base[i].to(compute.device, compute.type);
+  std::vector<std::vector<std::size_t>> groups = kin_of(parameters_of(own));
+  for (std::vector<std::size_t>& group : groups) std::erase_if(group, [&](std::size_t i) { return layout.of(i).whole != adapted_place::none; });
+  convert_side_by_side(base, groups, compute.device, compute.type);
   return base;
 }
 

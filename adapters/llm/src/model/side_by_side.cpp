@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "side_by_side.hpp"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace kedge::llm {
 
@@ -34,10 +36,13 @@ std::vector<std::vector<std::size_t>> kin_of(std::vector<parameter> const& names
     std::string_view const name = names[i].name;
     std::size_t const kind = name.rfind('.'), map = kind == std::string_view::npos ? kind : name.rfind('.', kind - 1);
     std::string key(name);
-    if (map != std::string_view::npos)
-      for (auto const& kin : reading_the_same)
-        for (std::string_view const one : kin)
-          if (!one.empty() && name.substr(map + 1, kind - map - 1) == one) key = std::string(name.substr(0, map + 1)) + std::string(kin.front()) + std::string(name.substr(kind));
+    if (map == std::string_view::npos) {
+      groups.push_back({i});
+      continue;
+    }
+    for (auto const& kin : reading_the_same)
+      if (std::find(kin.begin(), kin.end(), name.substr(map + 1, kind - map - 1)) != kin.end())
+        key = std::string(name.substr(0, map + 1)) + std::string(kin.front()) + std::string(name.substr(kind));
     auto const [place, first] = begun.try_emplace(key, groups.size());
     if (first) groups.emplace_back();
     groups[place->second].push_back(i);
@@ -46,27 +51,21 @@ std::vector<std::vector<std::size_t>> kin_of(std::vector<parameter> const& names
   return groups;
 }
 
-pack copies_side_by_side(pack const& tensors, std::vector<std::vector<std::size_t>> const& groups, at::Device device, at::ScalarType type) {
-  pack copies(tensors.size());
+void convert_side_by_side(pack& tensors, std::vector<std::vector<std::size_t>> const& groups, at::Device device, at::ScalarType type) {
   for (std::vector<std::size_t> const& group : groups) {
-    std::int64_t size = 0;
+    std::int64_t size = 0, begin = 0;
     bool changes = false;
     for (std::size_t const i : group) {
       size += rounded_to_place(tensors[i].numel());
       changes = changes || tensors[i].scalar_type() != type || tensors[i].device() != device;
     }
-    if (group.size() == 1 || !changes) {
-      for (std::size_t const i : group) copies[i] = tensors[i].to(device, type);
-      continue;
-    }
+    if (!changes) continue;
     at::Tensor const memory = at::empty({size}, tensors[group.front()].options().device(device).dtype(type));
-    std::int64_t begin = 0;
     for (std::size_t const i : group) {
-      copies[i] = memory.narrow(0, begin, tensors[i].numel()).view(tensors[i].sizes()).copy_(tensors[i]);
-      begin += rounded_to_place(tensors[i].numel());
+      std::int64_t const place = std::exchange(begin, begin + rounded_to_place(tensors[i].numel()));
+      tensors[i] = memory.narrow(0, place, tensors[i].numel()).view(tensors[i].sizes()).copy_(tensors[i]);
     }
   }
-  return copies;
 }
 
 }  // namespace kedge::llm

@@ -24,7 +24,8 @@ namespace kedge::llm {
 inline constexpr std::int64_t place_elements = 16;
 [[nodiscard]] constexpr std::int64_t rounded_to_place(std::int64_t elements) { return (elements + place_elements - 1) / place_elements * place_elements; }
 
-/// Copies of another type, or on another device, each group's in one memory; the tensors themselves where nothing changes.
-[[nodiscard]] pack copies_side_by_side(pack const& tensors, std::vector<std::vector<std::size_t>> const& groups, at::Device device, at::ScalarType type);
+/// Tensors become copies of another type, or on another device, each group's in one memory; where nothing changes they stay. One group after the
+/// other, so that what nobody else holds is freed on the way.
+void convert_side_by_side(pack& tensors, std::vector<std::vector<std::size_t>> const& groups, at::Device device, at::ScalarType type);
 
 }  // namespace kedge::llm

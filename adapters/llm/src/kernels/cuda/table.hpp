@@ -47,9 +47,15 @@ struct launches {
 
   static void softmax(gpu_stream stream, gpu_softmax const& a) {
     bool const figures = a.entropy || a.mean || a.likeliest || a.square_sum;
-    with_numbers({a.residual}, a.vocabulary, by_sixteen(a.scores, a.vocabulary * 4), [&]<class T, int N>() {
-      figures ? Device::template launch<gpu::softmax<T, N, true>>(stream, a) : Device::template launch<gpu::softmax<T, N, false>>(stream, a);
-    });
+    // The scores say how many are taken at a time, so that no bit of a sum depends on what else is written.
+    auto const of_type = [&]<class T>() {
+      auto const of_size = [&]<int N>() {
+        figures ? Device::template launch<gpu::softmax<T, N, true>>(stream, a) : Device::template launch<gpu::softmax<T, N, false>>(stream, a);
+      };
+      bool const fits = reinterpret_cast<std::uintptr_t>(a.residual.at) % (sizeof(T) * wide<float>) == 0 && a.residual.stride % wide<float> == 0;
+      by_sixteen(a.scores, a.vocabulary * 4) && fits ? of_size.template operator()<wide<float>>() : of_size.template operator()<1>();
+    };
+    a.residual.at && a.residual.type == gpu_number::bf16 ? of_type.template operator()<std::uint16_t>() : of_type.template operator()<float>();
   }
 
   static void gather(gpu_stream stream, gpu_gather const& a) {
