@@ -43,6 +43,7 @@ struct compute_settings {
                                           ///< pass is bf16. For processors whose products of fp32 are as fast (fast_fp32_products)
   bool graphs = false;                    ///< batches are padded to few sizes (size_class), and training's passes over a size recorded as CUDA graphs
                                           ///< when it comes again. On the host recorded passes are computed: for tests
+  bool fp8 = false;                       ///< on a GPU, in bf16: products of the layers' linear maps in 8 bits, with a scale for each operand
   float label_smoothing = 0;              ///< ε: backward, log p(target) of a row is (1 − ε) log p(target) + ε mean_v log p(v)
   double temperature = 1;                 ///< logits are divided by it: the policy that was sampled at this temperature
 };
