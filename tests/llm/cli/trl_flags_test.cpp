@@ -139,7 +139,7 @@ TEST_CASE("a choice of TRLs is taken or refused with the reason", "[trl]") {
 TEST_CASE("settings that TRL has as well have its defaults but for those of the page", "[trl]") {
   // Where nothing is set, TRL quantizes, downloads or computes in another way; the page on coming from TRL lists these.
   std::set<std::string> const others{
-      "gradient_checkpointing", "lora_dropout", "dtype", "weight_decay", "output_dir", "top_k", "temperature",
+      "gradient_checkpointing", "lora_dropout", "dtype", "tf32", "weight_decay", "output_dir", "top_k", "temperature",
       "max_new_tokens", "report_to"};
   auto const plain = [](json value) {
     if (value.is_array() && value.size() == 1) value = value[0];
