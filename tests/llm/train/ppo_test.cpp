@@ -306,6 +306,46 @@ TEST_CASE("ppo in bf16 samples and rewards and sees its first step by the number
   }
 }
 
+TEST_CASE("a reference that moves with the policy is none that stays, and goes on to the same bits", "[ppo]") {
+  scratch_folder const folder;
+  auto settings = [&](std::string const& name, std::string const& reference) {
+    ppo_settings s = small_run(folder.path(), name);
+    s.reference = parse_reference(reference);
+    s.logging_steps = 1;
+    return s;
+  };
+  std::string const stays = weights_after(settings("stays", "start"));
+  CHECK(weights_after(settings("still", "ema:tau=0")) == stays);
+  CHECK(weights_after(settings("late", "ema:tau=1,every=100")) == stays);
+  ppo_settings const moves = settings("moves", "ema:tau=1");
+  std::string const moved = weights_after(moves);
+  CHECK(moved != stays);
+  // The policy itself, as it samples: no KL at any update.
+  for (json const& update : lines(moves.output_dir / "metrics.jsonl"))
+    if (update.contains("objective/kl")) CHECK(std::abs(update.at("objective/kl").get<double>()) < 1e-4);
+  ppo_settings half = settings("half", "ema:tau=0.5");
+  std::string const whole = weights_after(half);
+  for (int const step : {1, 2}) {
+    ppo_settings again = half;
+    again.resume_from_checkpoint = (half.output_dir / "checkpoints" / ("step-" + std::to_string(step))).string();
+    CHECK(weights_after(again) == whole);
+  }
+}
+
+TEST_CASE("held-out prompts have a judge of their own where one is named", "[ppo]") {
+  scratch_folder const folder;
+  ppo_settings s = small_run(folder.path(), "one");
+  s.total_episodes = 8;
+  s.sampling.eval_prompts = prompts_in(folder.path());
+  ppo_result const same = train_ppo(s);
+  s.output_dir = folder / "two";
+  s.sampling.eval_judge = "while read -r line; do echo '{\"score\": 7}'; done";
+  ppo_result const other = train_ppo(s);
+  CHECK(kedge::testing::read_file(folder / "one" / "model.safetensors") == kedge::testing::read_file(folder / "two" / "model.safetensors"));
+  for (policy_evaluation const& e : other.evaluations) CHECK(e.reward == 7);
+  CHECK(same.evaluations.back().reward != 7);
+}
+
 TEST_CASE("ppo resumed from any update ends with the same bits", "[ppo]") {
   scratch_folder const folder;
   for (advantage_rule const advantage : {advantage_rule::gae, advantage_rule::rloo, advantage_rule::grpo}) {

@@ -125,6 +125,39 @@ TEST_CASE("after a hand-off the loss starts at ln 2 again", "[training]") {
   CHECK(steps[3].at("round") == 2);
 }
 
+TEST_CASE("rounds on one reference with an optimizer that spans the run are one long round, bit for bit", "[training]") {
+  scratch_folder const folder;
+  training_settings s = settings_for(folder / "long");
+  s.max_steps = 0;
+  s.num_train_epochs = 3;
+  s.lr_scheduler_type = kedge::llm::lr_scheduler::linear;
+  std::string const whole = trained(s);
+  s.output_dir = folder / "rounds";
+  s.num_train_epochs = 1;
+  s.dataset.assign(3, s.dataset.front());
+  round_settings rounds{.method = round_method::sdpo, .reference = parse_reference("start"), .optimizer_span = optimizer_span::run};
+  CHECK(trained(s, rounds) == whole);
+  rounds.optimizer_span = optimizer_span::round;
+  s.output_dir = folder / "anew";
+  CHECK(trained(s, rounds) != whole);
+}
+
+TEST_CASE("a run whose optimizer spans its rounds stops and goes on to the same bits", "[training]") {
+  scratch_folder const folder;
+  training_settings s = settings_for(folder / "whole");
+  s.max_steps = 2;
+  s.save_steps = 1;
+  s.save_total_limit = 0;
+  s.lr_scheduler_type = kedge::llm::lr_scheduler::cosine;
+  round_settings const rounds{.method = round_method::sdpo, .chunks = 3, .optimizer_span = optimizer_span::run};
+  std::string const whole = trained(s, rounds);
+  for (int step = 1; step < 6; ++step) {
+    training_settings again = s;
+    again.resume_from_checkpoint = (s.output_dir / "checkpoints" / ("step-" + std::to_string(step))).string();
+    CHECK(trained(again, rounds) == whole);
+  }
+}
+
 TEST_CASE("accumulation 1 times 8 is 8 times 1", "[training]") {
   scratch_folder const folder;
   training_settings whole = settings_for(folder / "whole"), cut = settings_for(folder / "cut");

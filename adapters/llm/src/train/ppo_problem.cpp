@@ -32,6 +32,14 @@ transformer_config with_heads(transformer_config config, bool lm, bool scalar) {
   return config;
 }
 
+policy_anchor::policy_anchor(reference_choice const& choice, std::size_t policy_size) : moves_(choice.what == reference_kind::ema), policy_size_(policy_size) {
+  for (auto const& [name, value] : choice.numbers)
+    if (name == "every")
+      every_ = static_cast<std::size_t>(value);
+    else
+      average_.tau = value;
+}
+
 pack part_of(pack const& theta, std::size_t first, std::size_t count) {
   return {theta.begin() + static_cast<std::ptrdiff_t>(first), theta.begin() + static_cast<std::ptrdiff_t>(first + count)};
 }

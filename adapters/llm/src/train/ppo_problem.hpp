@@ -7,7 +7,7 @@
 
 #include <kedge/loop.hpp>
 #include <kedge/ppo.hpp>
-#include <kedge/schedules/fixed.hpp>
+#include <kedge/schedules/ema.hpp>
 
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/train/ppo.hpp>
@@ -17,10 +17,31 @@
 
 namespace kedge::llm {
 
-using ppo_state = kedge::state<pack, std::vector<double>, kedge::fixed_anchor>;
-
 /// The first `count` tensors of a pack from `first` on: the same tensors, not copies.
 [[nodiscard]] pack part_of(pack const& theta, std::size_t first, std::size_t count);
+
+/// The reference of PPO: it stays where it was put, or follows the policy, the first tensors of θ, as a moving average after each
+/// `every` updates: θ_ref ← τ θ + (1 − τ) θ_ref.
+class policy_anchor {
+ public:
+  static constexpr bool keeps_anchor = true;
+  static constexpr std::tuple<> parameters{};
+
+  policy_anchor(reference_choice const& choice, std::size_t policy_size);
+
+  template <class State>
+  void place(State& s) const {
+    if (moves_ && s.round > 0 && s.round % every_ == 0)
+      kedge::axpby(average_.tau, part_of(s.theta, 0, policy_size_), 1 - average_.tau, s.anchor.front().point);
+  }
+
+ private:
+  bool moves_;
+  kedge::ema_anchor average_{};
+  std::size_t every_ = 1, policy_size_;
+};
+
+using ppo_state = kedge::state<pack, std::vector<double>, policy_anchor>;
 
 /// What a run with adapters leaves as it is.
 struct frozen_bases {

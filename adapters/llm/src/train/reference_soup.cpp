@@ -40,7 +40,7 @@ std::vector<pack> load_members(std::vector<std::filesystem::path> const& models,
 
 std::vector<kedge::anchor_term<pack>> make_anchor(reference_choice const& choice, session const& policy, pack const& start) {
   std::vector<kedge::anchor_term<pack>> anchor;
-  if (choice.what == reference_kind::start) anchor.push_back({1, kedge::deep_copy(start)});
+  if (choice.what == reference_kind::start || choice.what == reference_kind::ema) anchor.push_back({1, kedge::deep_copy(start)});
   if (choice.models.empty()) return anchor;
   std::vector<pack> members = load_members(choice.models, policy);
   std::vector<double> weights = choice.weights;

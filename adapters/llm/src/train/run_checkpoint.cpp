@@ -139,11 +139,11 @@ checkpoint_reader::checkpoint_reader(fs::path folder, std::vector<parameter> con
                 std::to_string(format) + "); go on with the version that wrote it");
 }
 
-pack checkpoint_reader::read_pack(std::string const& name, at::Device device) const {
+pack checkpoint_reader::read_pack(std::string const& name, at::Device device, std::size_t count) const {
   fs::path const file = folder_ / (name + ".safetensors");
   safetensors_file const source(file);
   pack theta;
-  for (parameter const& p : parameters_) {
+  for (parameter const& p : std::span(parameters_).first(count)) {
     at::Tensor const t = view_of(source, file, p);
     if (!fits(t.sizes().vec(), p))
       throw error(file.string() + ": tensor " + p.name + " is of another shape; the checkpoint belongs to another model");

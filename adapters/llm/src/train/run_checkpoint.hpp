@@ -51,7 +51,9 @@ class checkpoint_reader {
  public:
   checkpoint_reader(std::filesystem::path folder, std::vector<parameter> const& parameters);
 
-  [[nodiscard]] pack read_pack(std::string const& name, at::Device device) const;
+  [[nodiscard]] pack read_pack(std::string const& name, at::Device device) const { return read_pack(name, device, parameters_.size()); }
+  /// The same of the first `count` parameters alone.
+  [[nodiscard]] pack read_pack(std::string const& name, at::Device device, std::size_t count) const;
   /// Parts of a pack of theta's shapes and of a type, whatever number of processes wrote it.
   [[nodiscard]] pack read_parts(std::string const& name, pack const& theta, shard const& parts, at::ScalarType type) const;
   /// What add_parts of this process wrote, of the shapes and types of `like`.

@@ -36,6 +36,7 @@ class held_out_prompts {
   std::vector<policy_evaluation> evaluations;
 
  private:
+  scorer own_judge_;  // where it isn't that of training
   std::optional<policy_evaluator> evaluator_;
 };
 

@@ -21,8 +21,8 @@ using json = nlohmann::ordered_json;
 void check(ppo_settings s) {
   declared(s).check_ranges();
   auto const reference = s.reference.what;
-  require(reference == reference_kind::start || reference == reference_kind::soup || reference == reference_kind::mkl,
-          "--reference " + std::string(name_of(reference)) + " is placed anew from round to round, which PPO doesn't do; use start, soup, mkl or a model's folder");
+  require(reference == reference_kind::start || reference == reference_kind::ema || reference == reference_kind::soup || reference == reference_kind::mkl,
+          "--reference " + std::string(name_of(reference)) + " is placed anew from round to round, which PPO doesn't do; use start, ema, soup, mkl or a model's folder");
   require(s.kl_coef > 0 || !s.adap_kl_ctrl, "--adap_kl_ctrl needs a --kl_coef above 0 to start from");
   require(s.episodes_per_update() % s.num_generations == 0,
           "an update has " + std::to_string(s.episodes_per_update()) + " completions (batch size x accumulation x --num_mini_batches), which " +
@@ -72,7 +72,7 @@ class ppo_run : public training_method {
     contents["values"] = json::array({static_cast<int>(settings_.value_model.what), model_content(settings_.value_model.model)});
     ppo_settings untouched;
     run_identity identity = identify(declared(settings_), declared(untouched), settings_, session_.compute, std::move(contents));
-    identity.about = {{"method", settings_.reference.what == reference_choice::kind::start ? "ppo" : "salsa"}, {"examples_are", "prompts"},
+    identity.about = {{"method", settings_.reference.models.empty() ? "ppo" : "salsa"}, {"examples_are", "prompts"},
                       {"model", about_model(session_, models_.policy)}, {"steps", steps()}, {"examples", prompts_.prompts().ids.size()}};
     identity.about["held_out"] = held_out_.count();
     return identity;
@@ -80,6 +80,7 @@ class ppo_run : public training_method {
 
   void restore(checkpoint_reader const& from) override {
     llm::restore(from, state_);
+    if (reference_moves()) state_.anchor.front().point = from.read_pack("moving_reference", state_.theta.front().device(), models_.policy_size);
     llm::restore(from, problem_.solver, state_.theta);
     problem_.controller.beta = from.state.at("kl_coef").get<double>();
     if (from.state.contains("kl_at_start")) {
@@ -97,7 +98,7 @@ class ppo_run : public training_method {
   }
 
   [[nodiscard]] kedge::status train() override {
-    kedge::status const ended = kedge::run(state_, kedge::fixed_anchor{}, problem_, settings_.updates(), *this);
+    kedge::status const ended = kedge::run(state_, policy_anchor(settings_.reference, models_.policy_size), problem_, settings_.updates(), *this);
     return collapsed_ ? kedge::status::done : ended;
   }
 
@@ -105,6 +106,7 @@ class ppo_run : public training_method {
 
   void save(checkpoint_writer& to) const override {
     llm::save(to, state_, /*anchors=*/false);
+    if (reference_moves()) to.add("moving_reference", state_.anchor.front().point);
     llm::save(to, problem_.solver, state_.theta);
     to.state["kl_coef"] = problem_.controller.beta;
     if (problem_.kl_baseline) to.state["kl_at_start"] = {*problem_.kl_baseline, problem_.kl_at_start};
@@ -140,6 +142,8 @@ class ppo_run : public training_method {
     compute.temperature = temperature;
     return compute;
   }
+
+  [[nodiscard]] bool reference_moves() const { return settings_.reference.what == reference_kind::ema; }
 
   static bool has_critic(ppo_settings const& s) { return s.advantage == advantage_rule::gae && s.value_model.what != value_choice::kind::shared; }
 

@@ -56,6 +56,7 @@ class preference_run : public training_method {
       open_prompts();
     else
       make_rounds();
+    if (rounds.optimizer_span == optimizer_span::run) problem_.solver.go_on_for(steps());
     if (!own_reference_.empty()) problem_.moving->begin(std::exchange(own_reference_, {}), 0);
   }
 

@@ -52,6 +52,8 @@ double make_null_baseline(training_settings& settings, round_settings& rounds) {
   if (rounds.null == null_choice::none) return 1;
   if (rounds.reference.what != reference_kind::hand_off)
     throw usage_error("--null: it is the null baseline of momentum with --reference hand-off; leave out --reference");
+  if (rounds.null == null_choice::both && rounds.optimizer_span == optimizer_span::run)
+    throw usage_error("--null both: it rests on an optimizer that begins anew each round; leave out --optimizer_span run");
   round_settings unit = rounds;
   unit.beta.clear();
   double const ratio = 1 / effective_beta(unit, round_count(settings, rounds), 1);

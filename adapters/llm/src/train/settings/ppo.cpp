@@ -46,7 +46,7 @@ void declare(settings_list& list, ppo_settings& s) {
   list.add("kl_baseline", s.kl_baseline, "penalise KL beyond that before the first step: no tax on length where the reference isn't the start");
   list.add("min_length_share", s.min_length_share, "stop if completions become shorter than this share of the first ones; 0: never").at_most(1);
   list.add("log_entropy", s.log_entropy, "policy/entropy_avg, at the cost of a pass over the probabilities").resumes(on_resume::free);
-  list.add(model_setting("reference", s.reference, "what the KL is measured against: start, a model's folder, soup:DIR,DIR[@W,W], or mkl:DIR,DIR[@W,W] for the mean of several penalties"))
+  list.add(model_setting("reference", s.reference, "what the KL is measured against: start, ema:tau=T[,every=K] for a moving average of the policy, a model's folder, soup:DIR,DIR[@W,W], or mkl:DIR,DIR[@W,W] for the mean of several penalties"))
       .resumes(on_resume::content);
   list.at("eval_strategy").describe("when held-out prompts are sampled and measured while training, steps being updates; no: before and after alone");
   for (char const* not_read : {"max_steps", "max_length", "truncation_mode", "ranked_pairs", "per_device_eval_batch_size", "ddp_timeout"}) list.drop(not_read);

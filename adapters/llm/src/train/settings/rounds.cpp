@@ -33,6 +33,7 @@ void declare_chunks(settings_list& list, round_settings& s) {
   list.add("chunks", s.chunks, "cut one data set into so many rounds; 0: one file a round");
   list.add("order", s.order, "of the chunks");
   list.add("difficulty", s.difficulty, "what makes a pair easy: score_chosen - score_rejected, or the log-probability margin of the start");
+  list.add("optimizer_span", s.optimizer_span, "what the optimizer's state and the schedule of the learning rate span");
 }
 
 void declare_rounds(settings_list& list, round_settings& s) {
@@ -71,6 +72,7 @@ void declare(settings_list& list, on_policy_settings& s) {
   list.add("generation_batch_size", s.generation_batch_size, "completions decoded at once").at_least(1).at_most(1 << 20);
   list.add("eval_prompts", s.eval_prompts, "held-out prompts: reward, KL to the start, wins against it, length").resumes(on_resume::content);
   list.add("eval_samples", s.eval_samples, "completions of each of them").at_least(1).at_most(1 << 20);
+  list.add("eval_judge", s.eval_judge, "program that judges them, where it isn't the judge or reward model of training").needs("eval_prompts");
 }
 
 std::size_t round_count(training_settings const& settings, round_settings const& rounds) {

@@ -23,6 +23,7 @@ struct on_policy_settings {
   std::size_t generation_batch_size = 48;  ///< sequences decoded at once
   std::filesystem::path eval_prompts;    ///< held-out prompts, sampled before, between and after rounds; empty: none
   std::size_t eval_samples = 1;          ///< completions of each of them
+  std::string eval_judge;                ///< who judges them; empty: who judges what is trained on
 };
 
 /// How a policy does on held-out prompts under the judge.

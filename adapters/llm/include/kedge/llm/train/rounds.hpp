@@ -54,6 +54,12 @@ constexpr auto names(sampled_policy) {
   return std::array{named{sampled_policy::weights, "weights"}, named{sampled_policy::mixture, "mixture"}};
 }
 
+/// What the optimizer's state and the schedule of the learning rate span.
+enum class optimizer_span { round, run };
+constexpr auto names(optimizer_span) {
+  return std::array{named{optimizer_span::round, "round", "both begin anew each round"}, named{optimizer_span::run, "run", "both go on from round to round"}};
+}
+
 /// Which null baseline of APO runs in its place. none: APO itself. The others are kedge::null_kind.         docs/math.md (7′)
 enum class null_choice { none, beta, rate, both };
 constexpr auto names(null_choice) {
@@ -76,6 +82,7 @@ struct round_settings {
   double nesterov_s = 3;
   double kappa = 1;  ///< condition number, of strongly convex momentum
   extrapolated extrapolate = extrapolated::weights;
+  llm::optimizer_span optimizer_span = llm::optimizer_span::round;
   null_choice null = null_choice::none;  ///< which null baseline these rounds are, once make_null_baseline has made them one
 
   // Fresh pairs each round: sampled from the round's anchor, rewarded, paired. Off while sampling.prompts is empty.
