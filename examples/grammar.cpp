@@ -20,6 +20,7 @@
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <numbers>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -127,6 +128,12 @@ class speaker {
     return prompt_text(opening, noun, many_);
   }
 
+  // Box and Muller's.
+  double normal() {
+    double const length = std::sqrt(-2 * std::log(1 - uniform()));
+    return length * std::cos(2 * std::numbers::pi * uniform());
+  }
+
   // A completion of the last prompt.
   std::string completion() {
     std::size_t const count = 1 + pick(clause_probability.size(), [](std::size_t i) { return clause_probability.at(i); });
@@ -167,13 +174,19 @@ void print_sentences(std::size_t count, std::uint64_t seed) {
   }
 }
 
-void print_pairs(std::size_t count, std::uint64_t seed) {
+// Who compares two sentences: sees each reward with an error of this standard deviation, and keeps pairs whose scores differ by so much.
+struct annotator {
+  double noise = 0, least_gap = 0, most_gap = 1e9;
+};
+
+void print_pairs(std::size_t count, std::uint64_t seed, annotator const& who) {
   speaker says(seed);
   for (std::size_t i = 0; i < count;) {
     std::string const prompt = says.prompt();
     std::string a = says.completion(), b = says.completion();
-    double score_a = reward(prompt, a), score_b = reward(prompt, b);
-    if (score_a == score_b) continue;
+    double score_a = reward(prompt, a) + who.noise * says.normal(), score_b = reward(prompt, b) + who.noise * says.normal();
+    double const gap = std::abs(score_a - score_b);
+    if (score_a == score_b || gap < who.least_gap || gap > who.most_gap) continue;
     if (score_a < score_b) std::swap(a, b), std::swap(score_a, score_b);
     print_line({{"prompt", prompt}, {"chosen", a}, {"rejected", b}, {"score_chosen", score_a}, {"score_rejected", score_b}});
     ++i;
@@ -290,6 +303,10 @@ int main(int argc, char** argv) try {
     command->add_option("--count", count)->capture_default_str();
     command->add_option("--seed", seed)->capture_default_str();
   }
+  annotator who;
+  pairs->add_option("--noise", who.noise, "standard deviation of the error with which each reward is seen")->capture_default_str()->check(CLI::NonNegativeNumber);
+  pairs->add_option("--min_gap", who.least_gap, "only pairs whose scores differ by at least so much")->capture_default_str()->check(CLI::NonNegativeNumber);
+  pairs->add_option("--max_gap", who.most_gap, "only pairs whose scores differ by at most so much")->check(CLI::PositiveNumber);
   auto* const prompts = app.add_subcommand("prompts", "all 96 prompts");
   auto* const judging = app.add_subcommand("judge", "the exact reward, as a judge");
   auto* const frontier = app.add_subcommand("frontier", "exact reward and KL of the policies that are optimal against the data, one a beta");
@@ -304,7 +321,7 @@ int main(int argc, char** argv) try {
     return app.exit(problem) == 0 ? 0 : 2;
   }
   if (sentences->parsed()) print_sentences(count, seed);
-  if (pairs->parsed()) print_pairs(count, seed);
+  if (pairs->parsed()) print_pairs(count, seed, who);
   if (prompts->parsed()) print_prompts();
   if (judging->parsed()) judge();
   if (frontier->parsed()) print_frontier(betas);

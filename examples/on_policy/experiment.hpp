@@ -14,6 +14,10 @@
 #include <kedge/llm/train/preference.hpp>
 #include <kedge/llm/train/sft.hpp>
 
+namespace CLI {
+class App;
+}
+
 namespace kedge_on_policy {
 
 using json = nlohmann::ordered_json;
@@ -27,15 +31,18 @@ struct options {
   fs::path output, model, data, judge;
 };
 
+/// Adds a program's own flags.
+using more_flags = void (*)(CLI::App& app);
+
 /// The options of a command line.
 /// throws  CLI::ParseError
-[[nodiscard]] options parse(int argc, char** argv, char const* name, char const* what);
+[[nodiscard]] options parse(int argc, char** argv, char const* name, char const* what, more_flags more = nullptr);
 
 /// Thrown where Ctrl-C or SIGTERM ended the work: what had finished is kept.
 struct interrupted {};
 
 /// main(): errors as one line, exit codes 0, 1, 2 and 130.
-int guarded(int argc, char** argv, char const* name, char const* what, void (*work)(options const&));
+int guarded(int argc, char** argv, char const* name, char const* what, void (*work)(options const&), more_flags more = nullptr);
 
 // --- runs ----------------------------------------------------------------------------------------------------------------------
 
@@ -77,6 +84,9 @@ struct world {
 
 /// The same fine-tuning, of a model or of random numbers, as a job; its figures are empty.
 [[nodiscard]] job fine_tuning(kedge::llm::sft_settings const& settings);
+
+/// What kedge-grammar prints when it is told so.
+[[nodiscard]] std::string grammar_output(std::string const& arguments);
 
 /// Sentences of the tiny language as a file of demonstrations.
 void write_sentences(fs::path const& file, std::size_t count, std::uint64_t seed);

@@ -50,9 +50,9 @@ world make_tiny(options const& given) {
   w.eval_prompts = w.prompts;
   w.description = "A Llama of 344 thousand parameters, trained from random numbers on " + std::string(given.quick ? "2,000" : "4,000") + " sentences of a small grammar whose reward is known "
                   "exactly. All 96 prompts are trained and evaluated on; each seed has a base model, data, samples and orders of its own.";
-  write_file_atomically(w.prompts, output_of(grammar() + " prompts"));
-  write_file_atomically(w.frontier, output_of(grammar() + " frontier --beta 8 4 3 2 1.5 1.2 1 0.8 0.6 0.5 0.4 0.3"));
-  static_cast<void>(output_of(grammar() + " model --output_dir " + quoted(given.output / "shape")));
+  write_file_atomically(w.prompts, grammar_output("prompts"));
+  write_file_atomically(w.frontier, grammar_output("frontier --beta 8 4 3 2 1.5 1.2 1 0.8 0.6 0.5 0.4 0.3"));
+  static_cast<void>(grammar_output("model --output_dir " + quoted(given.output / "shape")));
   std::vector<job> bases;
   for (std::uint64_t seed = 1; seed <= w.seeds; ++seed) {
     fs::path const sentences = given.output / ("sentences-" + std::to_string(seed) + ".jsonl");
@@ -122,13 +122,15 @@ job fine_tuning(sft_settings const& settings) {
   return {settings.output_dir, described, [settings] { return train_sft(settings).interrupted ? json() : json::object(); }};
 }
 
+std::string grammar_output(std::string const& arguments) { return output_of(grammar() + " " + arguments); }
+
 void write_sentences(fs::path const& file, std::size_t count, std::uint64_t seed) {
-  write_file_atomically(file, output_of(grammar() + " sentences --count " + std::to_string(count) + " --seed " + std::to_string(seed)));
+  write_file_atomically(file, grammar_output("sentences --count " + std::to_string(count) + " --seed " + std::to_string(seed)));
 }
 
 // --- main ----------------------------------------------------------------------------------------------------------------------
 
-options parse(int argc, char** argv, char const* name, char const* what) {
+options parse(int argc, char** argv, char const* name, char const* what, more_flags more) {
   CLI::App app(what, name);
   options o;
   app.add_flag("--tiny", o.tiny, "a tiny model on a language with a known reward, several seeds; else SmolLM2 under a judge");
@@ -141,6 +143,7 @@ options parse(int argc, char** argv, char const* name, char const* what) {
   app.add_option("--threads", o.threads, "of a run; 1 for --tiny, else all cores");
   app.add_flag("--quick", o.quick, "few rounds and methods: to see that it works, not what holds");
   app.add_flag("--fresh", o.fresh, "do finished runs again");
+  if (more != nullptr) more(app);
   try {
     app.parse(argc, argv);
   } catch (CLI::CallForHelp const&) {
@@ -150,10 +153,10 @@ options parse(int argc, char** argv, char const* name, char const* what) {
   return o;
 }
 
-int guarded(int argc, char** argv, char const* name, char const* what, void (*work)(options const&)) {
+int guarded(int argc, char** argv, char const* name, char const* what, void (*work)(options const&), more_flags more) {
   try {
     if (char const* const named = std::getenv("KEDGE_ISA"); named != nullptr && *named != '\0') kedge::llm::use_instruction_set(named);
-    work(parse(argc, argv, name, what));
+    work(parse(argc, argv, name, what, more));
     return 0;
   } catch (CLI::CallForHelp const&) {
     return 0;  // parse() has printed it
