@@ -101,7 +101,7 @@ double final_reward(course const& c) { return c.end(); }
 double area(course const& c) { return c.area(); }
 
 void print_tables(book const& all, bool online) {
-  std::printf("## APO in the tiny world, %s\n\n%zu rounds, batch 16, beta 0.3, AdamW at a constant rate. %.1f hours of a processor.\n\n", online ? "fresh pairs each round" : "the same 384 pairs in each round",
+  std::printf("## APO in the tiny world, %s\n\n%zu rounds, batch 16, beta 0.3, AdamW at a constant rate. %.2f hours of a processor.\n\n", online ? "fresh pairs each round" : "the same 384 pairs in each round",
               rounds, all.hours());
   std::vector<tested> claims;
   for (double const rate : rates)

@@ -51,7 +51,7 @@ bool book::has(night_run const& run) const {
 
 void book::put(night_run const& run, json const& figures) {
   json& cell = all_[run.condition][run.method];
-  if (cell.value("settings", json()) != run.work.settings) cell = {{"settings", run.work.settings}, {"seeds", json::object()}};
+  if (!cell.is_object() || cell.at("settings") != run.work.settings) cell = {{"settings", run.work.settings}, {"seeds", json::object()}};
   json const& evaluations = figures.at("evaluations");
   cell["seeds"][std::to_string(run.seed)] = {
       {"reward", rounded(evaluations, "reward")}, {"kl", rounded(evaluations, "kl")}, {"seconds", std::round(figures.at("seconds").get<double>() * 10) / 10}};

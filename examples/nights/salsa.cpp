@@ -132,7 +132,7 @@ std::vector<double> at_equal_kl(book const& all, std::string const& condition, s
 }
 
 void print_tables(book const& all) {
-  std::printf("## SALSA in the tiny world, a proxy trained for and the gold measured\n\nA reward model of %zu pairs; %zu updates of 128 completions. %.1f hours of a processor.\n\n", pairs_of_proxy,
+  std::printf("## SALSA in the tiny world, a proxy trained for and the gold measured\n\nA reward model of %zu pairs; %zu updates of 128 completions. %.2f hours of a processor.\n\n", pairs_of_proxy,
               updates, all.hours());
   std::vector<tested> claims;
   for (double const kl_coef : kl_coefs) {

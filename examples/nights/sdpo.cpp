@@ -19,8 +19,8 @@ namespace {
 
 using namespace kedge::llm;
 
-constexpr double beta = 0.3, rate = 2e-4;
-constexpr std::array noises{0.0, 1.0};
+constexpr double beta = 0.3;
+constexpr std::array noises{0.0, 1.0}, rates{5e-5, 2e-4};
 constexpr std::array<std::size_t, 2> chunk_counts{2, 4};
 constexpr std::array orders{chunk_order::easy_to_hard, chunk_order::hard_to_easy, chunk_order::random};
 constexpr std::array spans{optimizer_span::round, optimizer_span::run};
@@ -30,7 +30,7 @@ struct variant {
   std::size_t chunks = 1;
   chunk_order order = chunk_order::random;
   optimizer_span span = optimizer_span::round;
-  double beta = kedge_nights::beta, rate = kedge_nights::rate;
+  double beta = kedge_nights::beta, faster = 1;
 };
 
 std::string sdpo_name(std::size_t chunks, chunk_order order, optimizer_span span) {
@@ -42,14 +42,14 @@ std::vector<variant> variants() {
   for (std::size_t const chunks : chunk_counts) {
     auto const t = static_cast<double>(chunks);
     all.push_back({.name = "DPO, beta / " + std::to_string(chunks), .beta = beta / t});
-    all.push_back({.name = "DPO, rate x " + std::to_string(chunks), .rate = rate * t});
+    all.push_back({.name = "DPO, rate x " + std::to_string(chunks), .faster = t});
     for (chunk_order const order : orders)
       for (optimizer_span const span : spans) all.push_back({sdpo_name(chunks, order, span), chunks, order, span});
   }
   return all;
 }
 
-std::string condition_of(double noise) { return "noise " + short_number(noise) + " in the hard half"; }
+std::string condition_of(double noise, double rate) { return "noise " + short_number(noise) + ", rate " + short_number(rate); }
 
 // Half of the pairs from each annotator.
 fs::path pairs_of(kedge_on_policy::world const& w, double noise, std::uint64_t seed) {
@@ -62,16 +62,16 @@ fs::path pairs_of(kedge_on_policy::world const& w, double noise, std::uint64_t s
   return file;
 }
 
-night_run run_of(night const& n, variant const& v, double noise, std::uint64_t seed) {
+night_run run_of(night const& n, variant const& v, double noise, double rate, std::uint64_t seed) {
   kedge_on_policy::world const& w = n.where;
-  std::string const condition = condition_of(noise);
+  std::string const condition = condition_of(noise, rate);
   training_settings s;
   fs::path const folder = w.folder("sdpo " + condition + " " + v.name, seed);
   w.common(s, folder, seed);
   s.logging_steps = 1000;
   s.model = w.base(seed);
   s.loss.beta = v.beta;
-  s.learning_rate = v.rate;
+  s.learning_rate = v.faster * rate;
   s.lr_scheduler_type = lr_scheduler::linear;
   s.num_train_epochs = 4;
   s.per_device_train_batch_size = 16;
@@ -79,7 +79,7 @@ night_run run_of(night const& n, variant const& v, double noise, std::uint64_t s
   w.sampling(r.sampling);
   r.sampling.prompts.clear();
   s.dataset = {pairs_of(w, noise, seed)};
-  json settings{{"chunks", v.chunks}, {"order", name_of(v.order)}, {"optimizer", name_of(v.span)}, {"beta", v.beta}, {"rate", v.rate}, {"epochs", s.num_train_epochs},
+  json settings{{"chunks", v.chunks}, {"order", name_of(v.order)}, {"optimizer", name_of(v.span)}, {"beta", v.beta}, {"rate", s.learning_rate}, {"epochs", s.num_train_epochs},
                 {"batch", s.batch()}, {"eval_samples", r.sampling.eval_samples}};
   return {condition, v.name, seed, night_job(folder, std::move(settings), [s, r] {
             auto const result = train_preferences(s, r);
@@ -89,28 +89,31 @@ night_run run_of(night const& n, variant const& v, double noise, std::uint64_t s
 
 double final_reward(course const& c) { return c.end(); }
 
+// The table of a condition, and its claims.
+void add_condition(book const& all, std::string const& condition, std::vector<tested>& claims) {
+  if (all.courses(condition, "DPO").size() < 2) return;
+  std::printf("### %s\n\n", condition.c_str());
+  table t({"method", "final reward", "KL"});
+  for (variant const& v : variants())
+    t.row({v.name, text_of_mean(all.courses(condition, v.name), final_reward), text_of_mean(all.courses(condition, v.name), [](course const& c) { return c.kl.back(); })});
+  t.print();
+  for (std::size_t const chunks : chunk_counts)
+    for (optimizer_span const span : spans) {
+      std::string const easy = sdpo_name(chunks, chunk_order::easy_to_hard, span);
+      auto const against = [&](std::string const& other) { return all.differences(condition, easy, other, final_reward); };
+      for (chunk_order const other : {chunk_order::hard_to_easy, chunk_order::random})
+        claims.push_back(differs(condition + ": " + easy + " minus " + std::string(name_of(other)), against(sdpo_name(chunks, other, span))));
+      claims.push_back(higher(condition + ": " + easy + " ends above DPO", against("DPO")));
+      claims.push_back(higher(condition + ": " + easy + " ends above DPO, beta / " + std::to_string(chunks), against("DPO, beta / " + std::to_string(chunks))));
+      claims.push_back(higher(condition + ": " + easy + " ends above DPO, rate x " + std::to_string(chunks), against("DPO, rate x " + std::to_string(chunks))));
+    }
+}
+
 void print_tables(book const& all) {
-  std::printf("## sDPO in the tiny world, two sources of pairs\n\n192 pairs each, 96 steps of 16 pairs in all, beta %.1f, AdamW from %.0e linearly to 0. %.1f hours of a processor.\n\n", beta, rate, all.hours());
+  std::printf("## sDPO in the tiny world, two sources of pairs\n\n192 pairs each, 96 steps of 16 pairs in all, beta %.1f, AdamW from the rate linearly to 0, over each round or over the run. %.2f hours of a processor.\n\n", beta, all.hours());
   std::vector<tested> claims;
-  for (double const noise : noises) {
-    std::string const condition = condition_of(noise);
-    if (all.courses(condition, "DPO").size() < 2) continue;
-    std::printf("### %s\n\n", condition.c_str());
-    table t({"method", "final reward", "KL"});
-    for (variant const& v : variants())
-      t.row({v.name, text_of_mean(all.courses(condition, v.name), final_reward), text_of_mean(all.courses(condition, v.name), [](course const& c) { return c.kl.back(); })});
-    t.print();
-    for (std::size_t const chunks : chunk_counts)
-      for (optimizer_span const span : spans) {
-        std::string const easy = sdpo_name(chunks, chunk_order::easy_to_hard, span);
-        auto const against = [&](std::string const& other) { return all.differences(condition, easy, other, final_reward); };
-        for (chunk_order const other : {chunk_order::hard_to_easy, chunk_order::random})
-          claims.push_back(differs(condition + ": " + easy + " minus " + std::string(name_of(other)), against(sdpo_name(chunks, other, span))));
-        claims.push_back(higher(condition + ": " + easy + " ends above DPO", against("DPO")));
-        claims.push_back(higher(condition + ": " + easy + " ends above DPO, beta / " + std::to_string(chunks), against("DPO, beta / " + std::to_string(chunks))));
-        claims.push_back(higher(condition + ": " + easy + " ends above DPO, rate x " + std::to_string(chunks), against("DPO, rate x " + std::to_string(chunks))));
-      }
-  }
+  for (double const noise : noises)
+    for (double const rate : rates) add_condition(all, condition_of(noise, rate), claims);
   print_claims(std::move(claims), "Of an order the mean difference is tested on both sides.");
 }
 
@@ -122,7 +125,8 @@ void sdpo_sources(night const& n) {
     std::vector<night_run> runs;
     for (std::uint64_t seed = 1; seed <= n.where.seeds; ++seed)
       for (double const noise : noises)
-        for (variant const& v : variants()) runs.push_back(run_of(n, v, noise, seed));
+        for (double const rate : rates)
+          for (variant const& v : variants()) runs.push_back(run_of(n, v, noise, rate, seed));
     run_night(runs, n.where.at_once, all);
   }
   print_tables(all);

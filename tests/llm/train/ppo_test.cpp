@@ -346,6 +346,28 @@ TEST_CASE("held-out prompts have a judge of their own where one is named", "[ppo
   CHECK(same.evaluations.back().reward != 7);
 }
 
+TEST_CASE("held-out prompts are sampled whatever pairs are trained on, and change no bit", "[ppo]") {
+  scratch_folder const folder;
+  training_settings s;
+  s.model = tiny / "tied";
+  s.dataset = {tiny / "pairs.jsonl"};
+  s.compute.dtype = compute_type::float32;
+  s.max_steps = 2;
+  s.save_steps = 0;
+  s.quiet = true;
+  s.output_dir = folder / "plain";
+  round_settings rounds{.method = round_method::apo, .chunks = 2, .momentum = momentum_choice::constant};
+  CHECK(train_preferences(s, rounds).policy_evaluations.empty());
+  s.output_dir = folder / "measured";
+  rounds.sampling = small_run(folder.path(), "").sampling;
+  rounds.sampling.eval_prompts = std::exchange(rounds.sampling.prompts, "");
+  training_result const result = train_preferences(s, rounds);
+  REQUIRE(result.policy_evaluations.size() == 3);
+  CHECK(result.policy_evaluations.front().kl == 0);
+  CHECK(result.policy_evaluations.back().kl > 0);
+  CHECK(kedge::testing::read_file(folder / "plain" / "model.safetensors") == kedge::testing::read_file(folder / "measured" / "model.safetensors"));
+}
+
 TEST_CASE("ppo resumed from any update ends with the same bits", "[ppo]") {
   scratch_folder const folder;
   for (advantage_rule const advantage : {advantage_rule::gae, advantage_rule::rloo, advantage_rule::grpo}) {

@@ -52,6 +52,7 @@ class preference_run : public training_method {
     problem_.probe = &probe_;
     if (settings_.use_peft) check_extrapolated(session_.trained_adapter(settings_), settings_, round_settings_);
     if (!rounds.reference.models.empty()) state_.anchor = anchor_of_models();
+    open_judge();
     if (rounds.online())
       open_prompts();
     else
@@ -172,11 +173,17 @@ class preference_run : public training_method {
 
   void open_prompts() {
     on_policy_settings const& sampling = round_settings_.sampling;
-    judge_ = make_scorer(sampling, session_, settings_.compute);
     prompts_.emplace(session_, model_, sampling, session_.read_prompts(sampling.prompts, settings_.reads(settings_.max_train_samples)), judge_,
                      settings_.seed);
     online_.emplace(round_settings_, settings_, model_, *prompts_);
-    held_out_prompts_.open(session_, model_, model_, sampling, settings_, judge_, [this] { return kedge::deep_copy(state_.theta); });
+  }
+
+  // Who rewards what is sampled: pairs of online rounds, and completions of held-out prompts whatever pairs are trained on.
+  void open_judge() {
+    on_policy_settings const& sampling = round_settings_.sampling;
+    bool const held_out = !sampling.eval_prompts.empty();
+    if (round_settings_.online() || (held_out && sampling.eval_judge.empty())) judge_ = make_scorer(sampling, session_, settings_.compute);
+    if (held_out) held_out_prompts_.open(session_, model_, model_, sampling, settings_, judge_, [this] { return kedge::deep_copy(state_.theta); });
   }
 
   round_pairs pairs_of_round(training_state const& state) {
