@@ -40,12 +40,12 @@ class decoder {
   virtual void reserve(std::int32_t pages) = 0;
   /// Copies all layers of a page.
   virtual void copy_page(std::int32_t from, std::int32_t to) = 0;
-  /// Keeps keys and values of the batch's tokens, and returns logits after `rows`: [R, V] on the host, rows contiguous, at least fp32.
-  /// Valid until the next call.
+  /// Keeps keys and values of the batch's tokens, and returns logits after `rows`: [R, V], rows contiguous, at least fp32, where they were
+  /// computed. Valid until the next call; the caller may write on them.
   [[nodiscard]] virtual at::Tensor logits(step_batch const& batch) = 0;
 };
 
-/// Plain tensor operations: any device, any type.
+/// Tensor operations, and where the device has kernels (gpu_way.hpp) these: any device, any type.
 std::unique_ptr<decoder> make_tensor_decoder(causal_lm const& model, pack const& weights);
 
 /// By the processor's kernels, on packed copies of the weights: fp32 and bf16 on the host. What a row gives doesn't depend on the others, not

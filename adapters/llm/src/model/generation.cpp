@@ -16,6 +16,7 @@
 #include "decoder.hpp"
 #include "page_table.hpp"
 #include "sampler.hpp"
+#include "token_draws.hpp"
 #include "../base/thread_pool.hpp"
 
 namespace kedge::llm {
@@ -180,30 +181,27 @@ class sampling_run {
   // The next token of every active sequence, and the first of every started one.
   void draw(at::Tensor const& logits) {
     std::size_t const n = active_.size() + started_.size();
-    auto const one = [&](std::size_t i) {
-      bool const running = i < active_.size();
-      sequence& s = running ? active_[i] : started_[i - active_.size()];
-      std::size_t const row = running ? i : active_.size() + (i - active_.size()) / samples_;
+    auto const of = [&](std::size_t i) -> sequence& { return i < active_.size() ? active_[i] : started_[i - active_.size()]; };
+    std::vector<wanted_token> wanted;
+    for (std::size_t i = 0; i < n; ++i) {
+      sequence const& s = of(i);
+      std::size_t const row = i < active_.size() ? i : active_.size() + (i - active_.size()) / samples_;
       double const u = settings_.temperature == 0 ? 0 : uniform_draw(settings_.seed, s.result.prompt, s.result.sample, s.result.tokens.size());
-      token_draw const drawn = draw_from(logits, row, place_of(s), u);
-      s.result.tokens.push_back(drawn.token);
-      s.result.logp.push_back(drawn.logp);
-      s.result.finished = std::find(settings_.stop_tokens.begin(), settings_.stop_tokens.end(), drawn.token) != settings_.stop_tokens.end();
-    };
-    // A logit takes an exponential, about ten multiply-adds.
-    threads_.walk(10 * n * static_cast<std::size_t>(logits.size(1)), [&] { threads_.each(n, one); });
+      wanted.push_back({row, place_of(s), u});
+    }
+    std::vector<token_draw> const drawn = draw_tokens(logits, wanted, settings_, threads_);
+    for (std::size_t i = 0; i < n; ++i) {
+      sampled_completion& result = of(i).result;
+      result.tokens.push_back(drawn[i].token);
+      result.logp.push_back(drawn[i].logp);
+      result.finished = std::find(settings_.stop_tokens.begin(), settings_.stop_tokens.end(), drawn[i].token) != settings_.stop_tokens.end();
+    }
   }
 
   decoding_place place_of(sequence const& s) const {
     token_ids const& prompt = prompts_[s.result.prompt];
     std::size_t const all = settings_.max_length > 0 ? std::min(settings_.max_length, static_cast<std::size_t>(limit_)) : static_cast<std::size_t>(limit_);
     return {prompt, s.result.tokens, std::min(settings_.max_new_tokens, all - prompt.size()), settings_.stop_tokens};
-  }
-
-  token_draw draw_from(at::Tensor const& logits, std::size_t row, decoding_place const& place, double u) const {
-    auto const V = static_cast<std::size_t>(logits.size(1)), first = row * static_cast<std::size_t>(logits.stride(0));
-    if (logits.scalar_type() == at::kDouble) return draw_token(std::span(logits.const_data_ptr<double>() + first, V), settings_, place, u);
-    return draw_token(std::span(logits.const_data_ptr<float>() + first, V), settings_, place, u);
   }
 
   void retire() {

@@ -8,18 +8,12 @@
 
 #include "../base/thread_pool.hpp"
 #include "sampler.hpp"
+#include "token_draws.hpp"
 
 namespace kedge::llm {
 namespace {
 
 constexpr std::size_t tokens_a_step = 512;  // bounds the activations of a step
-
-std::int32_t draw(at::Tensor const& logits, sampling_settings const& settings, decoding_place const& place, double u) {
-  auto const V = static_cast<std::size_t>(logits.size(1));
-  if (logits.scalar_type() == at::kDouble)
-    return draw_token(std::span(logits.const_data_ptr<double>(), V), settings, place, u).token;
-  return draw_token(std::span(logits.const_data_ptr<float>(), V), settings, place, u).token;
-}
 
 }  // namespace
 
@@ -71,7 +65,8 @@ std::vector<std::int32_t> token_stream::answer(std::vector<std::int32_t> const& 
   std::vector<std::int32_t> answer;
   for (;;) {
     double const u = settings.temperature == 0 ? 0 : uniform_draw(settings.seed, turn, 0, answer.size());
-    answer.push_back(draw(logits, settings, {prompt, answer, most, settings.stop_tokens}, u));
+    wanted_token const next{0, {prompt, answer, most, settings.stop_tokens}, u};
+    answer.push_back(draw_tokens(logits, {&next, 1}, settings, shared_pool()).front().token);
     bool const stopped =
         std::find(settings.stop_tokens.begin(), settings.stop_tokens.end(), answer.back()) != settings.stop_tokens.end();
     if (!on_token(answer) || stopped || answer.size() == most) return answer;
