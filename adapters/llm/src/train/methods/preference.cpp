@@ -173,17 +173,16 @@ class preference_run : public training_method {
 
   void open_prompts() {
     on_policy_settings const& sampling = round_settings_.sampling;
-    prompts_.emplace(session_, model_, sampling, session_.read_prompts(sampling.prompts, settings_.reads(settings_.max_train_samples)), judge_,
-                     settings_.seed);
+    prompts_.emplace(session_, model_, sampling, session_.read_prompts(sampling.prompts, settings_.reads(settings_.max_train_samples)), judge_, settings_.seed);
     online_.emplace(round_settings_, settings_, model_, *prompts_);
   }
 
   // Who rewards what is sampled: pairs of online rounds, and completions of held-out prompts whatever pairs are trained on.
   void open_judge() {
     on_policy_settings const& sampling = round_settings_.sampling;
-    bool const held_out = !sampling.eval_prompts.empty();
-    if (round_settings_.online() || (held_out && sampling.eval_judge.empty())) judge_ = make_scorer(sampling, session_, settings_.compute);
-    if (held_out) held_out_prompts_.open(session_, model_, model_, sampling, settings_, judge_, [this] { return kedge::deep_copy(state_.theta); });
+    bool const judges_held_out = !sampling.eval_prompts.empty() && sampling.eval_judge.empty();
+    if (round_settings_.online() || judges_held_out) judge_ = make_scorer(sampling, session_, settings_.compute);
+    held_out_prompts_.open(session_, model_, model_, sampling, settings_, judge_, [this] { return kedge::deep_copy(state_.theta); });
   }
 
   round_pairs pairs_of_round(training_state const& state) {
