@@ -212,7 +212,7 @@ TEST_CASE("the likeliest token of a GPU is the first of those that are equal", "
   });
 }
 
-TEST_CASE("scores of minus infinity have no share on a GPU; infinity and NaN spoil their row and no other", "[kernels][gpu]") {
+TEST_CASE("scores of minus infinity have no share on a GPU, and infinity and NaN spoil their row and no other", "[kernels][gpu]") {
   each_gpu_table([](gpu_kernel_table const& table, int) {
     random_numbers random(4);
     for (std::size_t const n : {2U, 16U, 33U, 300U})
