@@ -4,6 +4,7 @@
 // LibTorch's logging macros would replace those of test frameworks: CHECK is fenced off.
 #pragma push_macro("CHECK")
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 #pragma pop_macro("CHECK")
 
