@@ -190,8 +190,7 @@ TEST_CASE("A GPU's way goes on from pages that a sequence shares or has copied",
   CHECK(off() < 1e-4);  // a product's sums may depend on how many rows it has
 }
 
-TEST_CASE("A step of generation launches three kernels for a layer's attention and one for sampling, and brings eight bytes a token to the host",
-          "[generation][gpu]") {
+TEST_CASE("A step of generation launches three kernels for a layer's attention, four in a long context, and one for sampling", "[generation][gpu]") {
   transformer_config config = plain::tiny_config(true);
   config.hidden = 256;
   config.intermediate = 512;
