@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# cmake -DPROGRAM=.../kedge-nights -DFOLDER=... -P nights.cmake: tables and claims of figures that are known, and one clear line where they can't be had.
+file(REMOVE_RECURSE "${FOLDER}")
+file(MAKE_DIRECTORY "${FOLDER}")
+
+function(run code)
+  execute_process(COMMAND "${PROGRAM}" ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE out ERROR_VARIABLE err)
+  if(NOT result STREQUAL code)
+    message(FATAL_ERROR "kedge-nights ${ARGN}: exit code ${result}, not ${code}\n${out}${err}")
+  endif()
+  set(output "${out}" PARENT_SCOPE)
+  set(errors "${err}" PARENT_SCOPE)
+endfunction()
+
+# Two seeds of two methods: means 0.2 and 0.6, and a difference of 0.4 without spread.
+set(book "${FOLDER}/figures.json")
+  file(WRITE "${book}" "{\"noise 0, rate 5e-05\": {
+    \"DPO\": {\"settings\": {}, \"seeds\": {\"1\": {\"reward\": [-0.6, 0.1], \"kl\": [0, 1], \"seconds\": 1800}, \"2\": {\"reward\": [-0.6, 0.3], \"kl\": [0, 1], \"seconds\": 1800}}},
+    \"sDPO 2, easy-to-hard, rate over the round\": {\"settings\": {}, \"seeds\": {\"1\": {\"reward\": [-0.6, 0.5], \"kl\": [0, 2], \"seconds\": 0},
+      \"2\": {\"reward\": [-0.6, 0.7], \"kl\": [0, 2], \"seconds\": 0}}}}}")
+run(0 --night sdpo-sources --tables --output_dir "${FOLDER}/out" --results "${book}")
+foreach(part IN ITEMS "1.00 hours of a processor" "[|] DPO [|] 0.200 ± 1.271 [|] 1.000 ± 0.000 [|]" "[|] sDPO 2, easy-to-hard, rate over the round [|] 0.600 ± 1.271 [|]"
+        "rate over the round ends above DPO [|] 0.400 ± 0.000 [|] 2 [|] [0-9.e-]+ [|] holds" "rate over the run ends above DPO [|]  [|] 0 [|] 1 [|] does not show")
+  if(NOT output MATCHES "${part}")
+    message(FATAL_ERROR "the tables have no '${part}':\n${output}")
+  endif()
+endforeach()
+
+# One clear line, and the file as it was.
+file(WRITE "${FOLDER}/list.json" "[1]")
+run(1 --night sdpo-sources --tables --output_dir "${FOLDER}/out" --results "${FOLDER}/list.json")
+if(NOT errors MATCHES "^kedge-nights: .*list.json: not the figures of a night[^\n]*\n$")
+  message(FATAL_ERROR "not one clear line: ${errors}")
+endif()
+run(2 --night sdpo-sources --tables --output_dir "${FOLDER}/out")
+run(2 --night no-such --tables --output_dir "${FOLDER}/out" --results "${book}")
