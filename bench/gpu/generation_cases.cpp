@@ -95,9 +95,9 @@ kernel_case attention(std::vector<std::int64_t> const& lengths, std::vector<std:
                                   .kv_heads = p.kv_heads,
                                   .head_dim = p.head_dim,
                                   .page_tokens = p.page,
-                                  .q = matrix(x[0]),
-                                  .keys = matrix(x[1]),
-                                  .values = matrix(x[2]),
+                                  .q = llm::matrix_of(x[0]),
+                                  .keys = llm::matrix_of(x[1]),
+                                  .values = llm::matrix_of(x[2]),
                                   .pages = x[3].const_data_ptr<std::int64_t>(),
                                   .most_pages = most,
                                   .positions = x[4].const_data_ptr<std::int64_t>(),
@@ -112,7 +112,7 @@ kernel_case attention(std::vector<std::int64_t> const& lengths, std::vector<std:
                                   .soft_cap = p.cap,
                                   .window = p.window,
                                   .sinks = nullptr,
-                                  .out = matrix(x[8])});
+                                  .out = llm::matrix_of(x[8])});
           },
           1e-3};
 }

@@ -34,8 +34,6 @@ std::vector<kernel_case> training_cases(case_sizes sizes);
 std::vector<kernel_case> optimizer_cases(case_sizes sizes);
 std::vector<kernel_case> generation_cases(case_sizes sizes);
 
-/// A tensor as a kernel's argument.
-llm::gpu_matrix matrix(at::Tensor const& t);
 at::Tensor random_numbers(std::vector<std::int64_t> const& shape, at::ScalarType type = at::kFloat);
 /// Structures as a tensor of bytes, which can be copied to a device.
 template <class T>

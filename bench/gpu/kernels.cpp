@@ -43,10 +43,6 @@ bool check(kernel_case const& c, at::Device device, llm::gpu_kernel_table const&
 
 }  // namespace
 
-llm::gpu_matrix matrix(at::Tensor const& t) {
-  return {t.data_ptr(), t.scalar_type() == at::kBFloat16 ? llm::gpu_number::bf16 : llm::gpu_number::fp32, t.stride(0)};
-}
-
 at::Tensor random_numbers(std::vector<std::int64_t> const& shape, at::ScalarType type) { return at::randn(shape).to(type); }
 
 double bytes_of(std::initializer_list<at::Tensor> all) {

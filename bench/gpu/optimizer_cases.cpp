@@ -7,10 +7,7 @@ namespace {
 
 using llm::gpu_adam_tensor, llm::gpu_kernel_table, llm::gpu_moments, llm::gpu_stream;
 
-constexpr std::int64_t block = llm::adam_block;
 constexpr std::size_t tensors_each = 7;  // θ, gradient, moments, their scales, copy
-
-std::int64_t blocks_of(std::int64_t count) { return (count + block - 1) / block; }
 
 at::Tensor moments_of(std::int64_t count, gpu_moments kind, bool second) {
   at::Tensor const x = second ? at::rand({count}) * 1e-4 : at::randn({count}) * 1e-2;
@@ -22,7 +19,7 @@ tensors of_counts(std::vector<std::int64_t> const& counts, gpu_moments kind) {
   tensors all;
   for (std::int64_t const n : counts)
     for (at::Tensor const& t : {random_numbers({n}), random_numbers({n}) * 1e-2, moments_of(n, kind, false), moments_of(n, kind, true),
-                                at::rand({blocks_of(n)}) * 1e-2 + 1e-4, at::rand({blocks_of(n)}) * 1e-2 + 1e-4, at::zeros({n}, at::kBFloat16)})
+                                at::rand({llm::adam_blocks(n)}) * 1e-2 + 1e-4, at::rand({llm::adam_blocks(n)}) * 1e-2 + 1e-4, at::zeros({n}, at::kBFloat16)})
       all.push_back(t);
   return all;
 }
@@ -36,14 +33,14 @@ at::Tensor listed(tensors const& x, std::size_t count) {
     list.push_back({t[0].mutable_data_ptr<float>(), t[1].mutable_data_ptr<float>(), t[2].data_ptr(), t[3].data_ptr(), t[4].mutable_data_ptr<float>(),
                     t[5].mutable_data_ptr<float>(), static_cast<std::uint16_t*>(t[6].data_ptr()), t[0].numel(), first, 0.999F,
                     static_cast<std::uint32_t>(17 + i)});
-    first += blocks_of(t[0].numel());
+    first += llm::adam_blocks(t[0].numel());
   }
   return bytes(std::span<gpu_adam_tensor const>(list)).to(x[0].device());
 }
 
 std::int64_t blocks_of(tensors const& x, std::size_t count) {
   std::int64_t blocks = 0;
-  for (std::size_t i = 0; i < count; ++i) blocks += blocks_of(x[i * tensors_each].numel());
+  for (std::size_t i = 0; i < count; ++i) blocks += llm::adam_blocks(x[i * tensors_each].numel());
   return blocks;
 }
 

@@ -18,14 +18,14 @@ kernel_case norm(std::int64_t rows, std::int64_t width, at::ScalarType type) {
             k.norm(s, {.rows = rows,
                        .width = width,
                        .x = x[0].const_data_ptr<float>(),
-                       .added = matrix(x[1]),
+                       .added = llm::matrix_of(x[1]),
                        .added_scale = 0.5F,
                        .sum = x[2].mutable_data_ptr<float>(),
                        .inverse_rms = x[3].mutable_data_ptr<float>(),
-                       .weight = matrix(x[4]),
+                       .weight = llm::matrix_of(x[4]),
                        .offset = 0,
                        .eps = 1e-5F,
-                       .out = matrix(x[5])});
+                       .out = llm::matrix_of(x[5])});
           }};
 }
 
@@ -47,13 +47,13 @@ kernel_case norm_backward(std::int64_t rows, std::int64_t width, at::ScalarType 
           [=](gpu_kernel_table const& k, gpu_stream s, tensors& y) {
             k.norm_backward(s, {.rows = rows,
                                 .width = width,
-                                .g = matrix(y[0]),
+                                .g = llm::matrix_of(y[0]),
                                 .x = y[1].const_data_ptr<float>(),
                                 .inverse_rms = y[2].const_data_ptr<float>(),
-                                .weight = matrix(y[3]),
+                                .weight = llm::matrix_of(y[3]),
                                 .offset = 0,
                                 .gx = y[4].mutable_data_ptr<float>(),
-                                .narrowed = matrix(y[5]),
+                                .narrowed = llm::matrix_of(y[5]),
                                 .weight_gradient = y[6].mutable_data_ptr<float>(),
                                 .partial = y[7].mutable_data_ptr<float>()});
           },
@@ -69,7 +69,7 @@ kernel_case rotate(std::int64_t rows, std::int64_t heads, std::int64_t head_dim,
                          .heads = heads,
                          .head_dim = head_dim,
                          .half = head_dim / 2,
-                         .x = matrix(x[0]),
+                         .x = llm::matrix_of(x[0]),
                          .cosine = x[1].const_data_ptr<float>(),
                          .sine = x[2].const_data_ptr<float>(),
                          .direction = 1,
@@ -80,7 +80,7 @@ kernel_case rotate(std::int64_t rows, std::int64_t heads, std::int64_t head_dim,
 kernel_case gate(std::int64_t rows, std::int64_t width, llm::gate_function act, at::ScalarType type) {
   tensors const t{random_numbers({rows, 2 * width}, type), at::zeros({rows, width}, type)};
   return {"gate", by(rows, width, type), t, bytes_of({t[0], t[1]}), [=](gpu_kernel_table const& k, gpu_stream s, tensors& x) {
-            k.gate(s, {.rows = rows, .width = width, .act = act, .gate_up = matrix(x[0]), .out = matrix(x[1])});
+            k.gate(s, {.rows = rows, .width = width, .act = act, .gate_up = llm::matrix_of(x[0]), .out = llm::matrix_of(x[1])});
           }};
 }
 
@@ -91,7 +91,7 @@ kernel_case gate_backward(std::int64_t rows, std::int64_t width, llm::gate_funct
       "gate_backward", by(rows, width, type), t, bytes_of({t[0], t[1], t[2], t[3]}), [=](gpu_kernel_table const& k, gpu_stream s, tensors& x) {
         k.gate_backward(
             s,
-            {.rows = rows, .width = width, .act = act, .g = matrix(x[0]), .gate_up = matrix(x[1]), .g_gate_up = matrix(x[2]), .out = matrix(x[3])});
+            {.rows = rows, .width = width, .act = act, .g = llm::matrix_of(x[0]), .gate_up = llm::matrix_of(x[1]), .g_gate_up = llm::matrix_of(x[2]), .out = llm::matrix_of(x[3])});
       }};
 }
 
@@ -120,7 +120,7 @@ kernel_case softmax(std::int64_t rows, std::int64_t vocabulary, at::ScalarType t
                           .smoothing = 0.1F,
                           .log_sum = row(2),
                           .logp = row(3),
-                          .residual = matrix(x[4]),
+                          .residual = llm::matrix_of(x[4]),
                           .slopes = row(5),
                           .entropy = row(6),
                           .mean = row(7),
@@ -147,7 +147,7 @@ kernel_case softmax_in_place(std::int64_t rows, std::int64_t vocabulary) {
                           .smoothing = 0,
                           .log_sum = x[2].mutable_data_ptr<float>(),
                           .logp = x[3].mutable_data_ptr<float>(),
-                          .residual = matrix(x[0]),
+                          .residual = llm::matrix_of(x[0]),
                           .slopes = nullptr,
                           .entropy = nullptr,
                           .mean = nullptr,
@@ -165,10 +165,10 @@ kernel_case gather(std::int64_t count, std::int64_t rows, std::int64_t width, at
             k.gather(s, {.count = count,
                          .width = width,
                          .index = x[0].const_data_ptr<std::int64_t>(),
-                         .keys = matrix(x[1]),
-                         .values = matrix(x[2]),
-                         .out_keys = matrix(x[3]),
-                         .out_values = matrix(x[4])});
+                         .keys = llm::matrix_of(x[1]),
+                         .values = llm::matrix_of(x[2]),
+                         .out_keys = llm::matrix_of(x[3]),
+                         .out_values = llm::matrix_of(x[4])});
           }};
 }
 
@@ -186,10 +186,10 @@ kernel_case reduce(std::int64_t rows, std::int64_t copies_of_row, std::int64_t w
                          .width = width,
                          .starts = x[0].const_data_ptr<std::int64_t>(),
                          .places = x[1].const_data_ptr<std::int64_t>(),
-                         .keys = matrix(x[2]),
-                         .values = matrix(x[3]),
-                         .out_keys = matrix(x[4]),
-                         .out_values = matrix(x[5])});
+                         .keys = llm::matrix_of(x[2]),
+                         .values = llm::matrix_of(x[3]),
+                         .out_keys = llm::matrix_of(x[4]),
+                         .out_values = llm::matrix_of(x[5])});
           }};
 }
 

@@ -97,9 +97,6 @@ night_run run_of(night const& n, variant const& v, std::size_t steps, double rat
           })};
 }
 
-double final_reward(course const& c) { return c.end(); }
-double area(course const& c) { return c.area(); }
-
 void print_tables(book const& all, bool online) {
   std::printf("## APO in the tiny world, %s\n\n%zu rounds, batch 16, beta 0.3, AdamW at a constant rate. %.2f hours of a processor.\n\n", online ? "fresh pairs each round" : "the same 384 pairs in each round",
               rounds, all.hours());
@@ -111,11 +108,11 @@ void print_tables(book const& all, bool online) {
       std::printf("### %s\n\n", condition.c_str());
       table t({"method", "final reward", "area", "KL"});
       for (variant const& v : variants())
-        t.row({v.name, text_of_mean(all.courses(condition, v.name), final_reward), text_of_mean(all.courses(condition, v.name), area),
-               text_of_mean(all.courses(condition, v.name), [](course const& c) { return c.kl.back(); })});
+        t.row({v.name, text_of_mean(all.courses(condition, v.name), &course::end), text_of_mean(all.courses(condition, v.name), &course::area),
+               text_of_mean(all.courses(condition, v.name), &course::end_kl)});
       t.print();
       for (double const alpha : alphas) {
-        auto const against = [&](std::string const& other) { return all.differences(condition, apo_name(alpha), other, final_reward); };
+        auto const against = [&](std::string const& other) { return all.differences(condition, apo_name(alpha), other, &course::end); };
         std::string const what = condition + ": " + apo_name(alpha);
         claims.push_back(equivalent(what + " ends where both ends", against(null_name(null_choice::both, alpha)), margin));
         for (null_choice const half : {null_choice::beta, null_choice::rate})

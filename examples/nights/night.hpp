@@ -30,6 +30,7 @@ struct night_run {
 struct course {
   std::vector<double> reward, kl;  ///< kl: to the start, nats a completion
   [[nodiscard]] double end() const { return reward.back(); }
+  [[nodiscard]] double end_kl() const { return kl.back(); }
   /// The mean height of the reward's curve: its area divided by the steps, or samples, of the run.
   [[nodiscard]] double area() const;
 };

@@ -15,6 +15,7 @@
 #include <kedge/llm/train/sft.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
+#include "../on_policy/report.hpp"
 #include "night.hpp"
 #include "tables.hpp"
 
@@ -110,23 +111,18 @@ night_run run_of(night const& n, variant const& v, double kl_coef, std::uint64_t
           })};
 }
 
-double final_gold(course const& c) { return c.end(); }
-double best_gold(course const& c) { return *std::max_element(c.reward.begin(), c.reward.end()); }
+double best_gold(course const& c) { return std::ranges::max(c.reward); }
 
-// Gold where the run passed a KL for the first time, between evaluations linearly; where it never did, at its farthest.
+// Where the run first had a KL; a run that never left its start, there.
 double gold_at(course const& c, double kl) {
-  for (std::size_t i = 1; i < c.kl.size(); ++i)
-    if (c.kl[i] >= kl) {
-      double const step = c.kl[i] - c.kl[i - 1], share = step > 0 ? std::clamp((kl - c.kl[i - 1]) / step, 0.0, 1.0) : 1;
-      return c.reward[i - 1] + share * (c.reward[i] - c.reward[i - 1]);
-    }
-  return c.reward[static_cast<std::size_t>(std::max_element(c.kl.begin(), c.kl.end()) - c.kl.begin())];
+  double const gold = kedge_on_policy::reward_at(c.reward, c.kl, kl);
+  return std::isnan(gold) ? c.reward.front() : gold;
 }
 
 // a − b by seed, both at the KL that the nearer of the two has reached.
 std::vector<double> at_equal_kl(book const& all, std::string const& condition, std::string const& a, std::string const& b) {
   return all.compare(condition, a, b, [](course const& x, course const& y) {
-    double const kl = std::min(*std::max_element(x.kl.begin(), x.kl.end()), *std::max_element(y.kl.begin(), y.kl.end()));
+    double const kl = std::min(std::ranges::max(x.kl), std::ranges::max(y.kl));
     return gold_at(x, kl) - gold_at(y, kl);
   });
 }
@@ -142,13 +138,13 @@ void print_tables(book const& all) {
     table t({"method", "gold at the end", "highest gold", "fall from it", "KL to the start"});
     for (variant const& v : variants) {
       std::vector<course> const runs = all.courses(condition, v.name);
-      t.row({v.name, text_of_mean(runs, final_gold), text_of_mean(runs, best_gold), text_of_mean(runs, [](course const& c) { return best_gold(c) - c.end(); }),
-             text_of_mean(runs, [](course const& c) { return c.kl.back(); })});
+      t.row({v.name, text_of_mean(runs, &course::end), text_of_mean(runs, best_gold), text_of_mean(runs, [](course const& c) { return best_gold(c) - c.end(); }),
+             text_of_mean(runs, &course::end_kl)});
     }
     t.print();
     for (std::size_t i = 1; i < variants.size(); ++i) {
       std::string const& name = variants.at(i).name;
-      claims.push_back(differs(condition + ": final gold, " + name + " minus PPO", all.differences(condition, name, "PPO", final_gold)));
+      claims.push_back(differs(condition + ": final gold, " + name + " minus PPO", all.differences(condition, name, "PPO", &course::end)));
       claims.push_back(differs(condition + ": gold at equal KL, " + name + " minus PPO", at_equal_kl(all, condition, name, "PPO")));
     }
   }

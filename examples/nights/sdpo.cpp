@@ -87,20 +87,18 @@ night_run run_of(night const& n, variant const& v, double noise, double rate, st
           })};
 }
 
-double final_reward(course const& c) { return c.end(); }
-
 // The table of a condition, and its claims.
 void add_condition(book const& all, std::string const& condition, std::vector<tested>& claims) {
   if (all.courses(condition, "DPO").size() < 2) return;
   std::printf("### %s\n\n", condition.c_str());
   table t({"method", "final reward", "KL"});
   for (variant const& v : variants())
-    t.row({v.name, text_of_mean(all.courses(condition, v.name), final_reward), text_of_mean(all.courses(condition, v.name), [](course const& c) { return c.kl.back(); })});
+    t.row({v.name, text_of_mean(all.courses(condition, v.name), &course::end), text_of_mean(all.courses(condition, v.name), &course::end_kl)});
   t.print();
   for (std::size_t const chunks : chunk_counts)
     for (optimizer_span const span : spans) {
       std::string const easy = sdpo_name(chunks, chunk_order::easy_to_hard, span);
-      auto const against = [&](std::string const& other) { return all.differences(condition, easy, other, final_reward); };
+      auto const against = [&](std::string const& other) { return all.differences(condition, easy, other, &course::end); };
       for (chunk_order const other : {chunk_order::hard_to_easy, chunk_order::random})
         claims.push_back(differs(condition + ": " + easy + " minus " + std::string(name_of(other)), against(sdpo_name(chunks, other, span))));
       claims.push_back(higher(condition + ": " + easy + " ends above DPO", against("DPO")));

@@ -7,19 +7,13 @@
 
 #include <kedge/lab/statistics.hpp>
 
+#include "../on_policy/report.hpp"
+
 namespace kedge_nights {
 namespace {
 
 std::string text_of(std::vector<double> const& values) {
-  if (values.empty()) return "";
-  std::array<char, 64> text{};
-  if (values.size() == 1) {
-    std::snprintf(text.data(), text.size(), "%.3f", values.front());
-  } else {
-    auto const [mean, low, high] = kedge::lab::mean_interval(values);
-    std::snprintf(text.data(), text.size(), "%.3f ± %.3f", mean, (high - low) / 2);
-  }
-  return text.data();
+  return values.empty() ? "" : kedge_on_policy::text_of(kedge_on_policy::estimate_of(values));
 }
 
 }  // namespace

@@ -36,8 +36,8 @@ struct trace {
   [[nodiscard]] double rise() const { return reward.back() - reward.front(); }
 };
 
-/// Reward where the run passed a KL for the first time, between evaluations linearly; NaN if it never did.
-[[nodiscard]] double reward_at(trace const& t, double kl);
+/// Reward where a run passed a KL for the first time, between evaluations linearly; NaN if it never did.   rewards, kls: at each evaluation
+[[nodiscard]] double reward_at(std::vector<double> const& rewards, std::vector<double> const& kls, double kl);
 
 /// A method, run with several seeds: entry i of every method has the same seed and base.
 struct method {

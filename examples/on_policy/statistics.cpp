@@ -63,11 +63,11 @@ trace trace_of(json const& evaluations, fs::path const& folder) {
   return t;
 }
 
-double reward_at(trace const& t, double kl) {
-  for (std::size_t i = 1; i < t.kl.size(); ++i)
-    if (t.kl[i] >= kl) {
-      double const step = t.kl[i] - t.kl[i - 1], share = step > 0 ? std::clamp((kl - t.kl[i - 1]) / step, 0.0, 1.0) : 1;
-      return t.reward[i - 1] + share * (t.reward[i] - t.reward[i - 1]);
+double reward_at(std::vector<double> const& rewards, std::vector<double> const& kls, double kl) {
+  for (std::size_t i = 1; i < kls.size(); ++i)
+    if (kls[i] >= kl) {
+      double const step = kls[i] - kls[i - 1], share = step > 0 ? std::clamp((kl - kls[i - 1]) / step, 0.0, 1.0) : 1;
+      return rewards[i - 1] + share * (rewards[i] - rewards[i - 1]);
     }
   return unknown;
 }
@@ -95,7 +95,8 @@ estimate difference_at_equal_kl(method const& a, method const& b) {
   for (std::size_t i = 0; i < a.runs.size(); ++i) {
     auto const largest = [](trace const& t) { return *std::max_element(t.kl.begin(), t.kl.end()); };
     double const kl = std::min(largest(a.runs[i]), largest(b.runs[i]));
-    values.push_back(reward_at(a.runs[i], kl) - reward_at(b.runs[i], kl));
+    auto const at = [&](trace const& t) { return reward_at(t.reward, t.kl, kl); };
+    values.push_back(at(a.runs[i]) - at(b.runs[i]));
   }
   estimate e = estimate_of(values);
   if (a.runs.size() == 1) e.half_width = normal * std::hypot(a.runs[0].reward_stderr, b.runs[0].reward_stderr);

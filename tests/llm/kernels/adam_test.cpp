@@ -9,6 +9,7 @@
 using namespace kedge;
 using namespace kedge::testing;
 using llm::adam_block;
+using llm::adam_blocks;
 using llm::adam_numbers;
 using llm::kernel_table;
 
@@ -115,18 +116,9 @@ struct codes {
   floats first_scale, second_scale;
 
   codes(std::size_t n, random_numbers& random)
-      : first(n, n % 3), second(n, n % 5), first_scale(blocks(n), n % 4), second_scale(blocks(n), (n + 1) % 4) {
-    std::mt19937 engine(static_cast<unsigned>(n));
-    for (std::size_t i = 0; i < n; ++i) {
-      first[i] = static_cast<std::uint8_t>(engine() & 0xffU);
-      second[i] = static_cast<std::uint8_t>(1 + engine() % 255);
-    }
-    for (std::size_t b = 0; b < blocks(n); ++b) {
-      first_scale[b] = std::abs(random()) + 0.01F;
-      second_scale[b] = std::abs(random()) + 0.01F;
-    }
+      : first(n, n % 3), second(n, n % 5), first_scale(adam_blocks(n), n % 4), second_scale(adam_blocks(n), (n + 1) % 4) {
+    fill_codes(static_cast<unsigned>(n), random, first, second, first_scale, second_scale);
   }
-  static std::size_t blocks(std::size_t n) { return (n + adam_block - 1) / adam_block; }
   llm::adam_range put(llm::adam_range r, std::size_t begin) {
     r.first = first.data() + begin;
     r.second = second.data() + begin;

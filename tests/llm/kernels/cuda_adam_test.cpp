@@ -11,14 +11,13 @@
 using namespace kedge;
 using namespace kedge::testing;
 using llm::adam_block;
+using llm::adam_blocks;
 using llm::gpu_kernel_table;
 using llm::gpu_moments;
 
 namespace {
 
 constexpr gpu_moments formats[] = {gpu_moments::fp32, gpu_moments::bf16, gpu_moments::bits8};
-
-std::size_t blocks_of(std::size_t n) { return (n + adam_block - 1) / adam_block; }
 
 // A tensor with moments of each format, some of which a case uses.
 struct tensor {
@@ -32,21 +31,13 @@ struct tensor {
 
   tensor(std::size_t size, std::size_t shift, random_numbers& random)
       : n(size), decay(1 - 0.001F * static_cast<float>(size % 3)), seed(static_cast<std::uint32_t>(77 * size + 5)), theta(random(n), shift),
-        gradient(random(n, 0.1F), shift), first(random(n, 0.1F), shift), second(random(n), shift), first_scale(blocks_of(n), shift),
-        second_scale(blocks_of(n), shift), copy(n, shift), first_short(n, shift), second_short(n, shift), first_code(n, shift), second_code(n, shift),
+        gradient(random(n, 0.1F), shift), first(random(n, 0.1F), shift), second(random(n), shift), first_scale(adam_blocks(n), shift),
+        second_scale(adam_blocks(n), shift), copy(n, shift), first_short(n, shift), second_short(n, shift), first_code(n, shift), second_code(n, shift),
         copies(size % 2 == 1) {
     for (float& v : second.span()) v = std::abs(v) * 0.01F;
     first_short = bf16_bits(first.span(), shift);
     second_short = bf16_bits(second.span(), shift);
-    std::mt19937 engine(seed);
-    for (std::size_t i = 0; i < n; ++i) {
-      first_code[i] = static_cast<std::uint8_t>(engine() & 0xffU);
-      second_code[i] = static_cast<std::uint8_t>(1 + engine() % 255);
-    }
-    for (std::size_t b = 0; b < blocks_of(n); ++b) {
-      first_scale[b] = std::abs(random()) + 0.01F;
-      second_scale[b] = std::abs(random()) + 0.01F;
-    }
+    fill_codes(seed, random, first_code, second_code, first_scale, second_scale);
   }
 
   // Of which moments.
@@ -108,7 +99,7 @@ struct listed_tensors {
   listed_tensors(std::vector<tensor>& tensors, gpu_moments kept) {
     for (tensor& t : tensors) {
       of.push_back(t.listed(kept, blocks));
-      blocks += static_cast<std::int64_t>(blocks_of(t.n));
+      blocks += static_cast<std::int64_t>(adam_blocks(t.n));
     }
   }
 };

@@ -129,6 +129,20 @@ inline guarded<std::uint16_t> bf16_bits(std::span<float const> x, std::size_t sh
   return bits;
 }
 
+/// Moments in 8 bits and their scales: any first code, second ones above 0.
+inline void fill_codes(unsigned seed, random_numbers& random, guarded<std::uint8_t>& first, guarded<std::uint8_t>& second, floats& first_scale,
+                       floats& second_scale) {
+  std::mt19937 engine(seed);
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    first[i] = static_cast<std::uint8_t>(engine() & 0xffU);
+    second[i] = static_cast<std::uint8_t>(1 + engine() % 255);
+  }
+  for (std::size_t b = 0; b < first_scale.size(); ++b) {
+    first_scale[b] = std::abs(random()) + 0.01F;
+    second_scale[b] = std::abs(random()) + 0.01F;
+  }
+}
+
 /// A number that a plain loop in fp64 found, and how far the kernel's may be from it: rounding errors grow with the terms of a sum.
 struct exact {
   double value;

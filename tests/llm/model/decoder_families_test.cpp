@@ -3,41 +3,26 @@
 // Steps of generation by the processor's kernels, of layers of every kind, against plain tensor operations.
 
 #include <algorithm>
-#include <filesystem>
 #include <string>
 
-#include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/model/generation.hpp>
-#include <kedge/llm/model/weights.hpp>
 
 #include "../adapters/llm/src/base/thread_pool.hpp"
 #include "../adapters/llm/src/model/decoder.hpp"
 #include "../adapters/llm/src/model/expert_rows.hpp"
+#include "llm/model/golden_families.hpp"
 #include "llm/model/plain_model.hpp"
 #include "support/catch.hpp"
 
 using namespace kedge::llm;
+using kedge::testing::golden_families;
+using kedge::testing::named_model;
 
 namespace {
 
-namespace fs = std::filesystem;
-
-struct named_model {
-  std::string name;
-  transformer_config config;
-  pack theta;
-};
-
 // The golden families, and Llamas whose heads fill their pages with what those don't have together.
 std::vector<named_model> models() {
-  std::vector<named_model> all;
-  for (auto const& entry : fs::directory_iterator(fs::path(KEDGE_TESTS_DIR) / "golden" / "families")) {
-    if (!entry.is_directory()) continue;
-    checkpoint const source = checkpoint::open(entry.path());
-    transformer_config const config = read_config(source);
-    all.push_back({entry.path().filename().string(), config, load_parameters(source, config)});
-  }
-  std::sort(all.begin(), all.end(), [](named_model const& a, named_model const& b) { return a.name < b.name; });
+  std::vector<named_model> all = golden_families();
   REQUIRE(all.size() >= 39);
   transformer_config c = plain::tiny_config(true);
   c.hidden = 40;

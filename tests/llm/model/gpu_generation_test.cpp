@@ -4,40 +4,34 @@
 
 #include <cmath>
 #include <cstdlib>
-#include <filesystem>
 #include <iostream>
 #include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/model/generation.hpp>
-#include <kedge/llm/model/weights.hpp>
 
 #include "../adapters/llm/src/base/thread_pool.hpp"
 #include "../adapters/llm/src/model/decoder.hpp"
 #include "../adapters/llm/src/model/gpu_way.hpp"
 #include "../adapters/llm/src/model/token_draws.hpp"
+#include "llm/model/golden_families.hpp"
 #include "llm/model/launch_counter.hpp"
 #include "llm/model/plain_model.hpp"
 #include "support/catch.hpp"
 
 using namespace kedge::llm;
+using kedge::testing::golden_family;
+using kedge::testing::named_model;
 using by = gpu_way_on_host::by;
 using token_ids = std::vector<std::int32_t>;
 
 namespace {
 
-struct setup {
-  std::string name;
-  transformer_config config;
-  pack theta;
-};
-
 // Grouped heads; heads that share all, windows and caps; and families of their own kinds: soft caps, sinks, norms of heads.
-std::vector<setup> setups() {
-  std::vector<setup> all;
+std::vector<named_model> setups() {
+  std::vector<named_model> all;
   transformer_config c = plain::tiny_config(true);
   c.hidden = 48;
   c.heads = 6;
@@ -52,11 +46,7 @@ std::vector<setup> setups() {
   c.attention_soft_cap = 3;
   c.logit_soft_cap = 9;
   all.push_back({"windows and caps", c, plain::random_parameters(c, at::kFloat, 6)});
-  for (auto const* const family : {"gemma2", "gpt_oss", "qwen3", "olmo2"}) {
-    checkpoint const source = checkpoint::open(std::filesystem::path(KEDGE_TESTS_DIR) / "golden" / "families" / family);
-    transformer_config const config = read_config(source);
-    all.push_back({family, config, load_parameters(source, config)});
-  }
+  for (auto const* const family : {"gemma2", "gpt_oss", "qwen3", "olmo2"}) all.push_back(golden_family(family));
   return all;
 }
 
@@ -86,7 +76,7 @@ std::vector<sampling_settings> settings_for(transformer_config const& c) {
   return all;
 }
 
-std::vector<sampled_completion> sample(setup const& of, at::ScalarType type, sampling_settings const& s) {
+std::vector<sampled_completion> sample(named_model const& of, at::ScalarType type, sampling_settings const& s) {
   causal_lm const model(of.config, {.type = type});
   pack const weights = model.weights_for(of.theta);
   mixture_term const policy[] = {{1, &weights}};
@@ -133,7 +123,7 @@ struct step {
 }  // namespace
 
 TEST_CASE("A GPU's way writes in float32 the texts that plain tensor operations and the processor's decoder write", "[generation][gpu]") {
-  for (setup const& of : setups())
+  for (named_model const& of : setups())
     for (sampling_settings const& s : settings_for(of.config)) {
       INFO(of.name << ", temperature " << s.temperature << ", top_k " << s.top_k << ", rules " << !s.rules.empty() << ", typical_p " << s.typical_p);
       std::vector<sampled_completion> ours, by_operations;
@@ -151,7 +141,7 @@ TEST_CASE("A GPU's way writes in float32 the texts that plain tensor operations 
 }
 
 TEST_CASE("A GPU's way tells in bfloat16 the log-probabilities that scoring in float32 gives, to rounding", "[generation][gpu]") {
-  for (setup const& of : setups()) {
+  for (named_model const& of : setups()) {
     INFO(of.name);
     if (of.config.experts.count > 0) continue;  // rounding may send a token to another expert
     sampling_settings const s = settings_for(of.config)[2];
@@ -173,7 +163,7 @@ TEST_CASE("A GPU's way tells in bfloat16 the log-probabilities that scoring in f
 
 TEST_CASE("A GPU's way goes on from pages that a sequence shares or has copied", "[generation][gpu]") {
   gpu_way_on_host const way;
-  setup const of = setups().front();
+  named_model const of = setups().front();
   causal_lm const model(of.config, {.type = at::kFloat});
   pack const weights = model.weights_for(of.theta);
   auto const decoder = make_tensor_decoder(model, weights);

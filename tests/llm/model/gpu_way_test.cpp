@@ -2,21 +2,22 @@
 // The way that tensors of a GPU go, tried on the host: its kernels' bodies in the place of every kernel, held to fp64.
 #include "../adapters/llm/src/model/gpu_way.hpp"
 
-#include <filesystem>
 #include <numeric>
 #include <optional>
 
-#include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/model/lora.hpp>
-#include <kedge/llm/model/weights.hpp>
 
 #include "../adapters/llm/src/model/gpu_ops.hpp"
 #include "../adapters/llm/src/model/side_by_side.hpp"
 #include "../adapters/llm/src/model/varlen_attention.hpp"
+#include "llm/model/golden_families.hpp"
 #include "llm/model/plain_model.hpp"
 #include "support/catch.hpp"
 
 using namespace kedge::llm;
+using kedge::testing::golden_families;
+using kedge::testing::golden_family;
+using kedge::testing::named_model;
 
 namespace {
 
@@ -68,20 +69,15 @@ void check_same_bits(pass const& x, pass const& y) {
   for (std::size_t i = 0; i < x.gradient.size(); ++i) CHECK(at::equal(x.gradient[i], y.gradient[i]));
 }
 
-struct family {
-  std::string name;
-  transformer_config config;
-  pack theta;
+struct family : named_model {
   ragged_batch batch;
 };
 
 // Pairs that share prompts, and what prompts begin with where a family allows that.
 std::vector<family> families() {
   std::vector<family> all;
-  for (auto const& entry : std::filesystem::directory_iterator(std::filesystem::path(KEDGE_TESTS_DIR) / "golden" / "families")) {
-    checkpoint const source = checkpoint::open(entry.path());
-    family f{entry.path().filename().string(), read_config(source), {}, {}};
-    f.theta = load_parameters(source, f.config);
+  for (named_model& one : golden_families()) {
+    family f{std::move(one), {}};
     auto pairs = plain::random_pairs(3, f.config.vocabulary, 5, 7, 8);
     causal_lm const model(f.config, {});
     if (model.shares_prefixes())
@@ -169,9 +165,9 @@ TEST_CASE("adapters on a GPU's way have the gradients of fp64", "[gpu]") {
   for (char const* const name : {"llama2", "phi3_longrope", "qwen2"})
     for (bool const dora : {false, true}) {
       INFO(name << (dora ? " with lengths" : ""));
-      checkpoint const source = checkpoint::open(std::filesystem::path(KEDGE_TESTS_DIR) / "golden" / "families" / name);
-      transformer_config const config = read_config(source);
-      pack const base = load_parameters(source, config);
+      named_model const of = golden_family(name);
+      transformer_config const& config = of.config;
+      pack const& base = of.theta;
       auto const pairs = plain::random_pairs(3, config.vocabulary, 5, 7, 8);
       std::vector<std::size_t> const which{0, 1, 2};
       ragged_batch const batch = pack_pairs(pairs, which);

@@ -155,9 +155,9 @@ TEST_CASE("a judge that goes on is killed with all that it started", "[judge]") 
   auto const begin = std::chrono::steady_clock::now();
   std::ifstream reader;
   {
-    judge stubborn({.command = "trap '' TERM; (exec 3> '" + fifo.string() + "'; sleep 1000) & " + counting + "; wait"});
+    judge deaf({.command = "trap '' TERM; (exec 3> '" + fifo.string() + "'; sleep 1000) & " + counting + "; wait"});
     reader.open(fifo);  // returns when the grandchild has opened it
-    CHECK(stubborn.score(completions(2)) == counted(1, 2));
+    CHECK(deaf.score(completions(2)) == counted(1, 2));
   }
   REQUIRE(reader.is_open());
   CHECK(reader.get() == std::ifstream::traits_type::eof());  // nobody holds the other end any more

@@ -1,16 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # cmake -DPROGRAM=.../kedge-nights -DFOLDER=... -P nights.cmake: tables and claims of figures that are known, and one clear line where they can't be had.
+include("${CMAKE_CURRENT_LIST_DIR}/../../support/run_program.cmake")
 file(REMOVE_RECURSE "${FOLDER}")
 file(MAKE_DIRECTORY "${FOLDER}")
-
-function(run code)
-  execute_process(COMMAND "${PROGRAM}" ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE out ERROR_VARIABLE err)
-  if(NOT result STREQUAL code)
-    message(FATAL_ERROR "kedge-nights ${ARGN}: exit code ${result}, not ${code}\n${out}${err}")
-  endif()
-  set(output "${out}" PARENT_SCOPE)
-  set(errors "${err}" PARENT_SCOPE)
-endfunction()
 
 # Two seeds of two methods: means 0.2 and 0.6, and a difference of 0.4 without spread.
 set(book "${FOLDER}/figures.json")

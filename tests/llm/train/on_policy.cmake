@@ -1,17 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # cmake -DPROGRAM=.../kedge-salsa -DFOLDER=... -P on_policy.cmake: a quick run on the tiny world leaves a report and a summary in which the
 # reward has risen; a second one reuses the runs. Three seeds: of one, the last digits of a processor decide how far it gets.
-cmake_path(GET PROGRAM FILENAME name)
+include("${CMAKE_CURRENT_LIST_DIR}/../../support/run_program.cmake")
 file(REMOVE_RECURSE "${FOLDER}")
-
-function(run code)
-  execute_process(COMMAND "${PROGRAM}" ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE out ERROR_VARIABLE err)
-  if(NOT result STREQUAL code)
-    message(FATAL_ERROR "${name} ${ARGN}: exit code ${result}, not ${code}\n${out}${err}")
-  endif()
-  set(output "${out}" PARENT_SCOPE)
-  set(errors "${err}" PARENT_SCOPE)
-endfunction()
 
 set(seeds 3)
 run(0 --tiny --quick --seeds ${seeds} --output_dir "${FOLDER}")

@@ -58,6 +58,12 @@ inline constexpr std::uint32_t mixing = 0x7feb352d;
 /// Numbers of a tensor, in the order of its memory, that share a scale of their codes.
 inline constexpr std::size_t adam_block = 256;
 
+/// How many blocks so many numbers are; the last one may be shorter.
+template <class Integer>
+[[nodiscard]] constexpr Integer adam_blocks(Integer numbers) {
+  return (numbers + Integer{adam_block} - 1) / Integer{adam_block};
+}
+
 /// n parameters in a row, of a tensor's from `first_index` on, a multiple of adam_block.
 struct adam_range {
   float *theta, *gradient;

@@ -124,7 +124,7 @@ KEDGE_INLINE void finish_row(panel_product const& p, float const* products, floa
 // products: [rows, panel_width].   One function for all numbers of rows.
 template <bool Bf16>
 [[gnu::noinline]] void finish_rows(panel_product const& p, float const* products, std::size_t rows, float* y) {
-  gate::with(p.function, [&]<gate_function F>() {
+  with_gate(p.function, [&]<gate_function F>() {
     for (std::size_t r = 0; r < rows; ++r) finish_row<Bf16, F>(p, products + r * panel_width, y + r * p.y_stride);
   });
 }

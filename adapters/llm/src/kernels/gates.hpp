@@ -3,10 +3,9 @@
 
 #include <cstddef>
 
-namespace kedge::llm {
+#include "gate_function.hpp"
 
-/// The nonlinearity of an MLP: x σ(x); x Φ(x), Φ the share of a normal distribution; the same with tanh in place of Φ; max(0, x)².
-enum class gate_function { silu, gelu, gelu_tanh, relu2 };
+namespace kedge::llm {
 
 /// Nonlinearities of an MLP and caps, fp32, elementwise: a number's result depends on it alone.
 struct gate_kernels {
@@ -65,23 +64,8 @@ KEDGE_INLINE value_and_slope value_slope(floats x) {
   return {above * above, above + above};
 }
 
-// run.template operator()<f>() for the function that is asked for.
-template <class Run>
-KEDGE_INLINE void with(gate_function f, Run const& run) {
-  switch (f) {
-    case gate_function::silu:
-      return run.template operator()<gate_function::silu>();
-    case gate_function::gelu:
-      return run.template operator()<gate_function::gelu>();
-    case gate_function::gelu_tanh:
-      return run.template operator()<gate_function::gelu_tanh>();
-    case gate_function::relu2:
-      return run.template operator()<gate_function::relu2>();
-  }
-}
-
 inline void gated(gate_function f, float const* gate, float const* up, std::size_t n, float* out) {
-  with(f, [&]<gate_function F>() {
+  with_gate(f, [&]<gate_function F>() {
     each(n, [&](std::size_t i, auto some)
                 __attribute__((always_inline)) { store(out + i, value<F>(load(gate + i, some)) * load(up + i, some), some); });
   });
@@ -89,7 +73,7 @@ inline void gated(gate_function f, float const* gate, float const* up, std::size
 
 inline void gated_backward(gate_function f, float const* g, float const* gate, float const* up, std::size_t n,
                            float* gate_gradient, float* up_gradient) {
-  with(f, [&]<gate_function F>() {
+  with_gate(f, [&]<gate_function F>() {
     each(n, [&](std::size_t i, auto some) __attribute__((always_inline)) {
       floats const out = load(g + i, some);
       value_and_slope const y = value_slope<F>(load(gate + i, some));
@@ -100,14 +84,14 @@ inline void gated_backward(gate_function f, float const* g, float const* gate, f
 }
 
 inline void activated(gate_function f, float const* x, std::size_t n, float* out) {
-  with(f, [&]<gate_function F>() {
+  with_gate(f, [&]<gate_function F>() {
     each(n,
          [&](std::size_t i, auto some) __attribute__((always_inline)) { store(out + i, value<F>(load(x + i, some)), some); });
   });
 }
 
 inline void activated_backward(gate_function f, float const* g, float const* x, std::size_t n, float* x_gradient) {
-  with(f, [&]<gate_function F>() {
+  with_gate(f, [&]<gate_function F>() {
     each(n, [&](std::size_t i, auto some) __attribute__((always_inline)) {
       store(x_gradient + i, load(g + i, some) * value_slope<F>(load(x + i, some)).slope, some);
     });

@@ -8,14 +8,6 @@
 namespace kedge::llm::gpu_ops {
 namespace {
 
-gpu_number number_of(at::Tensor const& x) { return x.scalar_type() == at::kBFloat16 ? gpu_number::bf16 : gpu_number::fp32; }
-
-// Undefined: null.   x: [rows, …], where all but the first dimension lie side by side
-gpu_matrix matrix(at::Tensor const& x) {
-  if (!x.defined()) return {};
-  return {x.mutable_data_ptr(), number_of(x), x.dim() > 1 ? x.stride(0) : x.numel()};
-}
-
 float const* numbers(at::Tensor const& x) { return x.defined() ? x.const_data_ptr<float>() : nullptr; }
 float* written(at::Tensor const& x) { return x.defined() ? x.mutable_data_ptr<float>() : nullptr; }
 
@@ -40,14 +32,14 @@ normed norm(at::Tensor const& x, at::Tensor const& added, double scale, at::Tens
   kernels(x).norm(stream(x), {.rows = x.size(0),
                               .width = x.size(1),
                               .x = numbers(x),
-                              .added = matrix(added),
+                              .added = matrix_of(added),
                               .added_scale = static_cast<float>(scale),
                               .sum = added.defined() ? written(made.sum) : nullptr,
                               .inverse_rms = written(made.inverse_rms),
-                              .weight = matrix(weight),
+                              .weight = matrix_of(weight),
                               .offset = static_cast<float>(offset),
                               .eps = static_cast<float>(eps),
-                              .out = matrix(made.out)});
+                              .out = matrix_of(made.out)});
   return made;
 }
 
@@ -60,13 +52,13 @@ void norm_backward(at::Tensor const& g, at::Tensor const& x, at::Tensor const& i
                     weight_gradient.defined() ? 2 : 1);
   kernels(x).norm_backward(stream(x), {.rows = x.size(0),
                                        .width = x.size(1),
-                                       .g = matrix(g),
+                                       .g = matrix_of(g),
                                        .x = numbers(x),
                                        .inverse_rms = numbers(inverse_rms),
-                                       .weight = matrix(weight),
+                                       .weight = matrix_of(weight),
                                        .offset = static_cast<float>(offset),
                                        .gx = written(gx),
-                                       .narrowed = narrows ? matrix(narrowed) : gpu_matrix{},
+                                       .narrowed = narrows ? matrix_of(narrowed) : gpu_matrix{},
                                        .weight_gradient = written(weight_gradient),
                                        .partial = written(partial)});
 }
@@ -77,7 +69,7 @@ void rotate_(at::Tensor const& x, at::Tensor const& cosine, at::Tensor const& si
                                 .heads = x.size(1),
                                 .head_dim = x.size(2),
                                 .half = cosine.size(-1),
-                                .x = matrix(x),
+                                .x = matrix_of(x),
                                 .cosine = numbers(cosine),
                                 .sine = numbers(sine),
                                 .direction = static_cast<float>(direction),
@@ -88,7 +80,7 @@ at::Tensor gated(activation act, at::Tensor const& gate_up) {
   at::Tensor out = at::empty({gate_up.size(0), gate_up.size(1) / 2}, gate_up.options());
   launch_mark const mark("kedge::gate", {gate_up, out});
   kernels(out).gate(stream(out),
-                    {.rows = out.size(0), .width = out.size(1), .act = host_ops::function_of(act), .gate_up = matrix(gate_up), .out = matrix(out)});
+                    {.rows = out.size(0), .width = out.size(1), .act = host_ops::function_of(act), .gate_up = matrix_of(gate_up), .out = matrix_of(out)});
   return out;
 }
 
@@ -98,10 +90,10 @@ gated_gradients gated_backward(activation act, at::Tensor const& g, at::Tensor c
   kernels(g).gate_backward(stream(g), {.rows = g.size(0),
                                        .width = g.size(1),
                                        .act = host_ops::function_of(act),
-                                       .g = matrix(g),
-                                       .gate_up = matrix(gate_up),
-                                       .g_gate_up = matrix(made.gate_up),
-                                       .out = matrix(made.inner)});
+                                       .g = matrix_of(g),
+                                       .gate_up = matrix_of(gate_up),
+                                       .g_gate_up = matrix_of(made.gate_up),
+                                       .out = matrix_of(made.inner)});
   return made;
 }
 
@@ -116,7 +108,7 @@ void softmax(at::Tensor const& scores, at::Tensor const& targets, double smoothi
                                            .smoothing = static_cast<float>(smoothing),
                                            .log_sum = written(out.log_sum),
                                            .logp = written(out.logp),
-                                           .residual = matrix(residual),
+                                           .residual = matrix_of(residual),
                                            .slopes = numbers(slopes),
                                            .entropy = written(out.entropy),
                                            .mean = written(out.mean),
@@ -143,10 +135,10 @@ std::pair<at::Tensor, at::Tensor> gather(at::Tensor const& index, at::Tensor con
   kernels(k).gather(stream(k), {.count = index.size(0),
                                 .width = width(k),
                                 .index = index.const_data_ptr<std::int64_t>(),
-                                .keys = matrix(k),
-                                .values = matrix(v),
-                                .out_keys = matrix(made.first),
-                                .out_values = matrix(made.second)});
+                                .keys = matrix_of(k),
+                                .values = matrix_of(v),
+                                .out_keys = matrix_of(made.first),
+                                .out_values = matrix_of(made.second)});
   return made;
 }
 
@@ -156,10 +148,10 @@ void reduce(at::Tensor const& starts, at::Tensor const& places, at::Tensor const
                                 .width = width(to_k),
                                 .starts = starts.const_data_ptr<std::int64_t>(),
                                 .places = places.const_data_ptr<std::int64_t>(),
-                                .keys = matrix(k),
-                                .values = matrix(v),
-                                .out_keys = matrix(to_k),
-                                .out_values = matrix(to_v)});
+                                .keys = matrix_of(k),
+                                .values = matrix_of(v),
+                                .out_keys = matrix_of(to_k),
+                                .out_values = matrix_of(to_v)});
 }
 
 }  // namespace kedge::llm::gpu_ops

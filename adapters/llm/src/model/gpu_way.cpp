@@ -41,4 +41,9 @@ gpu_way_on_host::~gpu_way_on_host() {
 
 bool goes_gpu_way(at::Device device) { return device.is_cuda() || (device.is_cpu() && tried_on_host); }
 
+gpu_matrix matrix_of(at::Tensor const& x) {
+  if (!x.defined()) return {};
+  return {x.mutable_data_ptr(), x.scalar_type() == at::kBFloat16 ? gpu_number::bf16 : gpu_number::fp32, x.dim() > 1 ? x.stride(0) : x.numel()};
+}
+
 }  // namespace kedge::llm

@@ -33,6 +33,9 @@ class gpu_way_on_host {
   gpu_way_on_host& operator=(gpu_way_on_host const&) = delete;
 };
 
+/// A tensor of fp32 or bf16 as a kernel sees it, by rows of its first dimension, in which numbers lie side by side; of one dimension: one row; undefined: null.
+[[nodiscard]] gpu_matrix matrix_of(at::Tensor const& x);
+
 /// Whether tensors of a device go a GPU's way: there, or here while that is tried.
 [[nodiscard]] bool goes_gpu_way(at::Device device);
 

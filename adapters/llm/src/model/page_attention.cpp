@@ -23,11 +23,6 @@ std::span<std::int64_t const> numbers_of(std::vector<Structure> const& all) {
   return {reinterpret_cast<std::int64_t const*>(all.data()), all.size() * (sizeof(Structure) / sizeof(std::int64_t))};
 }
 
-// Rows of heads that lie side by side.   x: [T, heads, d]
-gpu_matrix matrix(at::Tensor const& x) {
-  return {x.mutable_data_ptr(), x.scalar_type() == at::kBFloat16 ? gpu_number::bf16 : gpu_number::fp32, x.stride(0)};
-}
-
 }  // namespace
 
 page_attention::page_attention(transformer_config const& config, step_batch const& batch, at::TensorOptions const& pages, number_lists& lists)
@@ -100,9 +95,9 @@ at::Tensor page_attention::by_kernel(at::Tensor const& given, layer_pages const&
                                                      .kv_heads = config_.kv_heads,
                                                      .head_dim = d,
                                                      .page_tokens = page_tokens,
-                                                     .q = matrix(q),
-                                                     .keys = matrix(keys),
-                                                     .values = matrix(values),
+                                                     .q = matrix_of(q),
+                                                     .keys = matrix_of(keys),
+                                                     .values = matrix_of(values),
                                                      .pages = pages_.const_data_ptr<std::int64_t>(),
                                                      .most_pages = most_pages_,
                                                      .positions = positions_.const_data_ptr<std::int64_t>(),
@@ -117,7 +112,7 @@ at::Tensor page_attention::by_kernel(at::Tensor const& given, layer_pages const&
                                                      .soft_cap = static_cast<float>(config_.attention_soft_cap),
                                                      .window = window,
                                                      .sinks = sinks.defined() ? sinks.const_data_ptr<float>() : nullptr,
-                                                     .out = matrix(out)});
+                                                     .out = matrix_of(out)});
   return out.to(given.scalar_type());
 }
 

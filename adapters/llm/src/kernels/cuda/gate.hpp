@@ -30,21 +30,6 @@ KEDGE_GPU value_and_slope activated(float x) {
   }
 }
 
-/// run<f>() for the function that is asked for.
-template <class Run>
-KEDGE_GPU void with_gate(gate_function f, Run const& run) {
-  switch (f) {
-    case gate_function::silu:
-      return run.template operator()<gate_function::silu>();
-    case gate_function::gelu:
-      return run.template operator()<gate_function::gelu>();
-    case gate_function::gelu_tanh:
-      return run.template operator()<gate_function::gelu_tanh>();
-    case gate_function::relu2:
-      return run.template operator()<gate_function::relu2>();
-  }
-}
-
 /// Of gates, a block takes a row. Moved, a number of a row, in bf16: 4 of gate and up, 2 of out.
 template <class T, int N>
 struct gate {

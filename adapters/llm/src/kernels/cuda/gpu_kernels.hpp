@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../gates.hpp"
+#include "../gate_function.hpp"
 #include "../score_edits.hpp"
 
 namespace kedge::llm {

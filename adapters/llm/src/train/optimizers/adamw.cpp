@@ -43,7 +43,7 @@ bool one_pass(optimizer_step const& step) {
 void pass_over(moment_format const& format, kept_moments const& kept, optimizer_step const& step, std::size_t i, adam_numbers const& numbers) {
   auto const moved = [](at::Tensor const& t, std::size_t elements) { return static_cast<char*>(t.mutable_data_ptr()) + elements * static_cast<std::size_t>(t.element_size()); };
   at::Tensor const &theta = step.theta[i], &gradient = step.gradient[i], copy = step.copies.empty() ? at::Tensor() : step.copies[i];
-  auto const n = static_cast<std::size_t>(theta.numel()), blocks = (n + adam_block - 1) / adam_block;
+  auto const n = static_cast<std::size_t>(theta.numel()), blocks = adam_blocks(n);
   constexpr std::size_t worth_a_thread = 512;  // blocks
   shared_pool().divide(blocks, worth_a_thread, [&](std::size_t begin, std::size_t end) {
     std::size_t const from = begin * adam_block, to = std::min(n, end * adam_block);
@@ -94,7 +94,7 @@ void launch_step(optimizer_settings const& settings, optimizer_state const& stat
                     .first_block = blocks,
                     .decay = numbers.decay,
                     .seed = numbers.seed});
-    blocks += (count + std::int64_t{adam_block} - 1) / std::int64_t{adam_block};
+    blocks += adam_blocks(count);
   }
   at::Device const device = step.theta.front().device();
   adam_numbers const all = numbers_of(settings, state.steps, step, 0);
@@ -151,11 +151,10 @@ bool in_a_row(pack const& values) {
 optimizer_state init_adamw(moment_format const& format, pack const& theta) {
   optimizer_state state{{{"first-moment", {}}, {"second-moment", {}}}};
   if (format.scaled) state.parts.insert(state.parts.end(), {{"first-scale", {}, false}, {"second-scale", {}, false}});
-  auto const blocks = [](at::Tensor const& t) { return (t.numel() + std::int64_t{adam_block} - 1) / std::int64_t{adam_block}; };
   for (at::Tensor const& t : theta)
     for (optimizer_part& part : state.parts)
       part.values.push_back(part.by_elements ? at::zeros(t.sizes(), t.options().dtype(format.type.value_or(t.scalar_type())))
-                                         : at::zeros({blocks(t)}, t.options().dtype(at::kFloat)));
+                                         : at::zeros({adam_blocks(t.numel())}, t.options().dtype(at::kFloat)));
   return state;
 }
 

@@ -55,7 +55,7 @@ constexpr std::string_view aliases[] = {"adamw_bnb_8bit", "adamw_torch_8bit"};
 
 std::int64_t bytes(std::int64_t parameters, std::int64_t) {
   constexpr std::int64_t scale = sizeof(float);
-  return 2 * (parameters + (parameters + block - 1) / block * scale);
+  return 2 * (parameters + adam_blocks(parameters) * scale);
 }
 
 }  // namespace

@@ -157,7 +157,6 @@ class causal_lm {
   /// The passes proper: from numbers on the device to numbers on the device, and nothing of the host is read on the way.
   row_tensors forward_pass(pack const& weights, tape& t, bool keep, row_figures const& wanted) const;
   void backward_pass(pack const& weights, tape& t, row_slopes const& slopes, pack& gradient, layer_callback const& complete) const;
-  at::Tensor forward_layer(pack const& weights, tape const& t, std::int64_t layer, at::Tensor const& x, layer_tape& kept) const;
   row_outputs compute(pack const& weights, ragged_batch const& batch, tape* kept, row_figures const& wanted) const;
 
   transformer_config config_;
