@@ -23,7 +23,7 @@ using namespace kedge::llm;
 
 // Declared before any run: differences in final reward below this count as none. A perfect sentence has 3.75, the start −0.6.
 constexpr double margin = 0.05;
-constexpr std::size_t rounds = 8;
+constexpr std::size_t rounds = 8, batch = 8;
 constexpr std::array<std::size_t, 4> steps_of_round{3, 12, 48, 192};
 constexpr std::array rates{5e-5, 2e-4, 8e-4};
 constexpr std::array alphas{0.3, 0.6};
@@ -69,7 +69,7 @@ night_run run_of(night const& n, variant const& v, std::size_t steps, double rat
   s.loss.beta = 0.3;
   s.learning_rate = rate;
   s.lr_scheduler_type = lr_scheduler::constant;
-  s.per_device_train_batch_size = 16;
+  s.per_device_train_batch_size = batch;
   s.max_steps = steps;
   round_settings r{.method = round_method::apo,
                    .rounds = rounds,
@@ -98,8 +98,8 @@ night_run run_of(night const& n, variant const& v, std::size_t steps, double rat
 }
 
 void print_tables(book const& all, bool online) {
-  std::printf("## APO in the tiny world, %s\n\n%zu rounds, batch 16, beta 0.3, AdamW at a constant rate. %.2f hours of a processor.\n\n", online ? "fresh pairs each round" : "the same 384 pairs in each round",
-              rounds, all.hours());
+  std::printf("## APO in the tiny world, %s\n\n%zu rounds, batch %zu, beta 0.3, AdamW at a constant rate. %.2f hours of a processor.\n\n", online ? "fresh pairs each round" : "the same 384 pairs in each round",
+              rounds, batch, all.hours());
   std::vector<tested> claims;
   for (double const rate : rates)
     for (std::size_t const steps : steps_of_round) {
