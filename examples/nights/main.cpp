@@ -25,6 +25,7 @@ void add_flags(CLI::App& app) {
 
 void work(kedge_on_policy::options const& given) {
   night n{.where = {}, .results = results, .run = !tables_only};
+  n.where.given = given;
   if (!tables_only) n.where = kedge_on_policy::prepare(given);
   nights.at(which)(n);
 }
@@ -32,5 +33,5 @@ void work(kedge_on_policy::options const& given) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return kedge_on_policy::guarded(argc, argv, "kedge-nights", "Grids of training runs over many seeds in the tiny world; they take hours, and go on where they stopped.", work, add_flags);
+  return kedge_on_policy::guarded(argc, argv, "kedge-nights", "Grids of training runs over many seeds; they take hours, and go on where they stopped.", work, add_flags);
 }

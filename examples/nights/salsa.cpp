@@ -154,6 +154,7 @@ void print_tables(book const& all) {
 }  // namespace
 
 void salsa_gold(night const& n) {
+  if (!n.where.given.tiny) throw error("salsa-gold: only the tiny world has an exact reward; add --tiny");
   book all(n.results);
   if (n.run) {
     std::vector<job> before;

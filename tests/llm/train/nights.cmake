@@ -10,7 +10,7 @@ set(book "${FOLDER}/figures.json")
     \"DPO\": {\"settings\": {}, \"seeds\": {\"1\": {\"reward\": [-0.6, 0.1], \"kl\": [0, 1], \"seconds\": 1800}, \"2\": {\"reward\": [-0.6, 0.3], \"kl\": [0, 1], \"seconds\": 1800}}},
     \"sDPO 2, easy-to-hard, rate over the round\": {\"settings\": {}, \"seeds\": {\"1\": {\"reward\": [-0.6, 0.5], \"kl\": [0, 2], \"seconds\": 0},
       \"2\": {\"reward\": [-0.6, 0.7], \"kl\": [0, 2], \"seconds\": 0}}}}}")
-run(0 --night sdpo-sources --tables --output_dir "${FOLDER}/out" --results "${book}")
+run(0 --night sdpo-sources --tiny --tables --output_dir "${FOLDER}/out" --results "${book}")
 foreach(part IN ITEMS "1.00 hours of a processor" "[|] DPO [|] 0.200 ± 1.271 [|] 1.000 ± 0.000 [|]" "[|] sDPO 2, easy-to-hard, rate over the round [|] 0.600 ± 1.271 [|]"
         "rate over the round ends above DPO [|] 0.400 ± 0.000 [|] 2 [|] [0-9.e-]+ [|] holds" "rate over the run ends above DPO [|]  [|] 0 [|] 1 [|] does not show")
   if(NOT output MATCHES "${part}")
@@ -20,9 +20,9 @@ endforeach()
 
 # One clear line, and the file as it was.
 file(WRITE "${FOLDER}/list.json" "[1]")
-run(1 --night sdpo-sources --tables --output_dir "${FOLDER}/out" --results "${FOLDER}/list.json")
+run(1 --night sdpo-sources --tiny --tables --output_dir "${FOLDER}/out" --results "${FOLDER}/list.json")
 if(NOT errors MATCHES "^kedge-nights: .*list.json: not the figures of a night[^\n]*\n$")
   message(FATAL_ERROR "not one clear line: ${errors}")
 endif()
-run(2 --night sdpo-sources --tables --output_dir "${FOLDER}/out")
-run(2 --night no-such --tables --output_dir "${FOLDER}/out" --results "${book}")
+run(2 --night sdpo-sources --tiny --tables --output_dir "${FOLDER}/out")
+run(2 --night no-such --tiny --tables --output_dir "${FOLDER}/out" --results "${book}")
