@@ -21,19 +21,17 @@ namespace {
 
 using namespace kedge::llm;
 
-constexpr std::size_t batch = 8;
-
 struct grid {
-  std::size_t rounds;
+  std::size_t rounds, batch;
   double beta;
   std::vector<std::size_t> steps;  // of a round
   std::vector<double> rates, alphas;
   double margin;  // declared before any run: differences in reward below this count as none
 };
 // A perfect sentence has 3.75, the start −0.6.
-grid const tiny_grid{8, 0.3, {3, 12, 48, 192}, {5e-5, 2e-4, 8e-4}, {0.3, 0.6}, 0.05};
+grid const tiny_grid{8, 8, 0.3, {3, 12, 48, 192}, {5e-5, 2e-4, 8e-4}, {0.3, 0.6}, 0.05};
 // A sentiment is between −1 and 1, the start's 0.2.
-grid const smollm2_grid{3, 0.1, {6}, {2e-5}, {0.6}, 0.05};
+grid const smollm2_grid{3, 4, 0.1, {6}, {2e-5}, {0.6}, 0.05};
 
 grid const& grid_of(bool tiny) { return tiny ? tiny_grid : smollm2_grid; }
 
@@ -84,7 +82,7 @@ night_run run_of(night const& n, variant const& v, std::size_t steps, double rat
   s.loss.beta = g.beta;
   s.learning_rate = rate;
   s.lr_scheduler_type = lr_scheduler::constant;
-  s.per_device_train_batch_size = batch;
+  s.per_device_train_batch_size = g.batch;
   s.max_steps = steps;
   if (!w.given.tiny) s.save_dtype = saved_type::bfloat16;
   round_settings r{.method = round_method::apo,
@@ -101,7 +99,7 @@ night_run run_of(night const& n, variant const& v, std::size_t steps, double rat
   }
   w.sampling(r.sampling);
   if (online) {
-    r.prompts_per_round = w.given.tiny ? 0 : steps * batch;
+    r.prompts_per_round = w.given.tiny ? 0 : steps * g.batch;
   } else {
     r.sampling.prompts.clear();
     s.dataset.assign(g.rounds, pairs_of(w, seed));
@@ -121,7 +119,7 @@ void print_tables(book const& all, bool tiny, bool online) {
               online  ? "fresh pairs each round"
               : tiny ? "the same 384 pairs in each round"
                      : "the sentiment pairs in each round",
-              g.rounds, batch, short_number(g.beta).c_str(), all.hours());
+              g.rounds, g.batch, short_number(g.beta).c_str(), all.hours());
   std::vector<tested> claims;
   for (double const rate : g.rates)
     for (std::size_t const steps : g.steps) {

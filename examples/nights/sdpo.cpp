@@ -29,12 +29,11 @@ struct grid {
   double beta;
   std::vector<double> noises, rates;  // noise: the second annotator's standard deviation, in units of the reward
   std::vector<std::size_t> chunks;
-  std::size_t pairs;  // of each annotator
+  std::size_t pairs, batch;  // of each annotator; of a step
   double epochs;
 };
-grid const tiny_grid{0.3, {0, 1}, {5e-5, 2e-4}, {2, 4}, 192, 4};
-grid const smollm2_grid{0.1, {0.25}, {2e-5}, {2}, 64, 1};
-constexpr std::size_t batch = 16;
+grid const tiny_grid{0.3, {0, 1}, {5e-5, 2e-4}, {2, 4}, 192, 16, 4};
+grid const smollm2_grid{0.1, {0.25}, {2e-5}, {2}, 32, 8, 1};
 
 grid const& grid_of(bool tiny) { return tiny ? tiny_grid : smollm2_grid; }
 
@@ -115,7 +114,7 @@ night_run run_of(night const& n, variant const& v, double noise, double rate, st
   s.learning_rate = v.faster * rate;
   s.lr_scheduler_type = lr_scheduler::linear;
   s.num_train_epochs = g.epochs;
-  s.per_device_train_batch_size = batch;
+  s.per_device_train_batch_size = g.batch;
   if (!w.given.tiny) s.save_dtype = saved_type::bfloat16;
   round_settings r{.method = round_method::sdpo, .chunks = v.chunks, .order = v.order, .optimizer_span = v.span};
   w.sampling(r.sampling);
@@ -152,7 +151,7 @@ void add_condition(book const& all, grid const& g, std::string const& condition,
 void print_tables(book const& all, bool tiny) {
   grid const& g = grid_of(tiny);
   std::printf("## sDPO, %s, two sources of pairs\n\n%zu pairs each, %s epochs in steps of %zu pairs, beta %s, AdamW from the rate linearly to 0, over each round or over the run. %.2f hours of a processor.\n\n",
-              tiny ? "the tiny world" : "SmolLM2", g.pairs, short_number(g.epochs).c_str(), batch, short_number(g.beta).c_str(), all.hours());
+              tiny ? "the tiny world" : "SmolLM2", g.pairs, short_number(g.epochs).c_str(), g.batch, short_number(g.beta).c_str(), all.hours());
   std::vector<tested> claims;
   for (double const noise : g.noises)
     for (double const rate : g.rates) add_condition(all, g, condition_of(noise, rate), claims);
