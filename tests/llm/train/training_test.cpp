@@ -219,7 +219,7 @@ TEST_CASE("a run that stopped after any step goes on to the same bits", "[traini
 
 TEST_CASE("a run with short moments or with none stops and goes on to the same bits", "[training]") {
   scratch_folder const folder;
-  for (std::string const optim : {"adamw_bf16", "adamw_8bit", "sgd"}) {
+  for (std::string const optim : {"adamw_bf16", "adamw_8bit", "sgd", "paged_adamw_8bit"}) {
     training_settings s = settings_for(folder / optim);
     s.optim = optim;
     s.save_steps = 2;

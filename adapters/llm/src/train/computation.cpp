@@ -8,8 +8,11 @@
 
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/base/json.hpp>
+#include <kedge/llm/train/optimizer.hpp>
 
 #include "../model/gpu_way.hpp"
+#include "host_memory.hpp"
+#include "paged_state.hpp"
 #include "run_checkpoint.hpp"
 
 namespace kedge::llm {
@@ -56,6 +59,18 @@ std::string too_large(gpu_plan const& plan, std::int64_t free) {
          " free, which hardly leaves room for 512 tokens; --optim adamw_8bit, --use_peft, or more processes take less";
 }
 
+// Whether a paged state can be one.   returns  a line where it is of no use
+std::string look_at_pages(run_settings const& run, at::Device device) {
+  if (run.optim->paged && !device.is_cpu())
+    throw error("--optim " + std::string(run.optim.name()) + ": a state in a mapped file is the processor's; on a GPU use adamw_8bit, --use_peft, or more processes");
+  if (!run.optim->paged && !run.paged_dir.empty())
+    throw error("--paged_dir is where a paged optimizer's state lies, and " + std::string(run.optim.name()) + " has its in memory; use --optim paged_adamw_32bit or paged_adamw_8bit, or leave it out");
+  std::filesystem::path const& folder = run.paged_dir.empty() ? run.output_dir : run.paged_dir;
+  if (!run.optim->paged || !lies_in_memory(folder)) return {};
+  return "warning: " + folder.string() + " lies in memory itself, and so does the state that --optim " + std::string(run.optim.name()) +
+         " keeps there; give a folder on a disk by --paged_dir";
+}
+
 std::size_t least_of(process_group const& group, std::size_t here) {
   if (group.alone()) return here;
   std::size_t least = here;
@@ -93,14 +108,15 @@ std::size_t fit_scoring(compute_settings& compute, transformer_config const& con
 }
 
 fitted_tokens fit_training(compute_settings& compute, transformer_config const& config, plan_settings const& plan,
-                           run_settings const& run, std::int64_t free) {
+                           run_settings const& run, std::int64_t free, std::int64_t longest) {
+  std::string note = look_at_pages(run, compute.device);
   when const again = run.compute.gradient_checkpointing;
   if (again == when::on) compute.activation_bytes = 0;
   if (again == when::off) compute.activation_bytes = std::numeric_limits<std::int64_t>::max();
   if (!compute.device.is_cuda()) {
     compute.head_rows = head_rows_on_processor(config);
     if (again == when::automatic) compute.activation_bytes = activation_budget(config, plan, free / run.where.local_size);
-    return {};
+    return {.note = std::move(note), .plan = plan_on_host(compute, config, plan, run, longest, free / run.where.local_size)};
   }
   gpu_choices const choices{.layers_again = again == when::automatic ? std::nullopt : std::optional(again == when::on),
                             .graphs = compute.graphs,

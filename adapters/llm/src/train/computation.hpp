@@ -27,6 +27,7 @@ namespace kedge::llm {
 struct fitted_tokens {
   std::size_t at_once = tokens_at_once::least;
   std::string note{};
+  std::string plan{};  ///< what the run will take, where it's worth a line
 };
 
 /// Fits a computation that trains nothing into the memory that is free: rows of the head, and on a GPU logits that are kept.
@@ -34,9 +35,10 @@ struct fitted_tokens {
 [[nodiscard]] std::size_t fit_scoring(compute_settings& compute, transformer_config const& config, std::int64_t free);
 
 /// The same for one that trains, before it loads anything: what layers may keep as well.
-/// free: bytes, of a processor all that the machine has left
+/// free: bytes, of a processor all that the machine has left; longest: tokens of the longest example, 0: not known
+/// throws  error where a host has not so much, with settings that would fit
 [[nodiscard]] fitted_tokens fit_training(compute_settings& compute, transformer_config const& config, plan_settings const& plan,
-                                         run_settings const& run, std::int64_t free);
+                                         run_settings const& run, std::int64_t free, std::int64_t longest = 0);
 
 /// Settles tokens at once, where the settings leave them open: what the checkpoint has from which the run goes on, else the least of what
 /// the processes have room for.

@@ -13,6 +13,7 @@
 
 #include "../data/shuffle.hpp"
 #include "../model/profile.hpp"
+#include "paged_state.hpp"
 #include "stop_watch.hpp"
 #include "trained_parameters.hpp"
 
@@ -78,7 +79,11 @@ std::vector<std::size_t> epoch_solver::order(std::size_t round, std::size_t epoc
   return order;
 }
 
-epoch_solver::progress epoch_solver::start(pack const& own) const { return {settings_.optim->init(own)}; }
+epoch_solver::progress epoch_solver::start(pack const& own) const {
+  optimizer const& optim = *settings_.optim;
+  if (!optim.paged) return {optim.init(own)};
+  return {paged_state(optim, own, settings_.paged_dir.empty() ? settings_.output_dir : settings_.paged_dir)};
+}
 
 double epoch_solver::learning_rate(std::size_t total) const {
   return schedule_of(settings_, run_steps_.value_or(total)).at(run_steps_ ? static_cast<std::size_t>(inside->optimizer.steps) : inside->step);

@@ -152,10 +152,10 @@ pack checkpoint_reader::read_pack(std::string const& name, at::Device device, st
   return theta;
 }
 
-pack checkpoint_reader::read_parts(std::string const& name, pack const& theta, shard const& parts, at::ScalarType type) const {
-  pack values;
+void checkpoint_reader::read_parts(std::string const& name, pack const& theta, shard const& parts, pack const& into) const {
+  if (parts.empty()) return;
+  at::ScalarType const type = into.front().scalar_type();
   std::vector<std::size_t> at(theta.size(), parts.size());  // of each tensor's part
-  for (at::Tensor const& t : parts_of(theta, parts)) values.push_back(at::zeros(t.sizes(), t.options().dtype(type)));
   for (std::size_t i = 0; i < parts.size(); ++i) at[parts[i].tensor] = i;
   int const processes = state.value("processes", 1);
   bucket_layout const layout(parameters_, theta, processes);
@@ -170,28 +170,25 @@ pack checkpoint_reader::read_parts(std::string const& name, pack const& theta, s
       at::Tensor const t = view_of(source, file, parameters_[stored.tensor]);
       if (t.scalar_type() != type || t.numel() != stored.size)
         throw error(file.string() + ": tensor " + parameters_[stored.tensor].name + " is of another shape or type; the checkpoint belongs to another model");
-      values[at[stored.tensor]].view({-1}).narrow(0, begin - wanted.begin, end - begin).copy_(t.view({-1}).narrow(0, begin - stored.begin, end - begin));
+      into[at[stored.tensor]].view({-1}).narrow(0, begin - wanted.begin, end - begin).copy_(t.view({-1}).narrow(0, begin - stored.begin, end - begin));
     }
   }
-  return values;
 }
 
-pack checkpoint_reader::read_own(std::string const& name, pack const& like, shard const& parts, process_group const& group) const {
+void checkpoint_reader::read_own(std::string const& name, shard const& parts, process_group const& group, pack const& into) const {
   int const processes = state.value("processes", 1);
   if (processes != group.size())
     throw error(folder_.string() + ": the optimizer's state is that of what a process holds, and " + std::to_string(processes) +
                 " wrote them; go on with as many");
   fs::path const file = folder_ / file_name(name, group.rank(), group.size());
   safetensors_file const source(file);
-  pack values;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     parameter const& p = parameters_[parts[i].tensor];
     at::Tensor const t = view_of(source, file, p);
-    if (t.sizes() != like[i].sizes() || t.scalar_type() != like[i].scalar_type())
+    if (t.sizes() != into[i].sizes() || t.scalar_type() != into[i].scalar_type())
       throw error(file.string() + ": tensor " + p.name + " is of another shape or type; the checkpoint belongs to another model");
-    values.push_back(t.clone().to(like[i].device()));
+    into[i].copy_(t);
   }
-  return values;
 }
 
 std::vector<double> checkpoint_reader::read_vector(std::string const& name) const {
@@ -213,6 +210,7 @@ void save(checkpoint_writer& to, epoch_solver const& solver, pack const& theta) 
   to.state["optimizer_steps"] = solver.inside->optimizer.steps;
   shard const own = solver.owned(to.parameters(), theta);
   for (optimizer_part const& part : solver.inside->optimizer.parts) to.add_parts(std::string(part.name), part.values, own);
+  solver.inside->optimizer.leave();
 }
 
 void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& theta) {
@@ -222,12 +220,14 @@ void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& th
   epoch_solver::progress& inside = solver.inside.emplace(solver.start(parts_of(theta, own)));
   inside.step = from.state["step"].get<std::size_t>();
   inside.optimizer.steps = from.state.at("optimizer_steps").get<std::int64_t>();
-  for (optimizer_part& part : inside.optimizer.parts) {
+  for (optimizer_part const& part : inside.optimizer.parts) {
     if (part.values.empty()) continue;  // a process may own nothing
-    std::string const name(part.name);
-    part.values = part.by_elements ? from.read_parts(name, theta, own, part.values.front().scalar_type())
-                                   : from.read_own(name, part.values, own, solver.group());
+    if (part.by_elements)
+      from.read_parts(std::string(part.name), theta, own, part.values);
+    else
+      from.read_own(std::string(part.name), own, solver.group(), part.values);
   }
+  inside.optimizer.leave();
 }
 
 fs::path find_checkpoint(fs::path const& output_dir, resume_point const& which) {

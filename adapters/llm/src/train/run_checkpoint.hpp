@@ -54,11 +54,11 @@ class checkpoint_reader {
   [[nodiscard]] pack read_pack(std::string const& name, at::Device device) const { return read_pack(name, device, parameters_.size()); }
   /// The same of the first `count` parameters alone.
   [[nodiscard]] pack read_pack(std::string const& name, at::Device device, std::size_t count) const;
-  /// Parts of a pack of theta's shapes and of a type, whatever number of processes wrote it.
-  [[nodiscard]] pack read_parts(std::string const& name, pack const& theta, shard const& parts, at::ScalarType type) const;
-  /// What add_parts of this process wrote, of the shapes and types of `like`.
+  /// Reads parts of a pack of theta's shapes, whatever number of processes wrote it, into tensors of its type.
+  void read_parts(std::string const& name, pack const& theta, shard const& parts, pack const& into) const;
+  /// Reads what add_parts of this process wrote into tensors of the same shapes and types.
   /// throws  error if another number of processes did
-  [[nodiscard]] pack read_own(std::string const& name, pack const& like, shard const& parts, process_group const& group) const;
+  void read_own(std::string const& name, shard const& parts, process_group const& group, pack const& into) const;
   [[nodiscard]] std::vector<double> read_vector(std::string const& name) const;
   [[nodiscard]] std::filesystem::path const& path() const { return folder_; }
   [[nodiscard]] std::vector<parameter> const& parameters() const { return parameters_; }

@@ -137,8 +137,9 @@ lora_settings session::trained_adapter(run_settings const& settings) const {
 compute_settings session::training_compute(run_settings& settings, held_besides const& held, process_group const& group) const {
   compute_settings own = compute;
   own.fp32_weights = settings.compute.weights_dtype == weights_type::automatic && !settings.use_peft && compute.type == at::kBFloat16 && compute.device.is_cpu() && fast_fp32_products();
-  fitted_tokens const fitted = fit_training(own, config, plan(settings, own, held), settings, available_memory(compute.device));
-  if (!fitted.note.empty()) tells_.say(fitted.note);
+  fitted_tokens const fitted = fit_training(own, config, plan(settings, own, held), settings, available_memory(compute.device), held.longest);
+  for (std::string const* line : {&fitted.plan, &fitted.note})
+    if (!line->empty()) tells_.say(*line);
   settle(settings, fitted.at_once, group);
   return own;
 }

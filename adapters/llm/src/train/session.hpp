@@ -34,6 +34,7 @@ struct encoded_prompts {
 /// What a run holds besides the one model that every run trains; see plan_settings.
 struct held_besides {
   std::int64_t points = 0, models = 1;
+  std::int64_t longest = 0;  ///< tokens of the longest example; 0: not known
 };
 
 /// A checkpoint opened for work: description, tokenizer and template; weights on request.

@@ -161,7 +161,11 @@ optimizer_state init_adamw(moment_format const& format, pack const& theta) {
 void update_adamw(moment_format const& format, optimizer_settings const& settings, optimizer_state& state, optimizer_step const& step) {
   at::NoGradGuard const no_grad;
   auto const each = [&](auto const& take) {
-    for (std::size_t i = 0; i < step.theta.size(); ++i) take(i, moments_of(state, i), numbers_of(settings, state.steps, step, i));
+    for (std::size_t i = 0; i < step.theta.size(); ++i) {
+      state.expect(i + 1);
+      take(i, moments_of(state, i), numbers_of(settings, state.steps, step, i));
+      state.leave(i);
+    }
   };
   if (one_pass(step) && goes_gpu_way(step.theta.front().device())) return launch_step(settings, state, step);
   if (one_pass(step)) {

@@ -69,4 +69,7 @@ optimizer const adamw_8bit{.name = "adamw_8bit",
                            .init = init_adamw<format>,
                            .update = update_adamw<format>};
 
+extern optimizer const paged_adamw_8bit;
+optimizer const paged_adamw_8bit = paged(adamw_8bit, "paged_adamw_8bit", {}, "AdamW, moments in 8 bits in a mapped file: 2 bytes a parameter of disk");
+
 }  // namespace kedge::llm::optimizers

@@ -14,7 +14,7 @@ constexpr moment_format format{.type = {},
                                    },
                                .write = [](kept_moments const&, at::Tensor const&, at::Tensor const&, std::uint32_t) {}};
 
-constexpr std::string_view aliases[] = {"adamw_torch"};
+constexpr std::string_view aliases[] = {"adamw_torch"}, aliases_of_paged[] = {"paged_adamw"};
 
 }  // namespace
 
@@ -26,5 +26,9 @@ optimizer const adamw_fp32{.name = "adamw_torch_fused",
                            .gradient_degree = 0,
                            .init = init_adamw<format>,
                            .update = update_adamw<format>};
+
+extern optimizer const paged_adamw_32bit;
+optimizer const paged_adamw_32bit =
+    paged(adamw_fp32, "paged_adamw_32bit", aliases_of_paged, "AdamW, moments in fp32 in a mapped file: 8 bytes a parameter of disk");
 
 }  // namespace kedge::llm::optimizers

@@ -11,6 +11,8 @@
   _(adamw_fp32)             \
   _(adamw_bf16)             \
   _(adamw_8bit)             \
+  _(paged_adamw_32bit)      \
+  _(paged_adamw_8bit)       \
   _(sgd)
 
 namespace kedge::llm {
@@ -38,7 +40,10 @@ optimizer const& optimizer_choice::find(std::string_view name) {
 
 std::string_view optimizer_choice::name() const { return chosen_->name; }
 
-state_bytes optimizer_choice::bytes() const { return chosen_->bytes; }
+state_bytes optimizer_choice::bytes() const {
+  if (chosen_->paged) return [](std::int64_t, std::int64_t) { return std::int64_t{0}; };
+  return chosen_->bytes;
+}
 
 std::optional<double> optimizer_choice::gradient_degree() const { return chosen_->gradient_degree; }
 

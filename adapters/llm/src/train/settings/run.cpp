@@ -71,6 +71,9 @@ void declare_optimization(settings_list& list, run_settings& s) {
   list.add("adam_beta2", s.adam_beta2, "decay of the second moments").below(1);
   list.add("adam_epsilon", s.adam_epsilon, "added to the root of the second moments");
   list.add("optim", s.optim, described_optimizers());
+  list.add("paged_dir", s.paged_dir, "folder for the file of a paged optimizer's state, which has no name there and is gone at the end; none: output_dir")
+      .otherwise("none")
+      .resumes(on_resume::free);
   list.add("seed", s.seed, "of every shuffle").at_most(1.8446744073709552e19);
   list.add("shuffle", s.shuffle, "train on the examples in an order drawn by the seed; false: in that of the file");
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -26,10 +27,19 @@ struct optimizer_part {
   bool by_elements = true;  ///< number i of a tensor belongs to number i of theta's, so that a run may go on with another number of processes
 };
 
+class paged_memory;  ///< a mapped file that holds a state; defined in the library's sources
+
 /// What a resume needs. A copy shares its tensors.
 struct optimizer_state {
   std::vector<optimizer_part> parts{};
-  std::int64_t steps = 0;  ///< taken so far
+  std::int64_t steps = 0;                       ///< taken so far
+  std::shared_ptr<paged_memory const> pages{};  ///< where the parts lie; null: in memory
+
+  /// A step is done with what belongs to tensor i of theta, or to all: a file takes that back. Nothing where there is none.
+  void leave(std::size_t i) const;
+  void leave() const;
+  /// A step comes to it next.
+  void expect(std::size_t i) const;
 };
 
 /// One step: θ moves in place. A tensor may be a view, a part of a larger one.
@@ -48,6 +58,7 @@ struct optimizer {
   std::span<std::string_view const> aliases{};
   std::string_view help;  ///< one line
   state_bytes bytes;      ///< of the state
+  bool paged = false;     ///< the state, which begins with zeros, lies in a mapped file: memory holds what a step is at
   /// p: all gradients times c, and what is compared with them, make all steps c^p times as long; none: it isn't known.
   std::optional<double> gradient_degree{};
   /// The state before the first step, for parameters of theta's shapes and types; none without it.
@@ -58,8 +69,18 @@ struct optimizer {
   void step(optimizer_settings const& settings, optimizer_state& state, optimizer_step const& step) const {
     ++state.steps;
     update(settings, state, step);
+    state.leave();
   }
 };
+
+/// The same steps, bit for bit, on a state in a mapped file.   of: its state begins with zeros
+[[nodiscard]] constexpr optimizer paged(optimizer of, std::string_view name, std::span<std::string_view const> aliases, std::string_view help) {
+  of.name = name;
+  of.aliases = aliases;
+  of.help = help;
+  of.paged = true;
+  return of;
+}
 
 /// Zeros of the tensors' shapes and types.
 [[nodiscard]] pack zeros_like(pack const& theta);

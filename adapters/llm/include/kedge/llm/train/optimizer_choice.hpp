@@ -26,7 +26,7 @@ class optimizer_choice {
   optimizer_choice(optimizer const& chosen) : chosen_(&chosen) {}
 
   [[nodiscard]] std::string_view name() const;
-  /// What a plan of memory counts.
+  /// What a plan of memory counts: nothing where the state is paged.
   [[nodiscard]] state_bytes bytes() const;
   /// How the length of steps follows the scale of gradients: optimizer::gradient_degree.
   [[nodiscard]] std::optional<double> gradient_degree() const;

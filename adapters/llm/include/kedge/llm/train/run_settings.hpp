@@ -121,6 +121,7 @@ struct run_settings : evaluation_settings {
   double max_grad_norm = 1.0;
   double weight_decay = 0;
   optimizer_choice optim;
+  std::filesystem::path paged_dir;  ///< where a paged optimizer's state lies; empty: output_dir
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
   std::uint64_t seed = 42;
   bool shuffle = true;
@@ -133,6 +134,7 @@ struct run_settings : evaluation_settings {
   resume_point resume_from_checkpoint;
   bool overwrite_output_dir = false;
   std::size_t ddp_timeout = 1800;  ///< seconds that one process of several waits for the others
+  std::size_t context_parallel_size = 1;  ///< processes that compute the tokens of an example together
   launch where{};                  ///< which of several processes this is
   screen tells{};                  ///< what the run says as it goes
   bool quiet = false;              ///< it says nothing
@@ -151,7 +153,7 @@ struct run_settings : evaluation_settings {
   }
   /// Examples that one optimiser step sees, over all processes.
   [[nodiscard]] std::size_t batch() const {
-    return per_device_train_batch_size * gradient_accumulation_steps * static_cast<std::size_t>(where.size);
+    return per_device_train_batch_size * gradient_accumulation_steps * static_cast<std::size_t>(where.size) / context_parallel_size;
   }
 };
 
