@@ -3,7 +3,6 @@
 #include <string>
 #include <utility>
 
-#include <kedge/llm/scale/launch.hpp>
 #include <kedge/llm/train/null_baseline.hpp>
 
 #include "command.hpp"
@@ -51,9 +50,6 @@ int run_apo(arguments const& args) {
   for (char const* of_files : {"truncation_mode", "ranked_pairs"})
     if (rounds.online() && line.settings.given(of_files))
       throw llm::usage_error("--" + std::string(of_files) + " is for pairs from files; here they are sampled");
-  if (rounds.online() && !settings.where.alone())
-    throw llm::usage_error(
-        "--prompts: fresh pairs are sampled by one process; start it without torchrun, or give files of pairs");
   if (line.settings.given("rounds") && !rounds.online()) {
     if (settings.dataset.size() == 1 && rounds.chunks == 0) rounds.chunks = rounds.rounds;
     std::size_t const there = llm::round_count(settings, rounds);

@@ -7,6 +7,7 @@
 #include <kedge/llm/hub/model_setting.hpp>
 #include <kedge/llm/train/comparing.hpp>
 #include <kedge/llm/train/judge_flags.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 
 #include "command.hpp"
 #include "sampling_flags.hpp"
@@ -43,14 +44,18 @@ int run_compare(arguments const& args) {
   line.settings.add("batch_size", s.batch_size, "sequences decoded at once").at_least(1).at_most(1 << 20);
   line.settings.add("skip_bad_lines", s.skip_bad_lines, "go on after prompts that can't be used, and count them");
   line.settings.add("quiet", s.quiet, "no progress, no notes");
+  llm::declare_company(line.settings, s.ddp_timeout);
   declare(line.settings, s.compute);
   line.parse(args);
   if (models.size() != 2) throw llm::usage_error("two models are compared, A and B, and not " + std::to_string(models.size()));
   s.model = models[0];
   settings.other = models[1];
-  s.tells = llm::screen(stderr);
+  s.where = llm::launch::of_environment();
+  bool const leads = s.where.rank == 0;
+  if (leads) s.tells = llm::screen(stderr);
   auto const compared = llm::compare_models(settings);
   if (!compared) return exit_interrupted;
+  if (!leads) return exit_done;
   nlohmann::ordered_json const report = as_json(*compared, settings);
   if (!output.empty()) llm::write_file_atomically(output, text_of(report, 2));
   std::string const shown = json ? text_of(report, -1) : as_table(*compared, settings);

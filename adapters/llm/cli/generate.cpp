@@ -7,6 +7,7 @@
 #include <kedge/llm/base/atomic.hpp>
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/hub/model_setting.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 #include <kedge/llm/train/sampling.hpp>
 
 #include "command.hpp"
@@ -24,6 +25,7 @@ void declare(llm::settings_list& list, llm::generate_settings& s) {
   list.add("logprobs", s.logprobs, "write logp, logp_tokens and token_ids of each completion too");
   list.add("skip_bad_lines", s.skip_bad_lines, "go on after prompts that can't be used, and count them");
   list.add("quiet", s.quiet, "no progress");
+  llm::declare_company(list, s.ddp_timeout);
   declare(list, s.compute);
 }
 
@@ -68,11 +70,11 @@ int run_generate(arguments const& args) {
   line.settings.add("output", output, "file, or - for standard output").in("Output");
   line.settings.add("json", json, "a summary as one JSON object on standard output; needs --output FILE").in("Output");
   line.parse(args);
-  settings.tells = llm::screen(stderr);
-  if (output == "-") {
-    if (json) throw llm::usage_error("--json needs --output FILE");
-    return llm::generate_completions(settings, write_to_standard_output).interrupted ? exit_interrupted : exit_done;
-  }
+  settings.where = llm::launch::of_environment();
+  bool const leads = settings.where.rank == 0;
+  if (leads) settings.tells = llm::screen(stderr);
+  if (json && output == "-") throw llm::usage_error("--json needs --output FILE");
+  if (output == "-" || !leads) return llm::generate_completions(settings, write_to_standard_output).interrupted ? exit_interrupted : exit_done;
   llm::pending_file file(output);
   llm::generate_report const report = llm::generate_completions(settings, [&](std::string_view line) { file.write(line); });
   if (report.interrupted) return exit_interrupted;

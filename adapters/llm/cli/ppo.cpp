@@ -31,6 +31,7 @@ nlohmann::ordered_json summary(llm::ppo_settings const& settings, llm::ppo_resul
 
 int train(llm::ppo_settings const& settings, bool json) {
   llm::ppo_result const result = llm::train_ppo(settings);
+  if (settings.where.rank != 0) return result.interrupted ? exit_interrupted : exit_done;
   if (json)
     std::printf("%s\n", summary(settings, result).dump().c_str());
   else if (result.interrupted)
@@ -58,15 +59,16 @@ namespace {
 // Runs salsa at each weight of the second model, into folders of their own, and prints a table.
 int sweep(llm::ppo_settings const& settings, std::vector<double> const& weights, bool json) {
   std::vector<llm::ppo_result> results;
+  bool const leads = settings.where.rank == 0;
   for (double const weight : weights) {
     llm::ppo_settings own = settings;
     own.reference.weights = {1 - weight, weight};
     own.output_dir /= "weight-" + nlohmann::json(weight).dump();
     results.push_back(llm::train_ppo(own));
     if (results.back().interrupted) return exit_interrupted;
-    if (json) std::printf("%s\n", summary(own, results.back()).dump().c_str());
+    if (json && leads) std::printf("%s\n", summary(own, results.back()).dump().c_str());
   }
-  if (json) return exit_done;
+  if (json || !leads) return exit_done;
   std::printf("weight  KL at step 0  reward    KL     wins\n");
   for (std::size_t i = 0; i < weights.size(); ++i) {
     llm::policy_evaluation const last = results[i].evaluations.empty() ? llm::policy_evaluation{} : results[i].evaluations.back();

@@ -4,6 +4,7 @@
 
 #include <kedge/llm/base/atomic.hpp>
 #include <kedge/llm/hub/model_setting.hpp>
+#include <kedge/llm/train/run_settings.hpp>
 #include <kedge/llm/train/scoring.hpp>
 
 #include "command.hpp"
@@ -27,10 +28,13 @@ int run_score(arguments const& args) {
   line.settings.add("ld_alpha", settings.ld_alpha, "LD-DPO: weight of tokens beyond the shorter completion of a pair; none: 1").at_most(1);
   line.settings.add("skip_bad_lines", settings.skip_bad_lines, "go on after lines that can't be used, and count them");
   line.settings.add("quiet", settings.quiet, "no progress");
+  llm::declare_company(line.settings, settings.ddp_timeout);
   declare(line.settings, settings.compute);
   line.parse(args);
-  settings.tells = llm::screen(stderr);
-  if (output == "-") {
+  settings.where = llm::launch::of_environment();
+  bool const leads = settings.where.rank == 0;
+  if (leads) settings.tells = llm::screen(stderr);
+  if (output == "-" || !leads) {
     llm::score_preferences(settings, std::cout);
     return exit_done;
   }

@@ -185,7 +185,6 @@ std::vector<trl_flag> table() {
     {"accelerator_config", one, {{"none|{}", idle, ""}, {"*", refused, "nothing of accelerate's is used; leave it out"}}},
     {"parallelism_config", one, {{"none", idle, ""}, {"*", refused, "processes share the examples of a step; start them with torchrun --no-python"}}},
     {"ddp_backend", one, {{"gloo|nccl|none", idle, "gloo on processors, nccl on GPUs"}, {"*", refused, "gloo on processors, nccl on GPUs; leave it out"}}},
-    {"ddp_timeout", one, {{"*", idle, "it runs in one process"}}, "ppo salsa"},
     {"ddp_find_unused_parameters", truth, {{"*", idle, "gradients are summed once a step"}}},
     {"ddp_bucket_cap_mb", one, {{"*", idle, "gradients are summed once a step"}}},
     {"ddp_broadcast_buffers", truth, {{"*", idle, "gradients are summed once a step"}}},

@@ -38,6 +38,8 @@ void check(transformer_config const& config, std::span<token_ids const> prompts,
   if (s.max_new_tokens == 0) throw error("the number of new tokens must be at least 1");
   if (!(s.temperature >= 0) || !std::isfinite(s.temperature)) throw error("the temperature must be 0 or positive, not " + std::to_string(s.temperature));
   if (!(s.top_p >= 0 && s.top_p <= 1)) throw error("top_p must be from 0 to 1, not " + std::to_string(s.top_p));
+  if (!s.numbers.empty() && s.numbers.size() != prompts.size())
+    throw error(std::to_string(s.numbers.size()) + " numbers of samples for " + std::to_string(prompts.size()) + " prompts; give one each, or none");
   if (!(s.min_p >= 0 && s.min_p <= 1)) throw error("min_p must be from 0 to 1, not " + std::to_string(s.min_p));
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     std::string const where = "prompt " + std::to_string(i + 1);
@@ -186,8 +188,7 @@ class sampling_run {
     for (std::size_t i = 0; i < n; ++i) {
       sequence const& s = of(i);
       std::size_t const row = i < active_.size() ? i : active_.size() + (i - active_.size()) / samples_;
-      double const u = settings_.temperature == 0 ? 0 : uniform_draw(settings_.seed, s.result.prompt, s.result.sample, s.result.tokens.size());
-      wanted.push_back({row, place_of(s), u});
+      wanted.push_back({row, place_of(s), settings_.temperature == 0 ? 0 : uniform_of(s.result)});
     }
     std::vector<token_draw> const drawn = draw_tokens(logits, wanted, settings_, threads_);
     for (std::size_t i = 0; i < n; ++i) {
@@ -196,6 +197,11 @@ class sampling_run {
       result.logp.push_back(drawn[i].logp);
       result.finished = std::find(settings_.stop_tokens.begin(), settings_.stop_tokens.end(), drawn[i].token) != settings_.stop_tokens.end();
     }
+  }
+
+  double uniform_of(sampled_completion const& c) const {
+    sample_number const number = settings_.numbers.empty() ? sample_number{c.prompt, 0} : settings_.numbers[c.prompt];
+    return uniform_draw(settings_.seed, number.prompt, number.sample + c.sample, c.tokens.size());
   }
 
   decoding_place place_of(sequence const& s) const {

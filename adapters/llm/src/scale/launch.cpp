@@ -7,6 +7,8 @@
 
 #include <kedge/llm/base/error.hpp>
 
+#include "process_group.hpp"
+
 namespace kedge::llm {
 namespace {
 
@@ -44,6 +46,7 @@ launch launch::of_environment() {
   here.hosted = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
   here.interface = variable("GLOO_SOCKET_IFNAME");
   here.attempt = variable("TORCHELASTIC_RESTART_COUNT");
+  here.met = std::make_shared<process_group>();
   return here;
 }
 

@@ -73,12 +73,14 @@ class process_group::engine {
     options.waitWorkers = false;
     options.timeout = timeout;
     auto const meeting = c10::make_intrusive<c10d::TCPStore>(here.address, options);
-    auto const store = c10::make_intrusive<c10d::PrefixStore>("kedge/" + here.attempt, meeting);
+    store = c10::make_intrusive<c10d::PrefixStore>("kedge/" + here.attempt, meeting);
     backend = device.is_cuda() ? gpu_library().nccl(store, here.rank, here.size, timeout, device) : gloo_backend(store, here, timeout);
   }
 
+  c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::Backend> backend;
   group_traffic traffic;
+  std::chrono::steady_clock::time_point looked;  // for a wish to stop
 };
 
 process_group::process_group(launch where, std::chrono::seconds timeout, at::Device device) : launch_(std::move(where)), device_(device) {
@@ -133,6 +135,17 @@ process_group::pending process_group::begin_broadcast(at::Tensor tensor, int roo
     options.rootRank = root;
     return with.backend->broadcast(tensors, options);
   });
+}
+
+void process_group::ask_to_stop() const {
+  if (!alone()) with_the_others(launch_, [&] { engine_->store->add("stop", 1); });
+}
+
+bool process_group::asked_to_stop() const {
+  using namespace std::chrono_literals;
+  if (alone() || std::chrono::steady_clock::now() - engine_->looked < 100ms) return false;
+  engine_->looked = std::chrono::steady_clock::now();
+  return with_the_others(launch_, [&] { return engine_->store->add("stop", 0) > 0; });
 }
 
 group_traffic process_group::traffic() const { return alone() ? group_traffic() : engine_->traffic; }

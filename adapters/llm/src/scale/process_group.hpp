@@ -59,6 +59,11 @@ class process_group {
   /// throws  in all processes what it threw in that one
   std::string lead(std::function<std::string()> const& task) const;
 
+  /// Tells all processes that they shall come to an end, whatever they are doing; those that look find out within a moment.
+  void ask_to_stop() const;
+  /// Whether one of them has been told so. Cheap enough for a loop over tokens.
+  [[nodiscard]] bool asked_to_stop() const;
+
   /// Since the group met.
   [[nodiscard]] group_traffic traffic() const;
 

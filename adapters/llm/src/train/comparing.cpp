@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <functional>
+#include <map>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <span>
+#include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/base/interrupt.hpp>
+#include <kedge/llm/data/ragged.hpp>
 #include <kedge/llm/model/generation.hpp>
 #include <kedge/llm/train/comparing.hpp>
 #include <kedge/llm/train/training_log.hpp>
 
+#include "dealt_samples.hpp"
+#include "join_run.hpp"
 #include "rollout.hpp"
 #include "sampling_choice.hpp"
 #include "session.hpp"
@@ -22,9 +30,9 @@ namespace {
 
 /// A model opened, without its weights.
 struct side {
-  side(char const* called, std::filesystem::path const& model, generate_settings const& asked)
+  side(char const* called, std::filesystem::path const& model, generate_settings const& asked, device_settings const& compute)
       : name(called),
-        opened(model, asked.compute, asked.quiet ? screen() : asked.tells),
+        opened(model, compute, asked.quiet ? screen() : asked.tells),
         sampling(chosen_sampling(opened, asked, default_new_tokens)),
         prompts(opened.read_prompts(asked.prompts, asked.reads())) {}
 
@@ -54,6 +62,17 @@ void keep_common(encoded_prompts& one, encoded_prompts const& other) {
   }
   one.examples.resize(kept);
   one.ids.resize(kept);
+}
+
+// Those that this process answers; numbers tell which they are.
+void keep_share(side& s, std::vector<std::size_t> const& mine) {
+  encoded_prompts own;
+  for (std::size_t const i : mine) {
+    own.examples.push_back(s.prompts.examples[i]);
+    own.ids.push_back(s.prompts.ids[i]);
+    s.sampling.numbers.push_back({i, 0});
+  }
+  s.prompts = std::move(own);
 }
 
 // What decides how tokens are drawn, without the tokens that end a completion: they belong to the vocabulary.
@@ -102,7 +121,22 @@ std::string reason_against_kl(side const& a, side const& b) {
 
 using samples = std::vector<sampled_completion>;
 
-samples draw(side const& from, loaded const& policy, generate_settings const& asked, interrupt_guard const& interrupt) {
+// Ctrl-C, here or in another process.
+class stop_watcher {
+ public:
+  explicit stop_watcher(process_group const& group) : group_(group) {}
+  [[nodiscard]] bool requested() const {
+    if (!stopped_ && guard_.requested()) group_.ask_to_stop();
+    return stopped_ = stopped_ || guard_.requested() || group_.asked_to_stop();
+  }
+
+ private:
+  process_group const& group_;
+  interrupt_guard guard_;
+  mutable bool stopped_ = false;
+};
+
+samples draw(side const& from, loaded const& policy, generate_settings const& asked, stop_watcher const& interrupt) {
   stop_watch const watch;
   mixture_term const terms[] = {{1, &policy.weights}};
   std::string const what = std::string("answers of ") + from.name;
@@ -158,7 +192,7 @@ struct drawn {
 
 // Nothing if it was interrupted.
 std::optional<drawn> draw_both(side const& a, side const& b, bool with_kl, generate_settings const& asked,
-                               interrupt_guard const& interrupt) {
+                               stop_watcher const& interrupt) {
   std::size_t const most_tokens = std::min(a.opened.scored_at_once, b.opened.scored_at_once);
   drawn out;
   {
@@ -175,7 +209,7 @@ std::optional<drawn> draw_both(side const& a, side const& b, bool with_kl, gener
 }
 
 // False if it was interrupted.
-bool reward(comparison& out, scorer const& judge, generate_settings const& asked, interrupt_guard const& interrupt) {
+bool reward(comparison& out, scorer const& judge, generate_settings const& asked, stop_watcher const& interrupt) {
   constexpr std::size_t prompts_at_once = 32;
   stop_watch const watch;
   for (std::size_t first = 0; first < out.prompts.size(); first += prompts_at_once) {
@@ -196,23 +230,11 @@ bool reward(comparison& out, scorer const& judge, generate_settings const& asked
   return true;
 }
 
-}  // namespace
-
-std::optional<comparison> compare_models(compare_settings const& settings) {
-  generate_settings const& asked = settings.generate;
-  screen const tells = asked.quiet ? screen() : asked.tells;
-  side a("A", asked.model, asked), b("B", settings.other, asked);
-  keep_common(a.prompts, b.prompts);
-  keep_common(b.prompts, a.prompts);
-  if (a.prompts.ids.empty()) throw error(asked.prompts.string() + ": no prompt in it that both models can use");
-  if (!draw_alike(a.sampling, b.sampling))
-    tells.say("the models' generation_config.json differ, and each model answers by its own; flags are for both");
-  comparison out{.prompts = {}, .no_kl = reason_against_kl(a, b)};
+// What both say to their prompts. False if it was interrupted.
+bool answer(comparison& out, side const& a, side const& b, generate_settings const& asked, stop_watcher const& interrupt) {
   bool const with_kl = out.no_kl.empty();
-  scorer const judge = make_scorer(settings.rewards, a.opened, asked.compute);
-  interrupt_guard const interrupt;
   std::optional<drawn> const said = draw_both(a, b, with_kl, asked, interrupt);
-  if (!said) return std::nullopt;
+  if (!said) return false;
   for (prompt_example const& e : a.prompts.examples) out.prompts.push_back({.prompt = e.prompt, .a = {}, .b = {}});
   for (sampled_completion const& one : said->a) add(out.prompts[one.prompt].a, one, a.opened.tokens);
   for (std::size_t i = 0; i < said->b.size(); ++i) {
@@ -220,8 +242,82 @@ std::optional<comparison> compare_models(compare_settings const& settings) {
     add(p.b, said->b[i], b.opened.tokens);
     if (with_kl) p.log_ratio += said->under_b[i] - said->under_a[i];
   }
-  if (!reward(out, judge, asked, interrupt)) return std::nullopt;
-  return out;
+  return true;
+}
+
+nlohmann::json packed(answers const& one) { return {one.texts, one.rewards, one.tokens, one.finished}; }
+answers unpacked(nlohmann::json const& one) { return {one[0], one[1], one[2], one[3]}; }
+
+// A comparison of which each process of a group makes a part. What fails in one fails in all, with its words; one that is interrupted stops all.
+struct shared_comparison {
+  process_group const& group;
+  std::vector<std::size_t> mine;  ///< prompts
+  bool one_judge;
+  using work = std::function<bool(comparison&)>;
+
+  [[nodiscard]] std::optional<comparison> of(comparison out, work const& answers, work const& rewards) const {
+    if (!together([&] { return answers(out) && (one_judge || rewards(out)); })) return std::nullopt;
+    merge(out);
+    if (one_judge && !together([&] { return !group.leads() || rewards(out); })) return std::nullopt;
+    return out;
+  }
+
+ private:
+  [[nodiscard]] bool together(std::function<bool()> const& task) const {
+    bool done = false;
+    std::string problem;
+    try {
+      done = task();
+    } catch (error const& e) {
+      if (group.alone()) throw;
+      problem = e.what();
+      group.ask_to_stop();
+    }
+    for (std::string const& text : group.gather(problem))
+      if (!text.empty()) throw error(text);
+    return !group.any(!done);
+  }
+
+  void merge(comparison& out) const {
+    if (group.alone()) return;
+    nlohmann::json own = nlohmann::json::array();
+    for (std::size_t i = 0; i < mine.size(); ++i) {
+      compared_prompt const& p = out.prompts[i];
+      own.push_back({mine[i], p.prompt.dump(), packed(p.a), packed(p.b), p.log_ratio});
+    }
+    std::map<std::size_t, compared_prompt> all;
+    for (nlohmann::json const& part : gather(group, own))
+      for (nlohmann::json const& one : part)
+        all[one[0]] = {nlohmann::ordered_json::parse(one[1].get_ref<std::string const&>()), unpacked(one[2]), unpacked(one[3]), one[4]};
+    out.prompts.clear();
+    for (auto& [number, prompt] : all) out.prompts.push_back(std::move(prompt));
+  }
+};
+
+}  // namespace
+
+std::optional<comparison> compare_models(compare_settings const& settings) {
+  generate_settings const& asked = settings.generate;
+  device_settings compute = asked.compute;
+  process_group const group = join(asked.where, compute, asked.ddp_timeout);
+  screen const tells = asked.quiet ? screen() : asked.tells;
+  side a("A", asked.model, asked, compute), b("B", settings.other, asked, compute);
+  keep_common(a.prompts, b.prompts);
+  keep_common(b.prompts, a.prompts);
+  if (a.prompts.ids.empty()) throw error(asked.prompts.string() + ": no prompt in it that both models can use");
+  if (!draw_alike(a.sampling, b.sampling))
+    tells.say("the models' generation_config.json differ, and each model answers by its own; flags are for both");
+  comparison out{.prompts = {}, .no_kl = reason_against_kl(a, b)};
+  std::vector<std::size_t> mine(a.prompts.ids.size());
+  std::iota(mine.begin(), mine.end(), std::size_t{0});
+  std::size_t const longest = asked.num_samples * (a.sampling.max_new_tokens + b.sampling.max_new_tokens);
+  mine = balanced_share(std::span<std::size_t const>(mine), group.rank(), group.size(), [&](std::size_t i) { return a.prompts.ids[i].size() + longest; });
+  for (side* const s : {&a, &b}) keep_share(*s, mine);
+  scorer const judge = make_scorer(settings.rewards, a.opened, compute, group);
+  stop_watcher const interrupt(group);
+  shared_comparison all{group, std::move(mine), settings.rewards.judge_processes == judging::leading};
+  return all.of(std::move(out), [&](comparison& own) { return answer(own, a, b, asked, interrupt); },
+                [&](comparison& own) { return reward(own, judge, asked, interrupt); });
 }
 
 }  // namespace kedge::llm

@@ -110,7 +110,7 @@ void epoch_solver::complete_theta() const {
 
 kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size_t examples, std::size_t round, step_function const& step) {
   at::NoGradGuard const no_grad;
-  auto const parameters = std::make_shared<trained_parameters>(group_, model, theta);
+  auto const parameters = std::make_shared<trained_parameters>(group_, model, names.empty() ? model.parameters() : names, theta);
   running_ = parameters;
   if (!inside) inside.emplace(start(parameters->own()));
   kedge::status const ended = take_steps(*parameters, examples, round, step);

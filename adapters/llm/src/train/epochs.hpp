@@ -74,6 +74,9 @@ class epoch_solver {
   /// Before the first step, of what this process owns.
   [[nodiscard]] progress start(pack const& own) const;
 
+  /// Names of theta's tensors, where more is trained than the model that solve() is given.
+  std::vector<parameter> names;
+
   step_callback on_step = [](step_report const&) { return true; };
   double seconds = 0;  ///< spent in steps so far
 

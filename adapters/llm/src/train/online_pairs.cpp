@@ -89,7 +89,10 @@ std::vector<preference_pair> online_pairs::pairs(training_state const& state) {
   if (found.empty())
     throw error("round " + std::to_string(state.round + 1) + ": the judge gave all completions of every prompt the same score, or none far enough apart; "
                 "sample more (--num_samples), hotter (--temperature), or lower --min_score_gap");
-  write(state.round, found, rollouts);
+  prompts_.group().lead([&] {
+    write(state.round, found, rollouts);
+    return "";
+  });
   std::vector<preference_pair> pairs;
   for (auto const [better, worse] : found) pairs.push_back(pair_of(prompts_.ids(rollouts[better].prompt), rollouts[better], rollouts[worse]));
   return pairs;

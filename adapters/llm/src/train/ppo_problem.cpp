@@ -12,6 +12,8 @@
 namespace kedge::llm {
 namespace {
 
+constexpr char const* ratio_squares = "val/ratio_squares";  // of a step's parts, for the variance of the whole
+
 causal_lm on_base(transformer_config const& config, compute_settings compute, lora_settings const* lora, pack const* base) {
   return lora ? causal_lm(config, compute, *lora, *base) : causal_lm(config, compute);
 }
@@ -66,11 +68,13 @@ std::vector<parameter> actor_critic::parameters() const {
 }
 
 ppo_problem::ppo_problem(actor_critic const& models, ppo_settings const& settings, rollout_source& prompts)
-    : solver(settings, {}, settings.updates() * epoch_solver(settings).steps(settings.episodes_per_update())),
+    : solver(settings, prompts.group(), settings.updates() * epoch_solver(settings).steps(settings.episodes_per_update())),
       controller{settings.kl_coef, settings.target_kl, settings.kl_horizon},
       models_(models),
       settings_(settings),
-      prompts_(prompts) {}
+      prompts_(prompts) {
+  solver.names = models.parameters();
+}
 
 std::vector<rollout> const& ppo_problem::source(ppo_state const& state) {
   if (state.round == round_) return rollouts_;
@@ -182,19 +186,20 @@ token_targets ppo_problem::targets(std::vector<rollout> const& rollouts, std::ve
 }
 
 step_report ppo_problem::step(pack const& weights, std::vector<rollout> const& rollouts, std::vector<double> const& reference,
-                              token_targets const& targets, std::span<std::size_t const> which, pack& gradient) const {
+                              token_targets const& targets, std::span<std::size_t const> which, step_gradient& gradient) const {
   std::vector<std::size_t> const offsets = token_offsets(rollouts);
   std::size_t const actor_size = models_.policy_size + (models_.shared ? 1 : 0);
   pack const actor_weights = part_of(weights, 0, actor_size), critic_weights = part_of(weights, actor_size, weights.size() - actor_size);
-  pack actor_gradient = part_of(gradient, 0, actor_size), critic_gradient = part_of(gradient, actor_size, weights.size() - actor_size);
+  pack actor_gradient = part_of(gradient.sum(), 0, actor_size), critic_gradient = part_of(gradient.sum(), actor_size, weights.size() - actor_size);
   causal_lm const& actor = models_.shared ? *models_.shared : models_.policy;
   double tokens = 0;
   for (std::size_t const i : which) tokens += static_cast<double>(rollouts[i].tokens.size());
   double const share = 1 / tokens, beta = settings_.kl_in == kl_place::loss ? controller.beta : 0;
   bool const share_prefixes = actor.shares_prefixes() && (!models_.critic || models_.critic->shares_prefixes());
   step_report part;
-  double ratio_squares = 0;
-  for (rollout_batch const& micro : pack_rollouts(prompts_, rollouts, which, settings_.compute.micro_batch_tokens, share_prefixes)) {
+  std::vector<std::size_t> const mine = own_share(prompts_, rollouts, which);
+  std::vector<rollout_batch> const cuts = pack_rollouts(prompts_, rollouts, mine, settings_.compute.micro_batch_tokens, share_prefixes);
+  for (rollout_batch const& micro : cuts) {
     causal_lm::row_result now = actor.forward_rows(actor_weights, micro.batch, {.entropy = settings_.log_entropy});
     std::optional<causal_lm::row_result> judged;
     if (models_.critic) judged.emplace(models_.critic->forward_rows(critic_weights, micro.batch));
@@ -214,7 +219,7 @@ step_report ppo_problem::step(pack const& weights, std::vector<rollout> const& r
         part.add("policy/approxkl_avg", (logp - old) * (logp - old) / 2, share);
         part.add("policy/clipfrac_avg", surrogate.clipped ? 1 : 0, share);
         part.add("val/ratio", ratio, share);
-        ratio_squares += share * ratio * ratio;
+        part.add(ratio_squares, ratio * ratio, share);
         if (settings_.log_entropy) part.add("policy/entropy_avg", now.out.entropy[row], share);
         if (values.empty()) continue;
         clipped_term const value = clipped_value_loss(values[row], targets.old_value[at], targets.returns[at], settings_.cliprange_value);
@@ -223,11 +228,12 @@ step_report ppo_problem::step(pack const& weights, std::vector<rollout> const& r
         part.add("loss/value_avg", value.value, share);
         part.add("val/clipfrac_avg", value.clipped ? 1 : 0, share);
       }
-    now.pullback(policy_slopes, models_.shared ? std::span<double const>(value_slopes) : std::span<double const>(), actor_gradient);
-    if (judged) judged->pullback(std::span<double const>(), value_slopes, critic_gradient);
+    // A layer's gradients are complete when both models' are: the critic's come last.
+    layer_callback const complete = gradient.when_last(&micro == &cuts.back());
+    now.pullback(policy_slopes, models_.shared ? std::span<double const>(value_slopes) : std::span<double const>(), actor_gradient,
+                 judged ? layer_callback() : complete);
+    if (judged) judged->pullback(std::span<double const>(), value_slopes, critic_gradient, complete);
   }
-  double const ratio = part.metric_or_nan("val/ratio");
-  part.add("val/ratio_var", ratio_squares - ratio * ratio);
   return part;
 }
 
@@ -249,12 +255,15 @@ kedge::status ppo_problem::solve(pack& theta, std::vector<rollout> const& rollou
     report.loss += share * one.loss;
     report.grad_norm += share * one.grad_norm;
     report.learning_rate = one.learning_rate;
-    for (metric const& m : one.metrics) report.add(m.name, m.value, share);
+    for (metric const& m : one.metrics)
+      if (m.name != ratio_squares) report.add(m.name, m.value, share);
+    double const ratio = one.metric_or_nan("val/ratio");
+    report.add("val/ratio_var", one.metric_or_nan(ratio_squares) - ratio * ratio, share);
     return true;
   };
   kedge::status const ended =
       solver.solve(models_.policy, theta, rollouts.size(), round, [&](pack const& weights, std::span<std::size_t const> which, step_gradient& gradient) {
-        return step(weights, rollouts, reference, targets, which, gradient.sum());
+        return step(weights, rollouts, reference, targets, which, gradient);
       });
   if (settings_.adap_kl_ctrl) controller.update(report.metric_or_nan("objective/kl"), static_cast<double>(rollouts.size()));
   report.round = round + 1;

@@ -102,7 +102,7 @@ class ppo_problem {
  private:
   void report_objective(std::vector<rollout> const& rollouts, std::vector<double> const& reference);
   step_report step(pack const& weights, std::vector<rollout> const& rollouts, std::vector<double> const& reference,
-                   token_targets const& targets, std::span<std::size_t const> which, pack& gradient) const;
+                   token_targets const& targets, std::span<std::size_t const> which, step_gradient& gradient) const;
   [[nodiscard]] kl_term penalty(double difference) const;
   [[nodiscard]] double score_of(rollout const& r) const;
 

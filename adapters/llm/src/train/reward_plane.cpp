@@ -35,15 +35,17 @@ std::vector<plane_point> measure_reward_plane(ppo_settings const& settings, std:
   std::size_t const count = settings.reference.models.size();
   if (count < 2 || count > 3) throw error("--reward_plane: a line or a triangle needs two or three models, not " + std::to_string(count));
   if (resolution == 0) throw error("--reward_plane must be at least 1");
-  session const policy(settings.model, settings.compute, settings.says());
+  device_settings compute = settings.compute;
+  process_group const group = join(settings.where, compute, settings.ddp_timeout);
+  session const policy(settings.model, compute, settings.says());
   causal_lm const model(policy.config, policy.compute);
   std::vector<pack> const members = load_members(settings.reference.models, policy);
-  scorer judge = make_scorer(settings.sampling, policy, settings.compute);
+  scorer judge = make_scorer(settings.sampling, policy, compute, group);
   bool const held_out = !settings.sampling.eval_prompts.empty();
   rollout_source prompts(policy, model, settings.sampling,
                          policy.read_prompts(held_out ? settings.sampling.eval_prompts : settings.sampling.prompts,
                                              settings.reads(held_out ? settings.max_eval_samples : settings.max_train_samples)),
-                         judge, settings.seed + 1);
+                         judge, settings.seed + 1, group);
   policy_evaluator evaluator(std::move(prompts), model, model.weights_for(kedge::deep_copy(members.front())), settings.sampling.eval_samples,
                              policy.scored_at_once);
   std::vector<plane_point> points;
@@ -58,6 +60,7 @@ std::vector<plane_point> measure_reward_plane(ppo_settings const& settings, std:
     settings.says().say("soup " + std::to_string(points.size()) + ": reward " + short_number(e.reward) + " ± " + short_number(e.reward_stderr) +
                         ", KL to the first model " + short_number(e.kl));
   }
+  if (!group.leads()) return points;
   std::filesystem::create_directories(settings.output_dir);
   write_file_atomically(settings.output_dir / "reward_plane.json", lines.dump(1) + "\n");
   std::vector<std::string> names;

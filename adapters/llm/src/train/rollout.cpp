@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -13,6 +15,7 @@
 
 #include "../data/shuffle.hpp"
 #include "../model/profile.hpp"
+#include "dealt_samples.hpp"
 #include "stop_watch.hpp"
 
 namespace kedge::llm {
@@ -23,9 +26,16 @@ std::uint64_t mixed(std::uint64_t seed, std::uint64_t stream) {
   return std::mt19937_64(words)();
 }
 
+std::string packed(nlohmann::json const& numbers) {
+  std::vector<std::uint8_t> const bytes = nlohmann::json::to_cbor(numbers);
+  return {bytes.begin(), bytes.end()};
+}
+
 }  // namespace
 
-scorer make_scorer(on_policy_settings const& settings, session const& policy, device_settings const& compute) {
+namespace {
+
+scorer start_scorer(on_policy_settings const& settings, session const& policy, device_settings const& compute) {
   if (settings.judge.empty() == settings.reward_model.empty())
     throw error("who rewards? give either --judge CMD, a program, or --reward_model DIR, which kedge reward wrote");
   if (!settings.reward_model.empty()) {
@@ -37,15 +47,28 @@ scorer make_scorer(on_policy_settings const& settings, session const& policy, de
   return [program](std::span<judged const> completions) { return program->score(completions); };
 }
 
+}  // namespace
+
+scorer make_scorer(on_policy_settings const& settings, session const& policy, device_settings const& compute, process_group const& group) {
+  if (settings.judge_processes == judging::all) return start_scorer(settings, policy, compute);
+  scorer judge;
+  group.lead([&] {
+    judge = start_scorer(settings, policy, compute);
+    return "";
+  });
+  return judge;
+}
+
 rollout_source::rollout_source(session const& s, causal_lm const& model, on_policy_settings const& settings, encoded_prompts prompts,
-                               scorer& judge, std::uint64_t seed)
+                               scorer& judge, std::uint64_t seed, process_group group)
     : session_(s),
       model_(model),
       settings_(settings),
       prompts_(std::move(prompts)),
       stop_(s.stop_tokens()),
       judge_(judge),
-      seed_(seed) {
+      seed_(seed),
+      group_(std::move(group)) {
   // The model's rules count as in TRL, which sets temperature, truncations and repetition_penalty itself.
   rules_ = read_generation_config(s.source.generation_config, s.source.path().string()).further.rules;
   rules_.repetition_penalty = 1;
@@ -56,40 +79,98 @@ rollout_source::rollout_source(session const& s, causal_lm const& model, on_poli
                   " positions; shorten it or lower --max_new_tokens");
 }
 
+// What a process has of all rollouts; or that it was stopped, or what its judge failed by.
+struct rollout_source::share {
+  std::vector<std::size_t> places;  ///< among all
+  std::vector<rollout> rollouts;
+  bool stopped = false;
+  std::string problem;
+};
+
 std::vector<rollout> rollout_source::sample(std::span<mixture_term const> policy, std::span<std::size_t const> which, std::size_t samples,
                                             std::uint64_t stream) {
-  stop_watch const sampling_time;
+  bool const one_judge = settings_.judge_processes == judging::leading;
+  share mine = draw(policy, which, samples, stream);
+  if (!one_judge && !mine.stopped) reward_own(mine);
+  std::vector<rollout> all = of_all(mine, which, samples);
+  for (rollout const& r : all) sampled_tokens += r.tokens.size();
+  if (one_judge) reward_all(all);
+  return all;
+}
+
+rollout_source::share rollout_source::draw(std::span<mixture_term const> policy, std::span<std::size_t const> which, std::size_t samples, std::uint64_t stream) {
+  stop_watch const watch;
   std::vector<std::vector<std::int32_t>> ids;
   for (std::size_t const i : which) ids.push_back(prompts_.ids[i]);
-  bool stopped = false;
+  dealt_samples const dealt = deal(group_, ids, samples, settings_.max_new_tokens);
+  share mine;
   sampling_settings const sampling{.max_new_tokens = settings_.max_new_tokens, .temperature = settings_.temperature, .top_p = settings_.top_p,
                                    .top_k = settings_.top_k, .stop_tokens = stop_, .seed = mixed(seed_, stream),
-                                   .batch_size = settings_.generation_batch_size, .rules = rules_};
-  std::vector<sampled_completion> completions = generate(model_, policy, ids, samples, sampling, [&](std::size_t, std::size_t) {
-    stopped = !keep_going();
-    return !stopped;
+                                   .batch_size = settings_.generation_batch_size, .rules = rules_, .numbers = dealt.numbers};
+  std::vector<sampled_completion> const drawn = generate(model_, policy, dealt.prompts, dealt.samples, sampling, [&](std::size_t, std::size_t) {
+    if (!keep_going()) {
+      group_.ask_to_stop();
+      mine.stopped = true;
+    }
+    return !(mine.stopped = mine.stopped || group_.asked_to_stop());
   });
-  sample_seconds += sampling_time.seconds();
-  if (stopped) throw sampling_stopped{};
-  std::vector<rollout> rollouts;
-  std::vector<judged> questions;
-  for (sampled_completion& c : completions) {
+  for (sampled_completion const& c : drawn) {
+    std::size_t const place = dealt.place(c);
     std::span<std::int32_t const> const text(c.tokens.data(), c.tokens.size() - (c.finished ? 1 : 0));
-    rollout& r = rollouts.emplace_back();
-    r = {which[c.prompt], std::move(c.tokens), std::move(c.logp), c.finished, 0, session_.tokens.decode(text, true)};
-    sampled_tokens += r.tokens.size();
-    questions.push_back({prompts_.examples[r.prompt].prompt, r.text});
+    mine.places.push_back(place);
+    mine.rollouts.push_back({which[place / samples], c.tokens, c.logp, c.finished, 0, session_.tokens.decode(text, true)});
   }
-  stop_watch const judging_time;
-  std::vector<double> scores;
-  try {
-    scores = judge_(questions);
-  } catch (error const& problem) {
-    throw judge_failed(problem.what());
+  sample_seconds += watch.seconds();
+  return mine;
+}
+
+// A judge that fails in one process ends the run in all: those that still sample are told.
+void rollout_source::reward_own(share& mine) try {
+  std::vector<double> const scores = scores_of(mine.rollouts);
+  for (std::size_t i = 0; i < scores.size(); ++i) mine.rollouts[i].score = scores[i];
+} catch (error const& problem) {
+  mine.problem = problem.what();
+  group_.ask_to_stop();
+}
+
+void rollout_source::reward_all(std::vector<rollout>& rollouts) try {
+  std::string const scores = group_.lead([&] { return packed(scores_of(rollouts)); });
+  std::size_t i = 0;
+  for (nlohmann::json const& score : nlohmann::json::from_cbor(scores)) rollouts[i++].score = score.get<double>();
+} catch (error const& problem) {
+  throw judge_failed(problem.what());
+}
+
+std::vector<double> rollout_source::scores_of(std::span<rollout const> rollouts) {
+  if (rollouts.empty()) return {};
+  stop_watch const watch;
+  std::vector<judged> questions;
+  for (rollout const& r : rollouts) questions.push_back({prompts_.examples[r.prompt].prompt, r.text});
+  std::vector<double> scores = judge_(questions);
+  judge_seconds += watch.seconds();
+  return scores;
+}
+
+std::vector<rollout> rollout_source::of_all(share const& mine, std::span<std::size_t const> which, std::size_t samples) const {
+  nlohmann::json own{mine.problem, mine.stopped, nlohmann::json::array()};
+  for (std::size_t i = 0; i < mine.rollouts.size() && !group_.alone(); ++i) {
+    rollout const& r = mine.rollouts[i];
+    own[2].push_back({mine.places[i], r.tokens, r.logp, r.finished, r.score});
   }
-  judge_seconds += judging_time.seconds();
-  for (std::size_t i = 0; i < rollouts.size(); ++i) rollouts[i].score = scores[i];
-  return rollouts;
+  std::vector<nlohmann::json> const parts = gather(group_, own);
+  for (nlohmann::json const& part : parts)
+    if (std::string const problem = part[0].get<std::string>(); !problem.empty()) throw judge_failed(problem);
+  for (nlohmann::json const& part : parts)
+    if (part[1].get<bool>()) throw sampling_stopped{};
+  if (group_.alone()) return mine.rollouts;
+  std::vector<rollout> all(which.size() * samples);
+  for (nlohmann::json const& part : parts)
+    for (nlohmann::json const& one : part[2]) {
+      std::size_t const place = one[0];
+      rollout& r = all[place] = {which[place / samples], one[1], one[2], one[3], one[4], ""};
+      r.text = session_.tokens.decode(std::span<std::int32_t const>(r.tokens).first(r.tokens.size() - (r.finished ? 1 : 0)), true);
+    }
+  return all;
 }
 
 std::vector<std::size_t> rollout_source::take(std::size_t round, std::size_t count) const {
@@ -131,6 +212,22 @@ std::vector<rollout_batch> pack_rollouts(rollout_source const& prompts, std::spa
   return batches;
 }
 
+std::vector<std::size_t> own_share(rollout_source const& prompts, std::span<rollout const> rollouts, std::span<std::size_t const> which) {
+  process_group const& group = prompts.group();
+  std::map<std::size_t, std::size_t> tokens;  // of each prompt's rollouts
+  for (std::size_t const i : which) {
+    std::size_t& sum = tokens[rollouts[i].prompt];
+    sum += rollouts[i].tokens.size() + (sum == 0 ? prompts.ids(rollouts[i].prompt).size() : 0);
+  }
+  if (group.alone() || tokens.size() < static_cast<std::size_t>(group.size()))
+    return balanced_share(which, group.rank(), group.size(), [&](std::size_t i) { return prompts.ids(rollouts[i].prompt).size() + rollouts[i].tokens.size(); });
+  std::vector<std::size_t> all, mine;
+  for (auto const& [prompt, sum] : tokens) all.push_back(prompt);
+  std::vector<std::size_t> const own = balanced_share(all, group.rank(), group.size(), [&](std::size_t prompt) { return tokens.at(prompt); });
+  std::copy_if(which.begin(), which.end(), std::back_inserter(mine), [&](std::size_t i) { return std::binary_search(own.begin(), own.end(), rollouts[i].prompt); });
+  return mine;
+}
+
 std::vector<std::size_t> token_offsets(std::span<rollout const> rollouts) {
   std::vector<std::size_t> offsets{0};
   for (rollout const& r : rollouts) offsets.push_back(offsets.back() + r.tokens.size());
@@ -142,10 +239,11 @@ row_outputs rollout_rows(causal_lm const& model, pack const& weights, rollout_so
   std::vector<std::size_t> const offsets = token_offsets(rollouts);
   std::vector<std::size_t> all(rollouts.size());
   std::iota(all.begin(), all.end(), std::size_t{0});
+  std::vector<std::size_t> const mine = own_share(prompts, rollouts, all);
   row_outputs out;
   if (model.config().lm_head) out.logp.resize(offsets.back());
   if (model.config().scalar_head) out.value.resize(offsets.back());
-  for (rollout_batch const& part : pack_rollouts(prompts, rollouts, all, max_tokens, model.shares_prefixes())) {
+  for (rollout_batch const& part : pack_rollouts(prompts, rollouts, mine, max_tokens, model.shares_prefixes())) {
     row_outputs const rows = model.rows(weights, part.batch);
     std::size_t row = 0;
     for (std::size_t const i : part.which)
@@ -154,6 +252,8 @@ row_outputs rollout_rows(causal_lm const& model, pack const& weights, rollout_so
         if (!out.value.empty()) out.value[t] = rows.value[row];
       }
   }
+  prompts.group().sum(out.logp);
+  prompts.group().sum(out.value);
   return out;
 }
 

@@ -13,6 +13,7 @@
 #include <kedge/llm/train/on_policy.hpp>
 #include <kedge/llm/train/scorer.hpp>
 
+#include "../scale/process_group.hpp"
 #include "session.hpp"
 #include "trainer.hpp"
 
@@ -28,19 +29,20 @@ struct rollout {
   std::string text;                  ///< without special tokens
 };
 
-/// A judge started, or a reward model opened, as the settings say.
+/// A judge started, or a reward model opened, as the settings say, by those of a group that are to have one; the others get none.
 /// throws  error if neither or both are named, or it can't be had
-[[nodiscard]] scorer make_scorer(on_policy_settings const& settings, session const& policy, device_settings const& compute);
+[[nodiscard]] scorer make_scorer(on_policy_settings const& settings, session const& policy, device_settings const& compute, process_group const& group = {});
 
-/// Prompts, and completions of them: sampled from any point, rewarded, reproducible from a seed.
+/// Prompts, and completions of them: sampled from any point, rewarded, reproducible from a seed. Several processes draw and reward a share each,
+/// and all of them have them all, whatever their number.
 class rollout_source {
  public:
   /// throws  error naming file and line of a prompt that leaves no room for settings.max_new_tokens
   rollout_source(session const& s, causal_lm const& model, on_policy_settings const& settings, encoded_prompts prompts, scorer& judge,
-                 std::uint64_t seed);
+                 std::uint64_t seed, process_group group = {});
 
   /// Completions of the prompts `which`, `samples` of each in a row. `stream` numbers the draw: another one, other samples.
-  /// throws  sampling_stopped if keep_going, asked between steps, returned false; judge_failed
+  /// throws  in all processes: sampling_stopped if keep_going, asked between steps, returned false in one; judge_failed if a judge did
   [[nodiscard]] std::vector<rollout> sample(std::span<mixture_term const> policy, std::span<std::size_t const> which, std::size_t samples,
                                             std::uint64_t stream);
 
@@ -52,11 +54,20 @@ class rollout_source {
   [[nodiscard]] std::vector<std::int32_t> const& ids(std::size_t prompt) const { return prompts_.ids[prompt]; }
   [[nodiscard]] nlohmann::ordered_json const& prompt(std::size_t prompt) const { return prompts_.examples[prompt].prompt; }
 
+  [[nodiscard]] process_group const& group() const { return group_; }
+
   std::function<bool()> keep_going = [] { return true; };
   double sample_seconds = 0, judge_seconds = 0;  ///< spent so far
   std::size_t sampled_tokens = 0;
 
  private:
+  struct share;
+  [[nodiscard]] share draw(std::span<mixture_term const> policy, std::span<std::size_t const> which, std::size_t samples, std::uint64_t stream);
+  void reward_own(share& mine);
+  void reward_all(std::vector<rollout>& rollouts);
+  [[nodiscard]] std::vector<double> scores_of(std::span<rollout const> rollouts);
+  [[nodiscard]] std::vector<rollout> of_all(share const& mine, std::span<std::size_t const> which, std::size_t samples) const;
+
   session const& session_;
   causal_lm const& model_;
   on_policy_settings const& settings_;
@@ -65,7 +76,12 @@ class rollout_source {
   logit_rules rules_;
   scorer& judge_;
   std::uint64_t seed_;
+  process_group group_;
 };
+
+/// Those of the rollouts `which` that this process computes: all of a prompt's, so that they share it, where there are enough prompts. Their
+/// order stays.
+[[nodiscard]] std::vector<std::size_t> own_share(rollout_source const& prompts, std::span<rollout const> rollouts, std::span<std::size_t const> which);
 
 /// Rollouts of the same prompts under the policy of the day, measured against those of the start: reward, KL, wins, length.
 class policy_evaluator {
@@ -102,7 +118,7 @@ struct rollout_batch {
 /// Where each rollout's tokens begin in a run of numbers, one a token; the last entry is their total.
 [[nodiscard]] std::vector<std::size_t> token_offsets(std::span<rollout const> rollouts);
 
-/// What the model says at every token of every rollout, in their order: log-probabilities, values.
+/// What the model says at every token of every rollout, in their order: log-probabilities, values. Several processes compute a share each.
 [[nodiscard]] row_outputs rollout_rows(causal_lm const& model, pack const& weights, rollout_source const& prompts,
                                        std::span<rollout const> rollouts, std::size_t max_tokens);
 

@@ -31,7 +31,10 @@ void write_samples(std::filesystem::path const& output_dir, std::size_t round, r
 policy_evaluation evaluate_policy(policy_evaluator& evaluator, pack const& weights, std::size_t round, std::filesystem::path const& output_dir,
                                   training_log& log) {
   policy_evaluation const e = evaluator.measure(weights, round);
-  write_samples(output_dir, e.round, evaluator.prompts(), evaluator.last);
+  evaluator.prompts().group().lead([&] {
+    write_samples(output_dir, e.round, evaluator.prompts(), evaluator.last);
+    return "";
+  });
   json line{{"step", log.global_step()}};
   line.update(as_json(e));
   log.record(line);

@@ -18,8 +18,8 @@ pack share_start(process_group const& group, bucket_layout const& layout, pack& 
 
 }  // namespace
 
-trained_parameters::trained_parameters(process_group const& group, causal_lm const& model, pack& theta)
-    : group_(group), theta_(theta), layout_(model.parameters(), theta, group.size()), masters_(share_start(group, layout_, theta)),
+trained_parameters::trained_parameters(process_group const& group, causal_lm const& model, std::vector<parameter> const& names, pack& theta)
+    : group_(group), theta_(theta), layout_(names, theta, group.size()), masters_(share_start(group, layout_, theta)),
       weights_(model.weights_for(theta)), copied_(!weights_.front().is_same(theta.front())), gradient_(group, layout_, theta) {
   if (copied_ && !group.alone()) copies_ = layout_.take(weights_);
   shard const own = layout_.share(group.rank());

@@ -18,7 +18,9 @@ namespace kedge::llm {
 class trained_parameters {
  public:
   /// `theta`: becomes the leading process's in all of them; it must outlive this
-  trained_parameters(process_group const& group, causal_lm const& model, pack& theta);
+  /// `names`: of theta's tensors
+  trained_parameters(process_group const& group, causal_lm const& model, std::vector<parameter> const& names, pack& theta);
+  trained_parameters(process_group const& group, causal_lm const& model, pack& theta) : trained_parameters(group, model, model.parameters(), theta) {}
   trained_parameters(trained_parameters const&) = delete;
   trained_parameters& operator=(trained_parameters const&) = delete;
 

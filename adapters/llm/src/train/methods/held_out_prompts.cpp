@@ -9,16 +9,16 @@ namespace kedge::llm {
 using json = nlohmann::ordered_json;
 
 void held_out_prompts::open(session const& s, causal_lm const& sampler, causal_lm const& policy, on_policy_settings const& sampling, run_settings const& run,
-                            scorer& judge, std::function<pack()> const& at_start) {
+                            scorer& judge, process_group const& group, std::function<pack()> const& at_start) {
   if (sampling.eval_prompts.empty()) return;
   if (!sampling.eval_judge.empty()) {
     on_policy_settings own = sampling;
     own.judge = sampling.eval_judge;
     own.reward_model.clear();
-    own_judge_ = make_scorer(own, s, run.compute);
+    own_judge_ = make_scorer(own, s, run.compute, group);
   }
   rollout_source prompts(s, sampler, sampling, s.read_prompts(sampling.eval_prompts, run.reads(run.max_eval_samples)), own_judge_ ? own_judge_ : judge,
-                         run.seed + 1);
+                         run.seed + 1, group);
   evaluator_.emplace(std::move(prompts), policy, policy.weights_for(at_start()), sampling.eval_samples, run.compute.micro_batch_tokens);
 }
 

@@ -16,7 +16,7 @@ class held_out_prompts {
   /// sampler: the model that completions are drawn from; policy: the one whose weights are measured; at_start: these at the start of the run, asked
   /// for only where there are prompts. All but `at_start` must outlive this.
   void open(session const& s, causal_lm const& sampler, causal_lm const& policy, on_policy_settings const& sampling, run_settings const& run, scorer& judge,
-            std::function<pack()> const& at_start);
+            process_group const& group, std::function<pack()> const& at_start);
 
   [[nodiscard]] bool there() const { return evaluator_.has_value(); }
   /// How many prompts there are.

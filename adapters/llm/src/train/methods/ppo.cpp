@@ -35,18 +35,19 @@ class ppo_run : public training_method {
  public:
   explicit ppo_run(ppo_settings const& settings)
       : settings_(settings),
-        session_(settings.model, settings.compute, settings.says()),
-        judge_(make_scorer(settings.sampling, session_, settings.compute)),
-        compute_(session_.training_compute(settings_, held(settings))),
+        group_(join_run(settings_)),
+        session_(settings_.model, settings_.compute, settings_.says()),
+        judge_(make_scorer(settings_.sampling, session_, settings_.compute, group_)),
+        compute_(session_.training_compute(settings_, held(settings), group_)),
         bases_(bases()),
         models_(session_.config, with_temperature(compute_, settings.sampling.temperature), settings.advantage, settings.value_model, bases_),
         prompts_(session_, models_.sampler, settings.sampling,
-                 session_.read_prompts(settings.sampling.prompts, settings.reads(settings.max_train_samples)), judge_, settings.seed),
-        trainer_(settings_, session_.compute, models_.parameters()),
+                 session_.read_prompts(settings.sampling.prompts, settings.reads(settings.max_train_samples)), judge_, settings.seed, group_),
+        trainer_(settings_, session_.compute, models_.parameters(), group_),
         state_(start()),
         problem_(models_, settings_, prompts_) {
     state_.anchor = make_anchor(settings.reference, session_, part_of(state_.theta, 0, models_.policy_size));
-    held_out_.open(session_, models_.sampler, models_.policy, settings_.sampling, settings_, judge_, [this] {
+    held_out_.open(session_, models_.sampler, models_.policy, settings_.sampling, settings_, judge_, group_, [this] {
       bool const from_start = settings_.reference.what == reference_choice::kind::start;  // which the anchor holds, unchanged
       return from_start ? state_.anchor.front().point : kedge::deep_copy(part_of(state_.theta, 0, models_.policy_size));
     });
@@ -224,6 +225,7 @@ class ppo_run : public training_method {
   }
 
   ppo_settings settings_;
+  process_group group_;
   session session_;
   scorer judge_;
   compute_settings compute_;  // looks at the free memory: once the judge's model has its share, before the own ones are loaded

@@ -173,7 +173,7 @@ class preference_run : public training_method {
 
   void open_prompts() {
     on_policy_settings const& sampling = round_settings_.sampling;
-    prompts_.emplace(session_, model_, sampling, session_.read_prompts(sampling.prompts, settings_.reads(settings_.max_train_samples)), judge_, settings_.seed);
+    prompts_.emplace(session_, model_, sampling, session_.read_prompts(sampling.prompts, settings_.reads(settings_.max_train_samples)), judge_, settings_.seed, group_);
     online_.emplace(round_settings_, settings_, model_, *prompts_);
   }
 
@@ -181,8 +181,8 @@ class preference_run : public training_method {
   void open_judge() {
     on_policy_settings const& sampling = round_settings_.sampling;
     bool const judges_held_out = !sampling.eval_prompts.empty() && sampling.eval_judge.empty();
-    if (round_settings_.online() || judges_held_out) judge_ = make_scorer(sampling, session_, settings_.compute);
-    held_out_prompts_.open(session_, model_, model_, sampling, settings_, judge_, [this] { return kedge::deep_copy(state_.theta); });
+    if (round_settings_.online() || judges_held_out) judge_ = make_scorer(sampling, session_, settings_.compute, group_);
+    held_out_prompts_.open(session_, model_, model_, sampling, settings_, judge_, group_, [this] { return kedge::deep_copy(state_.theta); });
   }
 
   round_pairs pairs_of_round(training_state const& state) {

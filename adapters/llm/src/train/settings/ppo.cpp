@@ -49,7 +49,7 @@ void declare(settings_list& list, ppo_settings& s) {
   list.add(model_setting("reference", s.reference, "what the KL is measured against: start, ema:tau=T[,every=K] for a moving average of the policy, a model's folder, soup:DIR,DIR[@W,W], or mkl:DIR,DIR[@W,W] for the mean of several penalties"))
       .resumes(on_resume::content);
   list.at("eval_strategy").describe("when held-out prompts are sampled and measured while training, steps being updates; no: before and after alone");
-  for (char const* not_read : {"max_steps", "max_length", "truncation_mode", "ranked_pairs", "per_device_eval_batch_size", "ddp_timeout"}) list.drop(not_read);
+  for (char const* not_read : {"max_steps", "max_length", "truncation_mode", "ranked_pairs", "per_device_eval_batch_size"}) list.drop(not_read);
 }
 
 }  // namespace kedge::llm

@@ -59,6 +59,7 @@ void declare_judge(settings_list& list, on_policy_settings& s) {
   list.add("judge", s.judge, "program that reads {\"prompt\", \"completion\"} a line and answers {\"score\"} a line");
   list.add("judge_timeout", s.judge_timeout, "seconds for one answer").above(0).resumes(on_resume::free);
   list.add(model_setting("reward_model", s.reward_model, "folder of a reward model, instead of a judge")).alias("reward_model_path").excludes("judge").resumes(on_resume::content);
+  list.add("judge_processes", s.judge_processes, "of several processes: all have a judge or reward model each, for what they sample; leading: one of them has it, for all").resumes(on_resume::free);
 }
 
 void declare(settings_list& list, on_policy_settings& s) {

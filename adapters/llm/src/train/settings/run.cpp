@@ -113,11 +113,15 @@ void declare_progress(settings_list& list, run_settings& s) {
   list.add("report_to", s.report_to, "tensorboard or all: event files in runs/ of the folder; none: not these").also("none", "none").resumes(on_resume::free);
   list.add("profile", s.profile, "tell at the end where the steps' time went, and which share of the machine's matrix rate they reached").resumes(on_resume::free);
   list.add("profile_trace", s.profile_trace, "file for a trace of all tensor operations, as chrome://tracing and Perfetto read it").resumes(on_resume::free);
-  list.add("ddp_timeout", s.ddp_timeout, "seconds that one of several processes waits for the others (torchrun --no-python)").at_least(1).resumes(on_resume::free);
+  declare_company(list, s.ddp_timeout);
   list.add("quiet", s.quiet, "nothing on stderr but errors").resumes(on_resume::free);
 }
 
 }  // namespace
+
+void declare_company(settings_list& list, std::size_t& ddp_timeout) {
+  list.add("ddp_timeout", ddp_timeout, "seconds that one of several processes waits for the others (torchrun --no-python)").at_least(1).resumes(on_resume::free);
+}
 
 void declare_router(settings_list& list, std::optional<double>& coefficient) {
   list.add("router_aux_loss_coef", coefficient,

@@ -31,7 +31,7 @@ struct mixture_term {
 /// A prompt is computed once for all its samples, and what all prompts have in common once for all. A finished sequence
 /// leaves the batch and the next one enters. Keys and values lie in pages of 16 positions: nothing is padded.
 /// Each sample has a random stream of its own, a function of (seed, prompt, sample), one draw a token: neither batch_size
-/// nor the other prompts change a text, unless rounding flips a choice.
+/// nor the other prompts change a text, unless rounding flips a choice; nor does who draws it, by settings.numbers.
 /// With several terms the weights have to sum to one, and logp is that of the normalised mixture.
 /// on_progress gets the samples that are done and their total after every step; if it returns false, those done so far that
 /// have no unfinished one before them are returned

@@ -41,6 +41,12 @@ struct logit_rules {
   bool operator==(logit_rules const&) const = default;
 };
 
+/// Which prompt a prompt is, and which of its samples the first, of all those of whom one process may draw a part.
+struct sample_number {
+  std::size_t prompt = 0, sample = 0;
+  bool operator==(sample_number const&) const = default;
+};
+
 /// How tokens are drawn. The truncations keep what transformers keeps, in its order: temperature, top-h, top-k, top-p, min-p, typical-p,
 /// epsilon, eta.
 struct sampling_settings {
@@ -58,6 +64,7 @@ struct sampling_settings {
   double epsilon_cutoff = 0;                   ///< tokens at least so likely; 0: off
   double eta_cutoff = 0;                       ///< tokens at least min(ε, √ε e^−H) likely, H the entropy in nats; 0: off
   logit_rules rules = {};                      ///< applied before the temperature
+  std::vector<sample_number> numbers = {};     ///< of each prompt, for its samples' random streams; empty: as they stand
 };
 
 /// Where the next token stands.

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace kedge::llm {
+
+class process_group;
 
 /// What torchrun tells a process of a run in its environment: RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT.
 /// Without WORLD_SIZE a process is on its own.
@@ -16,6 +19,7 @@ struct launch {
   std::string interface;               ///< of the network, by GLOO_SOCKET_IFNAME; empty: the usual one
   bool hosted = false;                 ///< torchrun keeps the meeting place; otherwise the process of rank 0 does
   std::string attempt;                 ///< how often torchrun has started the run anew: each attempt meets apart
+  std::shared_ptr<process_group> met;  ///< the group, once it has met: runs of a program, one after the other, share it
 
   [[nodiscard]] bool alone() const { return size == 1; }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <filesystem>
 #include <limits>
@@ -9,7 +10,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include <kedge/llm/base/names.hpp>
+
 namespace kedge::llm {
+
+/// Which of several processes have a judge, or a reward model, of their own.
+enum class judging { all, leading };
+constexpr auto names(judging) { return std::array{named{judging::all, "all"}, named{judging::leading, "leading"}}; }
 
 /// Where completions come from and who rewards them, in training that samples from the model.
 struct on_policy_settings {
@@ -17,6 +24,7 @@ struct on_policy_settings {
   std::string judge;                     ///< --judge CMD, or
   double judge_timeout = 60;             ///< seconds for one answer
   std::filesystem::path reward_model;    ///< --reward_model DIR
+  judging judge_processes = judging::all;
   std::size_t max_new_tokens = 64;
   double temperature = 1, top_p = 1;
   std::size_t top_k = 0;

@@ -181,6 +181,9 @@ struct one_round_result : run_result {
 void declare(settings_list& list, evaluation_settings& settings);
 void declare(settings_list& list, run_settings& settings);
 
+/// --ddp_timeout, of all that several processes do together.
+void declare_company(settings_list& list, std::size_t& ddp_timeout);
+
 /// --router_aux_loss_coef, of the methods that add such a loss.
 void declare_router(settings_list& list, std::optional<double>& coefficient);
 

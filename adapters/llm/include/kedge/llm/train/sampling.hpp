@@ -10,6 +10,7 @@
 
 #include <kedge/llm/base/screen.hpp>
 #include <kedge/llm/data/reading.hpp>
+#include <kedge/llm/scale/launch.hpp>
 #include <kedge/llm/train/device_settings.hpp>
 
 namespace kedge::llm {
@@ -32,6 +33,8 @@ struct generate_settings {
   bool skip_bad_lines = false;
   bool quiet = false;
   screen tells{};                ///< progress, and how many lines were skipped
+  launch where{};                ///< which of several processes this is; they divide the prompts
+  std::size_t ddp_timeout = 1800;
 
   /// How the prompts are read.
   [[nodiscard]] reading reads() const { return {.format = dataset_format, .most = max_samples, .skip_bad_lines = skip_bad_lines}; }
@@ -47,7 +50,7 @@ struct generate_report {
 /// Samples completions, one JSON object a line, prompts in order and the samples of a prompt in a row, each written as soon
 /// as it and all before it are done: {"prompt", "completion", "tokens", "finished"}, tokens being how many were sampled.
 /// Completions are texts without special tokens. The model stops at the eos_token_id of its generation_config.json or
-/// config.json. `write` gets whole lines.
+/// config.json. `write` gets whole lines; of several processes that of the leading one gets all of them.
 /// throws  error naming file and line of a prompt that can't be used
 generate_report generate_completions(generate_settings const& settings, std::function<void(std::string_view)> const& write);
 

@@ -8,6 +8,7 @@
 
 #include <kedge/llm/base/screen.hpp>
 #include <kedge/llm/data/reading.hpp>
+#include <kedge/llm/scale/launch.hpp>
 #include <kedge/llm/train/device_settings.hpp>
 
 namespace kedge::llm {
@@ -27,11 +28,14 @@ struct score_settings {
   bool skip_bad_lines = false;
   bool quiet = false;
   screen tells{};                ///< progress, and how many lines were skipped
+  launch where{};                ///< which of several processes this is; they divide the batches
+  std::size_t ddp_timeout = 1800;
 };
 
 /// Log-probabilities of chosen and rejected for every pair, one JSON object a line, in order:
 /// {"logp_chosen", "logp_rejected", "tokens_chosen", "tokens_rejected", "tokens_prompt"}, sums in nats over the completion's tokens.
 /// With ref_logps the lines of those pairs too, in order, all other keys kept: what training takes as its reference.
+/// Several processes have the same numbers as one, bit for bit: a batch is computed by one of them. The leading one writes.
 /// returns the number of pairs
 std::size_t score_preferences(score_settings const& settings, std::ostream& out);
 
