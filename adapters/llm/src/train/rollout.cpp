@@ -31,10 +31,6 @@ std::string packed(nlohmann::json const& numbers) {
   return {bytes.begin(), bytes.end()};
 }
 
-}  // namespace
-
-namespace {
-
 scorer start_scorer(on_policy_settings const& settings, session const& policy, device_settings const& compute) {
   if (settings.judge.empty() == settings.reward_model.empty())
     throw error("who rewards? give either --judge CMD, a program, or --reward_model DIR, which kedge reward wrote");
