@@ -183,7 +183,7 @@ TEST_CASE("a judge that fails in one process ends the run in all with its words 
 
 TEST_CASE("one judge for all processes is started once and an interrupt of a process without it stops all", "[scale]") {
   scratch_folder const folder;
-  write_file(folder / "told.sh", "echo \"$RANK\" >> " + quoted(folder / "ranks") + "; while read -r line; do echo '{\"score\": 1}'; done\n");
+  write_file(folder / "told.sh", "echo \"$RANK$WORLD_SIZE\" >> " + quoted(folder / "ranks") + "; while read -r line; do echo '{\"score\": 1}'; done\n");
   for (outcome const& result :
        together(2, sampling_run(on_tiny("ppo"), folder.path(), folder / "out", 2, 4,
                                 "--total_episodes 1000000 --save_strategy no --judge_processes leading --judge " + quoted("sh " + (folder / "told.sh").string())),

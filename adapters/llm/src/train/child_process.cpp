@@ -11,7 +11,9 @@
 #include <chrono>
 #include <cstring>
 #include <ctime>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 #include <kedge/llm/base/error.hpp>
 
@@ -71,6 +73,23 @@ struct spawn_plan {
   }
 };
 
+// What tells this process of those that it works with: a judge that is given it, and computes with torch, would wait for them. RANK and LOCAL_RANK
+// stay, for one that chooses a GPU by them.
+bool invites(std::string_view variable) {
+  for (std::string_view const name : {"WORLD_SIZE=", "LOCAL_WORLD_SIZE=", "MASTER_ADDR=", "MASTER_PORT=", "TORCHELASTIC_"})
+    if (variable.starts_with(name)) return true;
+  return false;
+}
+
+// This process's environment for a child, ended by a null.
+std::vector<char*> own_environment() {
+  std::vector<char*> kept;
+  for (char** one = environ; *one != nullptr; ++one)
+    if (!invites(*one)) kept.push_back(*one);
+  kept.push_back(nullptr);
+  return kept;
+}
+
 }  // namespace
 
 child_process::child_process(std::string const& command) {
@@ -79,7 +98,7 @@ child_process::child_process(std::string const& command) {
   spawn_plan const plan(questions.at[0], answers.at[1]);
   std::array<std::string, 3> words{"sh", "-c", command};
   std::array<char*, 4> const argv{words[0].data(), words[1].data(), words[2].data(), nullptr};
-  if (int const reason = ::posix_spawn(&process_, "/bin/sh", &plan.files, &plan.attributes, argv.data(), environ); reason != 0)
+  if (int const reason = ::posix_spawn(&process_, "/bin/sh", &plan.files, &plan.attributes, argv.data(), own_environment().data()); reason != 0)
     fail(command, reason);
   input_ = questions.release(1);
   output_ = answers.release(0);
