@@ -199,7 +199,7 @@ TEST_CASE("second moments of bf16 and 8 bits follow a gradient that becomes smal
     }
 }
 
-TEST_CASE("the state of every optimizer takes the bytes that a plan of memory counts", "[optimizer]") {
+TEST_CASE("the state of every optimizer takes the bytes that a plan counts, of memory or of a disk", "[optimizer]") {
   pack const theta{at::zeros({64, 256}), at::zeros({256})};
   std::int64_t const parameters = 64 * 256 + 256;
   std::vector<optimizer_choice> all{signum};
@@ -209,7 +209,8 @@ TEST_CASE("the state of every optimizer takes the bytes that a plan of memory co
     std::int64_t bytes = 0;
     for (optimizer_part const& part : which->init(theta).parts)
       for (at::Tensor const& t : part.values) bytes += static_cast<std::int64_t>(t.nbytes());
-    CHECK(bytes == which.bytes()(parameters, 4));
+    CHECK(bytes == which->bytes(parameters, 4));
+    CHECK(which.bytes()(parameters, 4) == (which->paged ? 0 : bytes));
   }
   CHECK(fp32.bytes()(100, 4) == 800);
   CHECK(bf16.bytes()(100, 4) == 400);
@@ -271,7 +272,7 @@ TEST_CASE("an optimizer is chosen by its name or an alias and an unknown one is 
   CHECK(optimizer_choice("adamw_torch") == fp32);
   CHECK(optimizer_choice(std::string("adamw_bnb_8bit")) == bits8);
   CHECK(optimizer_choice("adamw_torch_8bit").name() == "adamw_8bit");
-  CHECK_THROWS_WITH(optimizer_choice("lion"), "--optim lion is not known; use one of adamw_torch_fused, adamw_bf16, adamw_8bit, sgd");
+  CHECK_THROWS_WITH(optimizer_choice("lion"), "--optim lion is not known; use one of adamw_torch_fused, adamw_bf16, adamw_8bit, paged_adamw_32bit, paged_adamw_8bit, sgd");
 }
 
 TEST_CASE("a state that another optimizer keeps is listed once by name", "[optimizer]") {

@@ -3,6 +3,7 @@
 #include "host_ops.hpp"
 #include "launches.hpp"
 #include "profile.hpp"
+#include "ring_attention.hpp"
 #include "varlen_attention.hpp"
 
 namespace kedge::llm::ops {
@@ -55,6 +56,7 @@ at::Tensor shared_prompt_attention::forward(at::Tensor const& q, at::Tensor cons
 }
 
 at::Tensor shared_prompt_attention::without_sinks(at::Tensor const& q, at::Tensor const& k, at::Tensor const& v) {
+  if (segments_->ring) return ring_attention(*segments_->ring, settings_, q, k, v, log_sums_.emplace_back());
   if (goes_fast(q)) return host_ops::attention(segments_->runs, settings_, q, k, v, log_sums_.emplace_back());
   if (segments_->lists.keys.defined()) return varlen_attention(segments_->lists, settings_, q, k, v, log_sums_);
   at::Tensor output = at::empty_like(q);
@@ -81,6 +83,7 @@ shared_prompt_attention::gradients shared_prompt_attention::backward(at::Tensor 
 shared_prompt_attention::gradients shared_prompt_attention::of_keys(at::Tensor const& g, at::Tensor const& q, at::Tensor const& k,
                                                                     at::Tensor const& v, at::Tensor const& output) const {
   gradients total;
+  if (segments_->ring) return ring_attention_backward(*segments_->ring, settings_, g, q, k, v, output, log_sums_.front());
   if (goes_fast(q)) {
     host_ops::attention_backward(segments_->runs, settings_, g, q, k, v, output, log_sums_.front(), total.q, total.k, total.v);
     return total;

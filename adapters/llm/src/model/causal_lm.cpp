@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <kedge/llm/base/error.hpp>
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/model/memory_plan.hpp>
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "gpu_ops.hpp"
 #include "host_ops.hpp"
 #include "model_tensors.hpp"
 #include "passes.hpp"
+#include "ring_attention.hpp"
 #include "side_by_side.hpp"
 #include "varlen_attention.hpp"
 
@@ -112,7 +115,7 @@ row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, row
   batch_inputs const& batch = t.batch;
   t.rotations = {config_, batch.positions, batch.frequencies, batch.local_frequencies, settings_.type};
   ops::residual_stream stream{embed(config_, w.embedding(), batch.tokens), {}, 1};
-  bool const keeps = keep && keeps_layers(config_, settings_, stream.x.size(0));
+  bool const keeps = keep && keeps_layers(config_, settings_, t.part ? t.most_tokens : stream.x.size(0));
   layer_tape passing;
   row_tensors out;
   for (std::int64_t i = 0; i < config_.layers; ++i) {
@@ -122,6 +125,7 @@ row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, row
     if (wanted.routing && config_.has_experts(i)) add_use(layer.routes, batch.copies, out);
     if (keeps) layer = layer.in(settings_.type);
   }
+  if (t.part && t.part->rows.empty()) return out;  // other processes have them all
   ops::residual_stream of_rows = stream.rows(batch.rows);
   stream = {};
   at::Tensor const hidden = ops::normalised(of_rows, {config_.rms_norm_eps, config_.norm_offset, config_.norm}, w.final_norm(), w.final_norm_bias(),
@@ -144,6 +148,7 @@ row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, t
   at::NoGradGuard const no_grad;
   tape scratch;
   tape& t = kept ? *kept : scratch;
+  if (settings_.context) return compute_together(weights, batch, t, kept, wanted);
   t.sequence = batch.sequence;
   t.weights = batch.weights;
   if (auto const size = recorder_ ? size_class(batch) : std::nullopt) {
@@ -156,6 +161,37 @@ row_outputs causal_lm::compute(pack const& weights, ragged_batch const& batch, t
   row_outputs figures = on_host(out, batch.rows.size());
   figures.routing = use_of(config_, out);
   return figures;
+}
+
+row_outputs causal_lm::compute_together(pack const& weights, ragged_batch const& batch, tape& t, bool keep, row_figures const& wanted) const {
+  context_division const division(batch, settings_.context->rank(), settings_.context->size());
+  if (division.least_tokens() == 0)
+    throw error("a batch of " + std::to_string(batch.size()) + " tokens is too short for " + std::to_string(settings_.context->size()) +
+                " processes to share; lower --context_parallel_size");
+  auto const part = std::make_shared<context_part const>(batch, division);
+  t.part = part;
+  t.most_tokens = division.most_tokens();
+  t.sequence = part->batch.sequence;
+  t.weights = part->batch.weights;
+  t.batch = inputs_of(config_, settings_, part->batch);
+  t.batch.segments.ring = std::make_shared<ops::ring_segments const>(ops::ring_segments{*settings_.context, division});
+  row_outputs figures = on_host(forward_pass(weights, t, keep, wanted), part->rows.size());
+  for (auto const& [is_there, figure] :
+       {std::pair(config_.lm_head, &row_outputs::logp), std::pair(config_.scalar_head, &row_outputs::value), std::pair(wanted.entropy, &row_outputs::entropy),
+        std::pair(wanted.log_squares, &row_outputs::log_squares), std::pair(wanted.logits, &row_outputs::log_sum), std::pair(wanted.logits, &row_outputs::mean_logit),
+        std::pair(wanted.logits, &row_outputs::likeliest)})
+    if (is_there) part->complete(*settings_.context, figures.*figure);
+  return figures;
+}
+
+void causal_lm::share_sequences(std::shared_ptr<context_ring> with) {
+  recorder_.reset();
+  std::vector<double> budgets(static_cast<std::size_t>(with->size()));
+  budgets[static_cast<std::size_t>(with->rank())] = static_cast<double>(settings_.activation_bytes);
+  with->sum(budgets);
+  constexpr double no_limit = 0x1p62;
+  if (double const least = *std::min_element(budgets.begin(), budgets.end()); least < no_limit) settings_.activation_bytes = static_cast<std::int64_t>(least);
+  settings_.context = std::move(with);
 }
 
 std::size_t causal_lm::recorded_runs() const { return recorder_ ? recorder_->runs : 0; }
@@ -185,14 +221,20 @@ void causal_lm::pullback_type::operator()(std::span<double const> cotangent, pac
   rows.reserve(tape_->sequence.size());
   for (std::int64_t const sequence : tape_->sequence) rows.push_back(cotangent[static_cast<std::size_t>(sequence)]);
   for (std::size_t r = 0; r < tape_->weights.size(); ++r) rows[r] *= tape_->weights[r];
-  (*this)(rows, {}, gradient, complete, routing);
+  pass(rows, {}, gradient, complete, routing);
 }
 
 void causal_lm::pullback_type::operator()(std::span<double const> logp, std::span<double const> value, pack& gradient,
                                           layer_callback const& complete, std::span<double const> routing) {
+  if (!tape_->part) return pass(logp, value, gradient, complete, routing);
+  pass(tape_->part->own(logp), tape_->part->own(value), gradient, complete, routing);
+}
+
+void causal_lm::pullback_type::pass(std::span<double const> logp, std::span<double const> value, pack& gradient, layer_callback const& complete,
+                                    std::span<double const> routing) {
   at::NoGradGuard const no_grad;
   row_slopes const slopes(logp, value, tape_->batch, routing);
-  if (!slopes.logp.defined() && !slopes.value.defined()) return;
+  if (!slopes.logp.defined() && !slopes.value.defined() && !tape_->part) return;  // with others it goes on: they wait for keys
   if (tape_->recorded) {
     tape_->recorded->backward(model_, weights_, slopes, gradient);
     for (std::int64_t layer = model_.config().layers; complete && layer >= 0; --layer) complete(layer);
@@ -225,8 +267,13 @@ void causal_lm::backward_pass(pack const& weights, tape& t, row_slopes const& sl
     at::Tensor const g = t.scalar.backward(slopes.value, w.scalar_head(), of_scalar_head);
     gh = gh.defined() ? gh.add_(g) : g;
   }
-  if (of_norm_bias.defined()) of_norm_bias.add_(gh.sum(0, /*keepdim=*/false, of_norm_bias.scalar_type()));
-  stream_gradient gx{spread(t.batch, t.final_norm.backward(gh, w.final_norm(), of_norm, t.final_norm.x.scalar_type())), {}};
+  stream_gradient gx;
+  if (gh.defined()) {
+    if (of_norm_bias.defined()) of_norm_bias.add_(gh.sum(0, /*keepdim=*/false, of_norm_bias.scalar_type()));
+    gx.wide = spread(t.batch, t.final_norm.backward(gh, w.final_norm(), of_norm, t.final_norm.x.scalar_type()));
+  } else {  // other processes have all rows
+    gx.wide = at::zeros({t.batch.tokens.size(0), c.hidden}, at::TensorOptions(settings_.device).dtype(settings_.type == at::kDouble ? at::kDouble : at::kFloat));
+  }
   t.head = {};
   t.scalar = {};
   t.final_norm = {};

@@ -6,6 +6,7 @@
 // processor has kernels (host_ops.hpp), or a GPU (gpu_ops.hpp), those.
 
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -186,13 +187,16 @@ struct varlen_lists {
   std::int64_t most_queries = 0, most_keys = 0;
 };
 
-/// Where the segments of a ragged batch lie, for attention in all layers. Where there are lists, they alone are read.
+struct ring_segments;  ///< of a batch that several processes share: ring_attention.hpp
+
+/// Where the segments of a ragged batch lie, for attention in all layers. Where there are lists, or a ring, they alone are read.
 struct attention_segments {
   attention_segments(std::vector<shared_prompt> of_prompts = {}, varlen_lists in_lists = {});
 
   std::vector<shared_prompt> prompts;
   std::vector<attention_run> runs;  ///< of all prompts, as the processor's threads take them
   varlen_lists lists;
+  std::shared_ptr<ring_segments const> ring{};
 };
 
 /// Causal attention over the segments of a ragged batch: the first completion of a prompt runs on with it, every further

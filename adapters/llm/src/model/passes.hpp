@@ -7,6 +7,7 @@
 #include <kedge/llm/model/causal_lm.hpp>
 
 #include "batch_inputs.hpp"
+#include "context_parallel.hpp"
 #include "head.hpp"
 #include "layer.hpp"
 #include "recorded_passes.hpp"
@@ -24,6 +25,8 @@ struct causal_lm::tape {
   scalar_head scalar;
   std::vector<std::int64_t> sequence;       // of each row
   std::vector<double> weights;              // of each row in it; empty: 1
+  std::shared_ptr<context_part const> part; // what of the batch is this process's; null: all of it
+  std::int64_t most_tokens = 0;             // that one of the processes then has
   std::shared_ptr<recorded_pass> recorded;  // where it is, that has all but the two above
 };
 

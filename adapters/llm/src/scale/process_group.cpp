@@ -74,8 +74,18 @@ class process_group::engine {
     options.timeout = timeout;
     auto const meeting = c10::make_intrusive<c10d::TCPStore>(here.address, options);
     store = c10::make_intrusive<c10d::PrefixStore>("kedge/" + here.attempt, meeting);
+    open(here, timeout, device);
+  }
+  engine(engine const& all, std::string const& name, launch const& here, at::Device device) : store(c10::make_intrusive<c10d::PrefixStore>(name, all.store)) {
+    open(here, all.timeout, device);
+  }
+
+  void open(launch const& here, milliseconds wait, at::Device device) {
+    timeout = wait;
     backend = device.is_cuda() ? gpu_library().nccl(store, here.rank, here.size, timeout, device) : gloo_backend(store, here, timeout);
   }
+
+  milliseconds timeout{};
 
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::Backend> backend;
@@ -125,6 +135,32 @@ process_group::pending process_group::begin_exchange_of_parts(at::Tensor numbers
     at::Tensor bytes = numbers.view(at::kByte), own = own_part(bytes);  // whatever the type: nothing is computed
     return with.backend->_allgather_base(bytes, own);
   });
+}
+
+process_group::pending process_group::begin_send(at::Tensor tensor, int to, int tag) const {
+  return begin([&](engine& with) {
+    with.traffic.sent += bytes_in(tensor);
+    std::vector<at::Tensor> tensors{tensor};
+    return with.backend->send(tensors, to, tag);
+  });
+}
+
+process_group::pending process_group::begin_receive(at::Tensor tensor, int from, int tag) const {
+  return begin([&](engine& with) {
+    std::vector<at::Tensor> tensors{tensor};
+    return with.backend->recv(tensors, from, tag);
+  });
+}
+
+process_group process_group::divided(std::string const& name, int rank, int size) const {
+  process_group part;
+  part.launch_ = launch_;
+  part.launch_.local_size = launch_.local_size == launch_.size ? size : 1;
+  part.launch_.rank = rank;
+  part.launch_.size = size;
+  part.device_ = device_;
+  if (size > 1) with_the_others(launch_, [&] { part.engine_ = std::make_shared<engine>(*engine_, name, part.launch_, device_); });
+  return part;
 }
 
 process_group::pending process_group::begin_broadcast(at::Tensor tensor, int root) const {

@@ -15,9 +15,9 @@
 namespace kedge::llm {
 
 /// Bytes of the tensors that a process has handed to operations of its group. In a ring of W, of which c10d's backends make theirs, it sends
-/// 2 (W − 1)/W of what is summed, and (W − 1)/W of what is summed by parts or gathered.
+/// 2 (W − 1)/W of what is summed, and (W − 1)/W of what is summed by parts or gathered; `sent`: to one other.
 struct group_traffic {
-  std::int64_t summed = 0, summed_by_parts = 0, gathered = 0, broadcast = 0;
+  std::int64_t summed = 0, summed_by_parts = 0, gathered = 0, broadcast = 0, sent = 0;
 };
 
 /// The processes that share a run, as one of them sees them. All of them call the same members in the same order. A group of one
@@ -48,6 +48,11 @@ class process_group {
   [[nodiscard]] pending begin_exchange_of_parts(at::Tensor numbers) const;
   /// Begins to put the tensor of process `root` in place of all others'.
   [[nodiscard]] pending begin_broadcast(at::Tensor tensor, int root) const;
+  /// Begins to send a contiguous tensor to another process, which begins to receive one of the same size and tag.
+  [[nodiscard]] pending begin_send(at::Tensor tensor, int to, int tag) const;
+  [[nodiscard]] pending begin_receive(at::Tensor tensor, int from, int tag) const;
+  /// A smaller group with this process as `rank` of `size`. All processes of this group call it together; those that give the same name meet.
+  [[nodiscard]] process_group divided(std::string const& name, int rank, int size) const;
 
   /// Sums over all processes, number by number: the same bits everywhere, exact where all but one have 0.
   void sum(std::vector<double>& numbers) const;

@@ -99,7 +99,7 @@ std::vector<std::size_t> epoch_solver::examples_of_step(std::size_t round, std::
 step_report epoch_solver::mean_gradient(pack const& weights, std::span<std::size_t const> which, step_function const& step, step_gradient& gradient) const {
   step_report part = step(weights, which, gradient);
   gradient.finish();
-  step_report report = over_all(group_, std::move(part));
+  step_report report = over_all(data, std::move(part));
   report.grad_norm = gradient.norm();
   return report;
 }

@@ -37,7 +37,7 @@ class epoch_solver {
   /// `run_steps`: as go_on_for. Without it both start anew each round.
   /// throws  error where the schedule of the learning rate doesn't read what it is told
   explicit epoch_solver(run_settings const& settings, process_group group = {}, std::optional<std::size_t> run_steps = {})
-      : settings_(settings), group_(std::move(group)), run_steps_(run_steps) {
+      : data(group), settings_(settings), group_(std::move(group)), run_steps_(run_steps) {
     require_read(settings.lr_kwargs, settings.lr_scheduler_type);
   }
 
@@ -76,6 +76,9 @@ class epoch_solver {
 
   /// Names of theta's tensors, where more is trained than the model that solve() is given.
   std::vector<parameter> names;
+
+  /// The processes that have other examples: all of the group, unless some share every sequence.
+  process_group data;
 
   step_callback on_step = [](step_report const&) { return true; };
   double seconds = 0;  ///< spent in steps so far

@@ -13,9 +13,10 @@
 namespace kedge::llm {
 
 preference_problem::preference_problem(causal_lm const& model, training_settings const& settings, std::vector<loss_choice> losses, pair_source source,
-                                       process_group group)
-    : solver(settings, group), model_(model), settings_(settings), losses_(std::move(losses)), ask_(std::move(source)), group_(std::move(group)),
-      router_(model.config(), settings.router_aux_loss_coef, group_) {
+                                       process_group group, process_group data)
+    : solver(settings, std::move(group)), model_(model), settings_(settings), losses_(std::move(losses)), ask_(std::move(source)), data_(std::move(data)),
+      router_(model.config(), settings.router_aux_loss_coef, data_) {
+  solver.data = data_;
   if (settings.sync_ref_model) moving.emplace(model, settings.ref_model_mixup_alpha, settings.ref_model_sync_steps);
 }
 
@@ -50,11 +51,11 @@ pair_log_probs preference_problem::score(pack const& theta, std::vector<preferen
   std::vector<std::size_t> const order = solver.order(round_, 0, pairs.size());
   std::size_t const batch = settings_.batch();
   for (std::size_t first = 0; first < order.size(); first += batch) {
-    std::vector<std::size_t> const mine = own_share(group_, pairs, std::span(order).subspan(first, std::min(batch, order.size() - first)));
+    std::vector<std::size_t> const mine = own_share(data_, pairs, std::span(order).subspan(first, std::min(batch, order.size() - first)));
     score_each(model_, weights, pairs, micro_batches(pairs, mine), result, settings_.ld_alpha);
   }
-  group_.sum(result.chosen);
-  group_.sum(result.rejected);
+  data_.sum(result.chosen);
+  data_.sum(result.rejected);
   score_seconds += watch.seconds();
   return result;
 }
@@ -63,7 +64,7 @@ step_report preference_problem::train_step(pack const& weights, std::vector<pref
                                            std::span<std::size_t const> which, pair_log_probs const& reference,
                                            step_gradient& gradient) const {
   step_report report;
-  std::vector<std::size_t> const mine = own_share(group_, pairs, which);
+  std::vector<std::size_t> const mine = own_share(data_, pairs, which);
   report.examples = mine.size();
   token_counter tokens(pairs, which, settings_.batch() / settings_.gradient_accumulation_steps);
   auto const cuts = micro_batches(pairs, mine);
@@ -82,7 +83,7 @@ step_report preference_problem::train_step(pack const& weights, std::vector<pref
       input.logp = split_pairs(sums_by_sequence(now->out.logp, batch));
       if (settings_.use_weighting) input.weights = weights_by_policy(now->out, batch);
     }
-    loss_and_cotangent const value = loss().compares_pairs && !group_.alone() ? compare_all(input, pairs, which, micro)
+    loss_and_cotangent const value = loss().compares_pairs && !data_.alone() ? compare_all(input, pairs, which, micro)
                                                                               : loss().evaluate(input.view(), which.size());
     report.loss += value.value;
     report_on(pairs, micro, input, 1 / static_cast<double>(which.size()), report);
@@ -124,9 +125,9 @@ loss_and_cotangent preference_problem::compare_all(loss_input const& own, std::v
   put(own.logp, places, all.logp);
   put(own.ref, places, all.ref);
   for (std::size_t i = 0; i < own.weights.size(); ++i) all.weights[places[i]] = own.weights[i];
-  for (auto* const numbers : {&all.logp.chosen, &all.logp.rejected, &all.ref.chosen, &all.ref.rejected, &all.weights}) group_.sum(*numbers);
+  for (auto* const numbers : {&all.logp.chosen, &all.logp.rejected, &all.ref.chosen, &all.ref.rejected, &all.weights}) data_.sum(*numbers);
   loss_and_cotangent const value = loss().evaluate(all.view(), step.size());
-  return {group_.leads() ? value.value : 0, at_places(value.cotangent, places)};
+  return {data_.leads() ? value.value : 0, at_places(value.cotangent, places)};
 }
 
 kedge::status preference_problem::solve(pack& theta, std::vector<preference_pair> const& pairs, pair_log_probs const& reference,

@@ -37,8 +37,11 @@ class preference_problem {
   using pair_source = std::function<round_pairs(training_state const&)>;
 
   /// `losses`: one a round, the last one goes on
+  /// `data`: those of the group that have other pairs
   preference_problem(causal_lm const& model, training_settings const& settings, std::vector<loss_choice> losses, pair_source source,
-                     process_group group = {});
+                     process_group group, process_group data);
+  preference_problem(causal_lm const& model, training_settings const& settings, std::vector<loss_choice> losses, pair_source source, process_group group = {})
+      : preference_problem(model, settings, std::move(losses), std::move(source), group, group) {}
 
   [[nodiscard]] std::vector<preference_pair> const& source(training_state const& state);
   /// Scored in the micro-batches in which the first epoch will train, so that before the first step every margin is exactly 0.
@@ -68,7 +71,7 @@ class preference_problem {
   training_settings const& settings_;
   std::vector<loss_choice> losses_;
   pair_source ask_;
-  process_group group_;
+  process_group data_;
   router_loss router_;
   round_pairs pairs_;  // of round round_
   std::size_t round_ = static_cast<std::size_t>(-1);

@@ -16,6 +16,7 @@
 #include "../margin_probe.hpp"
 #include "../online_pairs.hpp"
 #include "../own_reference.hpp"
+#include "../../scale/context_groups.hpp"
 #include "../preference_problem.hpp"
 #include "../reference_schedule.hpp"
 #include "../reference_soup.hpp"
@@ -32,11 +33,21 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
+// What a ring of processes can't compute together.
+void refuse_context(training_settings const& settings, round_settings const& rounds, causal_lm const& model) {
+  std::string const flag = "--context_parallel_size " + std::to_string(settings.context_parallel_size);
+  if (!model.settings().device.is_cpu()) throw error(flag + ": keys and values go around by Gloo, on processors; leave it out with --device cuda");
+  if (rounds.online()) throw error(flag + ": completions are sampled by each process alone; leave it out with --prompts");
+  if (model.config().experts.count > 0) throw error(flag + ": mixtures of experts are not supported; leave it out");
+  if (!model.shares_prefixes()) throw error(flag + ": a model whose rotations depend on the length of a sequence is not supported; leave it out");
+}
+
 class preference_run : public training_method {
  public:
   preference_run(training_settings const& settings, round_settings const& rounds)
       : settings_(settings),
         group_(join_run(settings_)),
+        context_(divide_by_context(group_, static_cast<int>(settings_.context_parallel_size))),
         round_settings_(rounds),
         losses_(losses_of(settings, rounds)),
         loss_(losses_.front()),
@@ -44,10 +55,10 @@ class preference_run : public training_method {
         files_(read_pair_files(session_, settings_)),
         own_reference_(score_by_own_model()),
         held_out_(std::move(files_.held_out)),
-        model_(session_.trained_model(settings_, {.points = kept_points(settings, rounds)}, group_)),
+        model_(in_ring(session_.trained_model(settings_, {.points = kept_points(settings, rounds), .longest = longest_pair()}, group_))),
         trainer_(settings_, session_.compute, model_.parameters(), group_),
         state_(session_.trained_start(model_, settings.seed)),
-        problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }, group_),
+        problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }, group_, context_.data),
         probe_(model_, settings_.profile ? 0 : settings_.precision_pairs, settings_.compute.micro_batch_tokens, settings_.ld_alpha) {
     problem_.probe = &probe_;
     if (settings_.use_peft) check_extrapolated(session_.trained_adapter(settings_), settings_, round_settings_);
@@ -171,6 +182,22 @@ class preference_run : public training_method {
     return make_anchor(round_settings_.reference, session_, state_.theta);
   }
 
+  [[nodiscard]] std::int64_t longest_pair() const {
+    std::size_t most = 0;
+    for (auto const& pairs : files_.training)
+      for (preference_pair const& pair : pairs) most = std::max(most, shared_tokens(pair));
+    return static_cast<std::int64_t>(most);
+  }
+
+  // A model whose sequences the processes of a ring share, where they do.
+  [[nodiscard]] causal_lm in_ring(causal_lm model) const {
+    if (context_.ring) {
+      refuse_context(settings_, round_settings_, model);
+      model.share_sequences(context_.ring);
+    }
+    return model;
+  }
+
   void open_prompts() {
     on_policy_settings const& sampling = round_settings_.sampling;
     prompts_.emplace(session_, model_, sampling, session_.read_prompts(sampling.prompts, settings_.reads(settings_.max_train_samples)), judge_, settings_.seed, group_);
@@ -204,7 +231,7 @@ class preference_run : public training_method {
     if (settings_.ref_model.empty()) return {};
     std::vector<std::vector<preference_pair>*> lists{&files_.training.front()};
     if (!files_.held_out.empty()) lists.push_back(&files_.held_out);
-    return score_by_own_reference(settings_, session_, group_, lists);
+    return score_by_own_reference(settings_, session_, context_.data, lists);
   }
 
   void make_rounds() {
@@ -219,7 +246,7 @@ class preference_run : public training_method {
 
   // Log-probabilities under the policy as it stands.
   [[nodiscard]] pair_log_probs score(std::vector<preference_pair> const& pairs, token_figures* tokens = nullptr) const {
-    return score_in_order(model_, model_.weights_for(state_.theta), pairs, settings_.per_device_eval_batch_size, settings_.compute.micro_batch_tokens, group_,
+    return score_in_order(model_, model_.weights_for(state_.theta), pairs, settings_.per_device_eval_batch_size, settings_.compute.micro_batch_tokens, context_.data,
                           settings_.ld_alpha, tokens);
   }
 
@@ -268,6 +295,7 @@ class preference_run : public training_method {
 
   training_settings settings_;
   process_group group_;
+  context_groups context_;
   round_settings round_settings_;
   std::vector<loss_choice> losses_;
   loss_choice const& loss_;  // the first round's, by which all evaluations are made

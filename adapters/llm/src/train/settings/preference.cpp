@@ -22,6 +22,10 @@ void declare(settings_list& list, training_settings& s) {
   declare(list, s.loss);
   list.add("ld_alpha", s.ld_alpha, "LD-DPO: weight of tokens beyond the shorter completion of a pair, in policy and reference; none: 1").at_most(1);
   declare_router(list, s.router_aux_loss_coef);
+  list.add("context_parallel_size", s.context_parallel_size, "processes that compute the tokens of a pair together: keys and values go around among them, and each keeps its share alone")
+      .at_least(1)
+      .at_most(1 << 16)
+      .resumes(on_resume::free);
   list.add("use_weighting", s.use_weighting, "WPO: weigh a pair by how the policy itself would sample its completions");
   declare(list, static_cast<run_settings&>(s));
 }

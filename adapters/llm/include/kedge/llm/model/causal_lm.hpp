@@ -29,6 +29,7 @@ struct row_tensors;
 struct row_slopes;
 class recorded_pass;
 class pass_recorder;
+class context_ring;   ///< processes that share every sequence; defined in the library's sources
 struct adapted_base;  ///< a frozen base and where an adapter changes it; defined in the library's sources
 
 /// How the model computes.
@@ -44,6 +45,7 @@ struct compute_settings {
   bool graphs = false;                    ///< batches are padded to few sizes (size_class), and training's passes over a size recorded as CUDA graphs
                                           ///< when it comes again. On the host recorded passes are computed: for tests
   bool fp8 = false;                       ///< on a GPU, in bf16: products of the layers' linear maps in 8 bits, with a scale for each operand
+  std::shared_ptr<context_ring> context{};  ///< who computes the tokens of a sequence together; null: this process alone
   float label_smoothing = 0;              ///< ε: backward, log p(target) of a row is (1 − ε) log p(target) + ε mean_v log p(v)
   double temperature = 1;                 ///< logits are divided by it: the policy that was sampled at this temperature
 };
@@ -100,6 +102,8 @@ class causal_lm {
                     std::span<double const> routing = {});
 
    private:
+    void pass(std::span<double const> logp, std::span<double const> value, pack& gradient, layer_callback const& complete, std::span<double const> routing);
+
     causal_lm const& model_;
     pack const& weights_;
     std::unique_ptr<tape> tape_;
@@ -123,6 +127,9 @@ class causal_lm {
   causal_lm(transformer_config config, compute_settings settings, lora_settings const& lora, pack const& base);
 
   [[nodiscard]] transformer_config const& config() const { return config_; }
+  /// From now on a ring of processes computes every batch together, each a part of its tokens: all of them call the same members with the same
+  /// batches, and get all outputs; a pullback adds what belongs to this process's tokens. What layers may keep becomes the least of all.
+  void share_sequences(std::shared_ptr<context_ring> with);
   /// Whether prompts of a batch may share what they begin with: not where the rotation of a token depends on what follows it.
   [[nodiscard]] bool shares_prefixes() const;
   [[nodiscard]] compute_settings const& settings() const { return settings_; }
@@ -158,6 +165,7 @@ class causal_lm {
   row_tensors forward_pass(pack const& weights, tape& t, bool keep, row_figures const& wanted) const;
   void backward_pass(pack const& weights, tape& t, row_slopes const& slopes, pack& gradient, layer_callback const& complete) const;
   row_outputs compute(pack const& weights, ragged_batch const& batch, tape* kept, row_figures const& wanted) const;
+  row_outputs compute_together(pack const& weights, ragged_batch const& batch, tape& t, bool keep, row_figures const& wanted) const;
 
   transformer_config config_;
   compute_settings settings_;
