@@ -202,7 +202,7 @@ TEST_CASE("flags that are others here are these", "[trl]") {
   CHECK(parsed({"--hub_token", "secret"})->line.remark().find("secret") == std::string::npos);
   for (auto const& [args, message] : std::vector<std::pair<arguments, std::string>>{
            {{"--bf16", "--dtype", "float32"}, "--bf16 is --dtype bfloat16 here, and --dtype float32 is given"},
-           {{"--load_in_4bit"}, "--load_in_4bit: the frozen model is not quantized"},
+           {{"--load_in_4bit"}, "--load_in_4bit"},
            {{"--lora_dropout", "0.05", "--use_peft"}, "with dropout the reference would be another model"},
            {{"--lr_scheduler_type", "greedy"}, "cosine_with_min_lr, or constant_with_warmup, is nearest"},
            {{"--optim", "adafactor"}, "adamw_torch is nearest"},

@@ -416,10 +416,40 @@ TEST_CASE("ppo of adapters starts at KL 0 and trains nothing but adapters and he
     train_ppo(s);
     CHECK(kedge::testing::read_file(adapter) == weights);
   }
+}
+
+TEST_CASE("salsa of adapters takes a soup of adapters of its base for its reference, and starts at the adapter that it goes on with", "[ppo][lora]") {
+  scratch_folder const folder;
+  std::vector<std::string> adapters;
+  for (std::uint64_t const seed : {1U, 2U}) {
+    ppo_settings s = small_run(folder.path(), "one-" + std::to_string(seed));
+    s.use_peft = true;
+    s.learning_rate = 1e-2;
+    s.seed = seed;
+    s.lora = {.rank = static_cast<std::int64_t>(1 + seed), .alpha = 4, .target_modules = {"all-linear"}, .rslora = seed == 2};
+    train_ppo(s);
+    adapters.push_back(s.output_dir.string());
+  }
+  // A soup of one, the start: nothing between them. Of both: something. Of the start with itself: nothing again, whatever the rank.
+  auto const kl_to = [&](std::string const& reference, std::string const& name) {
+    ppo_settings s = small_run(folder.path(), name);
+    s.model = adapters.front();
+    s.use_peft = true;
+    s.reference = parse_reference(reference);
+    return std::abs(train_ppo(s).kl_at_start);
+  };
+  CHECK(kl_to(adapters[0], "itself") < 1e-4);
+  CHECK(kl_to("soup:" + adapters[0] + "," + adapters[0], "twice") < 1e-4);
+  CHECK(kl_to("soup:" + adapters[0] + "," + adapters[1], "both") > 1e-4);
+  CHECK(kl_to("soup:" + adapters[0] + "," + (tiny / "tied").string() + "@1,0", "base") < 1e-4);
+  CHECK(kl_to("mkl:" + adapters[0] + "," + adapters[1] + "@1,0", "mkl") < 1e-4);
   ppo_settings refused = small_run(folder.path(), "refused");
   refused.use_peft = true;
-  refused.reference = parse_reference((tiny / "tied").string());
-  CHECK_THROWS_WITH(train_ppo(refused), contains("the reference is the model with the adapter off"));
+  refused.reference = parse_reference((tiny / "untied").string());
+  CHECK_THROWS_WITH(train_ppo(refused), contains("not an adapter of"));
+  refused.lora = {.target_modules = {"q_proj"}};
+  refused.reference = parse_reference(adapters[0]);
+  CHECK_THROWS_WITH(train_ppo(refused), contains("it adapts other modules"));
 }
 
 TEST_CASE("a run whose judge fails is saved and goes on to the bits of one whose judge did not", "[ppo]") {

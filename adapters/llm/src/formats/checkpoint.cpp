@@ -123,6 +123,20 @@ void checkpoint::read(std::string_view name, dtype as, std::span<std::byte> out)
   mapped_file::release(source.bytes);
 }
 
+std::optional<stored_blocks> checkpoint::blocks(std::string_view name) const {
+  tensor_entry const& of = entry(name);
+  tensor_source const& source = storage_->sources[storage_->index.find(name)->second];
+  auto const block = source.plain || source.experts || !source.readable ? std::nullopt : gguf_block_of(source.gguf_type);
+  if (!block || block->elements == 1 || source.shift != 0.0F || !source.scales.empty() || of.shape.size() != 2) return std::nullopt;
+  if (static_cast<std::size_t>(of.shape.back()) % block->elements != 0) return std::nullopt;
+  return stored_blocks{source.gguf_type, source.bytes, source.paired_heads, files()};
+}
+
+std::shared_ptr<void const> checkpoint::files() const {
+  using all = std::vector<std::shared_ptr<void const>>;
+  return std::make_shared<all const>(storage_->files);
+}
+
 std::optional<std::span<std::byte const>> checkpoint::view(std::string_view name, dtype as) const {
   entry(name);
   tensor_source const& source = storage_->sources[storage_->index.find(name)->second];

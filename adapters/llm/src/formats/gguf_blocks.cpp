@@ -237,6 +237,11 @@ std::optional<gguf_block> gguf_block_of(std::uint32_t type) {
   return known == nullptr ? std::nullopt : std::optional<gguf_block>{known->block};
 }
 
+gguf_block_decoder gguf_decoder_of(std::uint32_t type) {
+  auto const* known = find_format(type);
+  return known == nullptr ? nullptr : known->decode;
+}
+
 std::string gguf_type_names() {
   std::string names;
   for (auto const& known : formats)

@@ -31,6 +31,7 @@ struct panel_product {
   bool bf16;                                     ///< weights are bf16, and products are rounded to it, as are f and its product
   float const* bias = nullptr;                   ///< [panel_width], or null
   gate_function function = gate_function::silu;  ///< of gate and activate
+  bool decoded = false;                          ///< the panel is fp32 whatever the type is, and stands in `wide` too
 };
 
 /// Steps of generation. Numbers that are bf16 by type are fp32 here, rounded where bf16 rounds.
@@ -178,7 +179,7 @@ void multiply_all(panel_product const& p) {
   std::size_t const blocks = (p.rows + most_rows - 1) / most_rows;
   for (std::size_t b = 0; b < blocks; ++b) {
     std::size_t const begin = p.rows * b / blocks, rows = p.rows * (b + 1) / blocks - begin;
-    if constexpr (Bf16) {
+    if (Bf16 && !p.decoded) {
       if (blocks == 1) return multiply_up_to<true, bf16, most_rows>(p, begin, rows);
       if (b == 0) {
         multiply_up_to<true, bf16_and_keep, most_rows>(p, begin, rows);

@@ -10,6 +10,8 @@
 #include "merge.hpp"
 #include "norms.hpp"
 #include "product.hpp"
+#include "quantised.hpp"
+#include "quantised_product.hpp"
 #include "softmax.hpp"
 #include "tile_product.hpp"
 
@@ -27,6 +29,8 @@ struct kernel_table {
   decode_kernels decode;
   merge_kernels merge;
   void (*tile_product)(matrix_product const&);  ///< as product.multiply, operands rounded to bf16, faster; null without matrix units
+  quantised_kernels quantised;
+  quantised_product_kernels quantised_product;
   std::size_t near_scores;  ///< numbers of an attention's scores that stay in the second-level cache
 };
 

@@ -40,10 +40,12 @@ causal_lm::causal_lm(transformer_config config, compute_settings settings) : con
 }
 
 causal_lm::causal_lm(transformer_config config, compute_settings settings, lora_settings const& lora, pack const& base)
+    : causal_lm(config, settings, lora, frozen_base(config, settings, lora, base)) {}
+
+causal_lm::causal_lm(transformer_config config, compute_settings settings, lora_settings const& lora, base_weights base)
     : causal_lm(std::move(config), settings) {
   settings_.fp32_weights = false;  // the base has no masters
-  pack frozen = frozen_base(config_, settings_, lora, base);
-  adapted_ = std::make_shared<adapted_base const>(adapted_base{adapter_layout(config_, lora), std::move(frozen)});
+  adapted_ = std::make_shared<adapted_base const>(adapted_base{adapter_layout(config_, lora), std::move(base.tensors), std::move(base.stored)});
   config_ = adapted_->layout.config();
 }
 

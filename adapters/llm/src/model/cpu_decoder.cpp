@@ -18,7 +18,7 @@ std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 // Activations of a step, kept from step to step.
 struct step_scratch {
-  std::vector<float> x, h, y, qkv, attended, inner, router, expert_x, expert_y;
+  std::vector<float> x, h, y, qkv, attended, inner, both, low, router, expert_x, expert_y;
   at::Tensor logits;
 };
 
@@ -61,7 +61,7 @@ class cpu_decoder final : public decoder {
       threads_.each(R, [&](std::size_t r) {
         normalise(&s_.x[as_size(batch.rows[r]) * hidden_], packed_.final_norm, &s_.h[r * hidden_]);
       });
-      multiply(packed_.head, s_.h.data(), R, out, V + apart, panel_end::store);
+      multiply(packed_.head, s_.h.data(), R, out, V + apart);
       if (c_.logit_soft_cap != 0 || c_.logit_scale != 1)
         threads_.each(R, [&](std::size_t r) { finish_logits(out + r * (V + apart), V); });
     });
@@ -79,6 +79,8 @@ class cpu_decoder final : public decoder {
     grow(s_.y, T * hidden_);
     grow(s_.qkv, T * (heads_ + 2 * kv_heads_) * d_);
     grow(s_.attended, T * heads_ * d_);
+    grow(s_.low, std::max(T, R) * packed_.most_rank);
+    if (packed_.stays_quantised) grow(s_.both, T * 2 * as_size(c_.intermediate));
     grow(s_.inner, T * std::max(as_size(c_.intermediate), a_token * as_size(c_.experts.intermediate)));
     if (c_.experts.count == 0) return;
     routes_.resize(T);
@@ -91,7 +93,10 @@ class cpu_decoder final : public decoder {
 
   void embed(std::int32_t token, float* x) const {
     std::size_t const first = as_size(token) * hidden_;
-    if (bf16_)
+    if (packed_.stored_embedding.defined()) {
+      kernels().quantised.dequantise(packed_.stored_embedding.rows(), as_size(token), 0, hidden_, x);
+      for (std::size_t i = 0; i < hidden_; ++i) x[i] = rounded(x[i]);
+    } else if (bf16_)
       std::copy_n(packed_.embedding.const_data_ptr<at::BFloat16>() + first, hidden_, x);
     else
       std::copy_n(packed_.embedding.const_data_ptr<float>() + first, hidden_, x);
@@ -134,6 +139,11 @@ class cpu_decoder final : public decoder {
     if (wide.size() < numbers) wide.resize(numbers);
     panel_product product = m.product(panel, x, rows, y, y_stride, end);
     product.wide = wide.data();
+    if (m.by_rows()) {
+      m.decode(panel, wide.data());
+      product.panel = wide.data();
+      product.decoded = true;
+    }
     product.function = function;
     kernels().decode.multiply(product);
   }
@@ -142,10 +152,37 @@ class cpu_decoder final : public decoder {
     threads_.each(m.panels(), [&](std::size_t p) { multiply_panel(m, p, x, rows, y, y_stride, end, function_); });
   }
 
+  // y = map(x), with what an adapter adds.
+  void multiply(packed_map const& m, float const* x, std::size_t rows, float* y, std::size_t y_stride) {
+    multiply(m.weight, x, rows, y, y_stride, panel_end::store);
+    if (!m.adapted()) return;
+    multiply(m.a, x, rows, s_.low.data(), m.a.outputs(), panel_end::store);
+    multiply(m.b, s_.low.data(), rows, y, y_stride, panel_end::add);
+    if (m.factors.empty()) return;
+    threads_.each(rows, [&](std::size_t r) {
+      for (std::size_t i = 0; i < m.factors.size(); ++i) y[r * y_stride + i] = m.factors[i] * y[r * y_stride + i] + (m.bias.empty() ? 0 : m.bias[i]);
+    });
+  }
+
+  // What the MLP's last map reads.
+  void multiply_inner(packed_map const& m, float const* x, std::size_t T, std::size_t inner) {
+    if (!m.weight.by_rows()) return multiply(m.weight, x, T, s_.inner.data(), inner, mlp_end());
+    std::size_t const width = m.weight.outputs();
+    multiply(m, x, T, s_.both.data(), width);
+    threads_.each(T, [&](std::size_t t) {
+      float const* const both = &s_.both[t * width];
+      float* const to = &s_.inner[t * inner];
+      if (c_.gated)
+        kernels().gates.gated(function_, both, both + inner, inner, to);
+      else
+        kernels().gates.activated(function_, both, inner, to);
+    });
+  }
+
   // The residual stream and what the map makes of x, normalised or scaled first where the family does so.
-  void add_product(packed_matrix const& m, float const* x, std::size_t T, at::Tensor const& norm) {
-    if (!norm.defined() && c_.residual_scale == 1) return multiply(m, x, T, s_.x.data(), hidden_, panel_end::add);
-    multiply(m, x, T, s_.y.data(), hidden_, panel_end::store);
+  void add_product(packed_map const& m, float const* x, std::size_t T, at::Tensor const& norm) {
+    if (!norm.defined() && c_.residual_scale == 1 && !m.adapted()) return multiply(m.weight, x, T, s_.x.data(), hidden_, panel_end::add);
+    multiply(m, x, T, s_.y.data(), hidden_);
     threads_.each(T, [&](std::size_t t) { add_row(t, norm); });
   }
 
@@ -160,13 +197,13 @@ class cpu_decoder final : public decoder {
     std::size_t const T = batch.size(), width = (heads_ + 2 * kv_heads_) * d_, inner = as_size(c_.intermediate);
     layer_settings const kind = c_.layer(static_cast<std::int64_t>(i));
     float const* h = read(T, w.input_norm);
-    multiply(w.qkv, h, T, s_.qkv.data(), width, panel_end::store);
+    multiply(w.qkv, h, T, s_.qkv.data(), width);
     threads_.each(T, [&](std::size_t t) { keep(batch, i, t, &s_.qkv[t * width]); });
     threads_.each(T * kv_heads_, [&](std::size_t j) { attend(batch, i, j / kv_heads_, j % kv_heads_, as_size(kind.window)); });
     add_product(w.o, s_.attended.data(), T, w.attention_output_norm);
     if (!c_.parallel) h = read(T, w.post_norm);
     if (c_.has_experts(static_cast<std::int64_t>(i))) return experts(w, h, T);
-    multiply(w.mlps.front().up, h, T, s_.inner.data(), inner, mlp_end());
+    multiply_inner(w.mlps.front().up, h, T, inner);
     add_product(w.mlps.front().down, s_.inner.data(), T, w.mlp_output_norm);
   }
 
@@ -181,12 +218,12 @@ class cpu_decoder final : public decoder {
     threads_.each(routes_.count(), [&](std::size_t row) {
       std::copy_n(h + routes_.token(row) * hidden_, hidden_, &s_.expert_x[row * hidden_]);
     });
-    auto const each_expert = [&](packed_matrix packed_mlp::* map, float const* x, std::size_t in, float* y, std::size_t out,
+    auto const each_expert = [&](packed_map packed_mlp::* map, float const* x, std::size_t in, float* y, std::size_t out,
                                  panel_end end) {
-      std::size_t const panels = (w.mlps.front().*map).panels();
+      std::size_t const panels = (w.mlps.front().*map).weight.panels();
       threads_.each(E * panels, [&](std::size_t j) {
         std::size_t const e = j / panels, begin = routes_.begin(e), rows = routes_.begin(e + 1) - begin;
-        if (rows > 0) multiply_panel(w.mlps[e].*map, j % panels, x + begin * in, rows, y + begin * out, out, end, function_);
+        if (rows > 0) multiply_panel((w.mlps[e].*map).weight, j % panels, x + begin * in, rows, y + begin * out, out, end, function_);
       });
     };
     each_expert(&packed_mlp::up, s_.expert_x.data(), hidden_, s_.inner.data(), inner, mlp_end());
@@ -290,10 +327,11 @@ class cpu_decoder final : public decoder {
 };
 
 // What steps of generation leave to the tensor operations: attention sinks, norms with biases, experts that are clamped or have biases,
-// and adapters whose B has a bias.
+// experts on a quantised base, and adapters whose B has a bias.
 bool goes_by_operations(causal_lm const& model) {
   transformer_config const& c = model.config();
-  return c.sinks || c.norm_bias || c.experts.biases || c.experts.limit > 0 || (model.adapted() && model.adapted()->layout.settings().bias_of_b);
+  bool const stored_experts = c.experts.count > 0 && model.adapted() && model.adapted()->stored;
+  return c.sinks || c.norm_bias || stored_experts || c.experts.biases || c.experts.limit > 0 || (model.adapted() && model.adapted()->layout.settings().bias_of_b);
 }
 
 }  // namespace

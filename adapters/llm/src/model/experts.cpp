@@ -62,7 +62,7 @@ ops::gated_gradients inner_backward(transformer_config const& c, at::Tensor cons
 // The gradient of what an expert read, from those of gate and up; adds those of their maps.
 at::Tensor through_gate_and_up(transformer_config const& c, expert_maps const& maps, at::Tensor const& g_gate, at::Tensor const& g_up,
                                at::Tensor const& x, expert_maps& into) {
-  if (!maps.up.weight.defined()) {
+  if (!maps.up.there()) {
     at::Tensor const both = at::empty({x.size(0), 2 * c.experts.intermediate}, g_gate.options());
     half(c, both, 0).copy_(g_gate);
     half(c, both, 1).copy_(g_up);
@@ -89,7 +89,7 @@ at::Tensor experts_forward(transformer_config const& c, expert_tensors const& w,
     expert_maps const& maps = w.experts[e];
     at::Tensor const tokens = routes.tokens.narrow(0, begin, size), x = h.index_select(0, tokens);
     at::Tensor const first = apply(maps.gate, x), own_gate = gate.narrow(0, begin, size), own_up = up.narrow(0, begin, size);
-    bool const both = !maps.up.weight.defined();
+    bool const both = !maps.up.there();
     own_gate.copy_(both ? half(c, first, 0) : first);
     own_up.copy_(both ? half(c, first, 1) : apply(maps.up, x));
     at::Tensor const y = ops::wide(apply(maps.down, inner(c, own_gate, own_up)));

@@ -37,7 +37,7 @@ at::Tensor& completion_head::residual_(chunk const& part, at::Tensor& p) const {
 }
 
 at::ScalarType completion_head::residual_type(linear_map const& map) const {
-  return ops::operand(hidden_.narrow(0, 0, 0), map.weight).scalar_type() == at::kBFloat16 ? at::kBFloat16 : hidden_.scalar_type();
+  return operand(hidden_.narrow(0, 0, 0), map).scalar_type() == at::kBFloat16 ? at::kBFloat16 : hidden_.scalar_type();
 }
 
 namespace {
@@ -84,7 +84,7 @@ completion_head::output completion_head::forward(linear_map const& map, std::int
     of.push_back(wanted.entropy || wanted.logits ? ops::distribution_(scores, targets) : ops::distribution{.log_sum = ops::softmax_(scores)});
     logp.push_back(at::sub(of_targets, of.back().log_sum));
     if (wanted.log_squares) log_squares.push_back(ops::square_sums(scores).log_());
-    if (keeps) part.residual = ops::operand(residual_(part, scores).to(hidden_.scalar_type()), map.weight);
+    if (keeps) part.residual = operand(residual_(part, scores).to(hidden_.scalar_type()), map);
   }
   output out = std::move(by_kernel);
   if (by_kernel_) {

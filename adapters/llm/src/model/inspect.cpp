@@ -11,6 +11,7 @@
 #include <kedge/llm/text/chat_template.hpp>
 #include <kedge/llm/text/tokenizer.hpp>
 
+#include "base_plan.hpp"
 #include "stored_tensors.hpp"
 
 namespace kedge::llm {
@@ -125,6 +126,7 @@ json describe(checkpoint const& source, described_run const& run, std::vector<do
     describe_model(source.config, c, source.path().string(), run, gpus, about);
     compare_tensors(source, c, problems);
     if (auto const unread = unread_tensors(source, c); !unread.empty()) about["unread_tensors"] = tell_unread(unread);
+    about["memory"].update(describe_bases(source, c));
   });
   std::map<std::string, std::size_t> types;
   for (tensor_entry const& entry : source.tensors()) ++types[entry.stored_type];

@@ -18,8 +18,7 @@ void apply_onto(ops::residual_stream& stream, linear_map const& map, at::Tensor 
                 ops::rms_norm& norm) {
   if (norm_weight.defined() || c.residual_scale != 1 || !map.plain() || map.goes_fp8(x) || stream.waits_for_norms(x))
     return add_onto(stream, apply(map, x), c, norm_weight, norm);
-  stream.x = ops::linear_onto(stream.sum(), x, map.weight);
-  if (map.bias.defined()) stream.x.add_(map.bias);
+  stream.x = llm::apply_onto(stream.sum(), map, x);
 }
 
 // The gradient of what a map gave, from that of the residual stream.
@@ -89,7 +88,7 @@ at::Tensor attention_backward(transformer_config const& c, layer_tensors const& 
   joint_maps into = query_key_value(gradient);
   joint_maps::output_gradients const all = maps.joined({head_norm_backward(d.q, w.q_norm, kept.of_queries, gradient.q_norm).view({T, -1}),
                                                         head_norm_backward(d.k, w.k_norm, kept.of_keys, gradient.k_norm).view({T, -1}), d.v.view({T, -1})});
-  maps.add_gradients(into, all, kept.before_attention.output(w.input_norm, w.input_norm_bias, ops::stream_type(w.o.weight)));
+  maps.add_gradients(into, all, kept.before_attention.output(w.input_norm, w.input_norm_bias, w.o.stream_type()));
   return maps.input_gradient(all);
 }
 
@@ -119,7 +118,7 @@ at::Tensor embed(transformer_config const& c, linear_map const& embedding, at::T
 void layer_forward(transformer_config const& c, layer_tensors const& w, ops::residual_stream& stream, ops::rotation const* rotation,
                    attention_step const& attend, layer_tape& kept) {
   std::int64_t const T = stream.x.size(0);
-  at::ScalarType const type = ops::stream_type(w.o.weight);
+  at::ScalarType const type = w.o.stream_type();
   at::Tensor h = ops::normalised(stream, norms_of(c), w.input_norm, w.input_norm_bias, type, kept.before_attention);
   kept.input = stream.x;
   {
@@ -146,7 +145,7 @@ void layer_forward(transformer_config const& c, layer_tensors const& w, ops::res
 
 void layer_backward(transformer_config const& c, layer_tensors const& w, ops::rotation const* rotation, layer_tape const& stored, stream_gradient& gx,
                     at::Tensor const& of_routing, layer_tensors gradient) {
-  at::ScalarType const type = ops::stream_type(w.o.weight);
+  at::ScalarType const type = w.o.stream_type();
   layer_tape const kept = stored.in(type);
   at::Tensor g = through_norm(c, gx, type, w.mlp_output_norm, kept.after_mlp, gradient.mlp_output_norm);
   at::Tensor const of_mlp = [&] {

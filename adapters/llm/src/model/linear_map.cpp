@@ -6,6 +6,7 @@
 
 #include "fp8.hpp"
 #include "gpu_way.hpp"
+#include "host_ops.hpp"
 #include "ops.hpp"
 #include "side_by_side.hpp"
 
@@ -16,9 +17,11 @@ using product = at::Tensor (*)(at::Tensor const& x, at::Tensor const& weight);
 
 // x Wᵀ and g W.
 at::Tensor times_weight(linear_map const& map, at::Tensor const& x, product by) {
+  if (map.stored.defined()) return map.stored.linear(x);
   return map.goes_fp8(x) ? fp8::linear(x, map.weight) : by(x, map.weight);
 }
 at::Tensor back_through_weight(linear_map const& map, at::Tensor const& g) {
+  if (map.stored.defined()) return map.stored.input_gradient(g);
   return map.goes_fp8(g) ? fp8::input_gradient(g, map.weight) : ops::input_gradient(g, map.weight);
 }
 
@@ -58,17 +61,54 @@ void add_sums(at::Tensor& gradient, at::Tensor const& g, double scale) {
 linear_map linear_map::outputs(std::int64_t begin, std::int64_t size) const {
   auto const rows = [&](at::Tensor const& t) { return t.defined() ? t.narrow(0, begin, size) : t; };
   auto const columns = [&](at::Tensor const& t) { return t.defined() ? t.narrow(1, begin, size) : t; };
-  return {rows(weight), rows(bias), a, rows(b), scale, rows(bias_of_b), columns(magnitude), columns(length), fp8};
+  return {rows(weight), rows(bias), a, rows(b), scale, rows(bias_of_b), columns(magnitude), columns(length), fp8,
+          stored.defined() ? stored.part(begin, size) : stored};
 }
 
-bool linear_map::goes_fp8(at::Tensor const& rows) const { return fp8 && fp8::takes(rows, weight); }
+bool linear_map::goes_fp8(at::Tensor const& rows) const { return fp8 && weight.defined() && fp8::takes(rows, weight); }
+
+at::ScalarType linear_map::stream_type() const { return stored.defined() ? stored.stream_type() : ops::stream_type(weight); }
 
 at::Tensor row_lengths(at::Tensor const& weight, at::Tensor const& a, at::Tensor const& b, double scale) {
   return at::addmm(ops::wide(weight), ops::wide(b), ops::wide(a), 1, scale).norm(2, 1).unsqueeze(0);
 }
 
+namespace {
+
+// f(first row, its rows as numbers), some rows at a time.
+template <class F>
+void each_piece(quantised_matrix const& weight, at::ScalarType type, F const& f) {
+  std::int64_t const at_once = std::max<std::int64_t>(1, (std::int64_t{1} << 22) / std::max<std::int64_t>(1, weight.in()));
+  for (std::int64_t begin = 0; begin < weight.out(); begin += at_once) f(begin, weight.dense(begin, std::min(at_once, weight.out() - begin), type));
+}
+
+}  // namespace
+
+at::Tensor row_lengths(quantised_matrix const& weight, at::Tensor const& a, at::Tensor const& b, double scale) {
+  std::vector<at::Tensor> parts;
+  each_piece(weight, wide_type(weight), [&](std::int64_t begin, at::Tensor const& w) { parts.push_back(row_lengths(w, a, b.narrow(0, begin, w.size(0)), scale)); });
+  return at::cat(parts, 1);
+}
+
+at::Tensor row_lengths(quantised_matrix const& weight) {
+  std::vector<at::Tensor> parts;
+  each_piece(weight, wide_type(weight), [&](std::int64_t, at::Tensor const& w) { parts.push_back(w.norm(2, 1).unsqueeze(0)); });
+  return at::cat(parts, 1);
+}
+
+at::Tensor apply_onto(at::Tensor const& residual, linear_map const& map, at::Tensor const& x) {
+  at::Tensor sum = map.stored.defined() ? map.stored.linear(x, residual) : ops::linear_onto(residual, x, map.weight);
+  return map.bias.defined() ? sum.add_(map.bias) : sum;
+}
+
+at::Tensor operand(at::Tensor const& x, linear_map const& map) {
+  if (!map.stored.defined()) return ops::operand(x, map.weight);
+  bool const rounds = x.is_cpu() && map.stored.type() == at::kBFloat16 && host_ops::rounds_operands();
+  return rounds ? ops::converted(x, at::kBFloat16) : x;
+}
+
 at::Tensor apply(linear_map const& map, at::Tensor const& x) {
-  if (map.plain() && map.bias.defined() && !map.goes_fp8(x)) return ops::affine(x, map.weight, map.bias);
+  if (map.plain() && map.bias.defined() && map.weight.defined() && !map.goes_fp8(x)) return ops::affine(x, map.weight, map.bias);
   return with_lengths_and_bias(map, before_lengths(map, x, ops::linear));
 }
 
@@ -102,6 +142,8 @@ at::Tensor input_gradient(linear_map const& map, at::Tensor const& g, at::Tensor
   at::Tensor const of_z = through_lengths(map, g);
   if (!sum.defined())
     sum = back_through_weight(map, of_z);
+  else if (map.stored.defined())
+    sum = map.stored.input_gradient(of_z, sum);
   else if (map.goes_fp8(of_z))
     sum.add_(back_through_weight(map, of_z));
   else
@@ -147,7 +189,8 @@ joint_maps::joint_maps(std::initializer_list<linear_map> maps) : each_(maps), co
 
 std::vector<at::Tensor> joint_maps::apply(at::Tensor const& x) const {
   std::vector<at::Tensor> out;
-  if (!goes_gpu_way(x.device())) {
+  bool const stored = std::any_of(each_.begin(), each_.end(), [](linear_map const& map) { return map.stored.defined(); });
+  if (!goes_gpu_way(x.device()) || stored) {
     for (linear_map const& map : each_) out.push_back(llm::apply(map, x));
     return out;
   }
@@ -204,15 +247,16 @@ at::Tensor joint_maps::input_gradient(output_gradients const& g) const {
 }
 
 at::Tensor merged(linear_map const& map) {
-  if (!map.a.defined()) return map.weight;
+  if (!map.a.defined()) return map.stored.defined() ? map.stored.dense(wide_type(map.stored)) : map.weight;
   auto const exact = [](at::Tensor const& t) { return t.to(at::kDouble); };
-  at::Tensor sum = at::addmm(exact(map.weight), exact(map.b), exact(map.a), 1, map.scale);
+  at::Tensor const weight = map.stored.defined() ? map.stored.dense(wide_type(map.stored)) : map.weight;
+  at::Tensor sum = at::addmm(exact(weight), exact(map.b), exact(map.a), 1, map.scale);
   if (map.magnitude.defined()) sum.mul_(at::div(exact(map.magnitude).t(), sum.norm(2, 1, /*keepdim=*/true)));
-  return sum.to(map.weight.scalar_type());
+  return sum.to(weight.scalar_type());
 }
 
 at::Tensor look_up(linear_map const& embedding, at::Tensor const& tokens) {
-  at::Tensor x = embedding.weight.index_select(0, tokens);
+  at::Tensor x = embedding.stored.defined() ? embedding.stored.look_up(tokens) : embedding.weight.index_select(0, tokens);
   if (embedding.a.defined()) x.add_(at::mm(embedding.a.index_select(1, tokens).t(), embedding.b.t()), embedding.scale);
   if (embedding.magnitude.defined()) x.mul_(at::div(ops::wide(embedding.magnitude), embedding.length));
   return x;

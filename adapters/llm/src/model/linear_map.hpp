@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 #include <vector>
 
 #include <kedge/adapters/torch.hpp>
+
+#include "quantised_matrix.hpp"
 
 namespace kedge::llm {
 
@@ -21,6 +24,12 @@ struct linear_map {
   at::Tensor magnitude;     ///< m: [1, out]
   at::Tensor length;        ///< ‖W + s B A‖ of each row: [1, out], at least fp32; of weights alone
   bool fp8 = false;         ///< rows are multiplied by the weight in 8 bits, where that goes
+  quantised_matrix stored{};  ///< in place of the weight, where a frozen base stays quantised
+
+  /// Whether there is such a map; outputs; the type of its activations (ops::stream_type).
+  [[nodiscard]] bool there() const { return weight.defined() || stored.defined(); }
+  [[nodiscard]] std::int64_t width() const { return stored.defined() ? stored.out() : weight.size(0); }
+  [[nodiscard]] at::ScalarType stream_type() const;
 
   /// The part that makes `size` outputs from `begin` on.
   [[nodiscard]] linear_map outputs(std::int64_t begin, std::int64_t size) const;
@@ -32,10 +41,19 @@ struct linear_map {
 
 /// The lengths of the rows of W + s B A: [1, out], at least fp32.
 at::Tensor row_lengths(at::Tensor const& weight, at::Tensor const& a, at::Tensor const& b, double scale);
+at::Tensor row_lengths(quantised_matrix const& weight, at::Tensor const& a, at::Tensor const& b, double scale);
+/// Those of the weight alone, [1, out].
+at::Tensor row_lengths(quantised_matrix const& weight);
 
 /// x: [T, in] -> [T, out], in the type of products, or at least fp32.
 at::Tensor apply(linear_map const& map, at::Tensor const& x);
 at::Tensor apply_wide(linear_map const& map, at::Tensor const& x);
+
+/// residual + W x + b, in the residual's type, of a map without an adapter.
+at::Tensor apply_onto(at::Tensor const& residual, linear_map const& map, at::Tensor const& x);
+
+/// x as it is multiplied by the weight; see ops::operand.
+at::Tensor operand(at::Tensor const& x, linear_map const& map);
 
 /// Adds the gradients of the map, from that of its output and from its input.   g: [T, out], x: [T, in]
 void add_gradients(linear_map& gradient, linear_map const& map, at::Tensor const& g, at::Tensor const& x);
@@ -69,7 +87,8 @@ class joint_maps {
   bool complete_;     ///< whole_ has all that the maps have; else adapters and biases lie apart
 };
 
-/// The weight with all of the adapter in it but biases, computed in fp64: [out, in], in the weight's type.
+/// The weight with all of the adapter in it but biases, computed in fp64: [out, in], in the weight's type; of one that is stored quantised in fp32,
+/// or in the type of the computation where that is wider.
 at::Tensor merged(linear_map const& map);
 
 /// An embedding looked up, with its adapter: a map from tokens whose weight lies transposed, [V, H]; a: [r, V], b: [H, r].

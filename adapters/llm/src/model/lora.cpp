@@ -100,7 +100,7 @@ json config_of(causal_lm const& model, checkpoint const& source, pack const& ada
 
 }  // namespace
 
-pack frozen_base(transformer_config const& config, compute_settings const& compute, lora_settings const& lora, pack base) {
+base_weights frozen_base(transformer_config const& config, compute_settings const& compute, lora_settings const& lora, pack base) {
   adapter_layout const layout(config, lora);
   transformer_config const& own = layout.config();
   std::size_t const head = slots(own).head();
@@ -109,7 +109,7 @@ pack frozen_base(transformer_config const& config, compute_settings const& compu
   std::vector<std::vector<std::size_t>> groups = kin_of(parameters_of(own));
   for (std::vector<std::size_t>& group : groups) std::erase_if(group, [&](std::size_t i) { return layout.of(i).whole != adapted_place::none; });
   convert_side_by_side(base, groups, compute.device, compute.type);
-  return base;
+  return {std::move(base), nullptr};
 }
 
 std::size_t products_of(causal_lm const& model) { return model.adapted() ? model.adapted()->layout.products() : 0; }
@@ -131,8 +131,10 @@ pack initial_adapter(causal_lm const& model, std::uint64_t seed) {
     adapted_place const& place = base.layout.of(i);
     at::Tensor const& w = base.weights[i];
     if (place.bias != adapted_place::none) adapter[place.bias] = at::zeros(all[place.bias].shape);
-    if (place.magnitude != adapted_place::none)
-      adapter[place.magnitude] = ops::wide(w).norm(2, i == 0 ? 0 : 1).view(all[place.magnitude].shape).to(at::kCPU, at::kFloat);
+    if (place.magnitude != adapted_place::none) {
+      at::Tensor const lengths = w.defined() ? ops::wide(w).norm(2, i == 0 ? 0 : 1) : row_lengths(base.stored->all[i]);
+      adapter[place.magnitude] = lengths.view(all[place.magnitude].shape).to(at::kCPU, at::kFloat);
+    }
     if (place.whole != adapted_place::none) adapter[place.whole] = w.detach().to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
   }
   if (model.config().scalar_head) adapter.pop_back();
@@ -240,14 +242,6 @@ void change_config(peft_adapter const& adapter, checkpoint& source) {
   for (std::string const& bias : adapter.biases())
     if (!there.contains(bias) && bias != "lm_head.bias") text[bias.find(".self_attn.") != std::string::npos ? "attention_bias" : "mlp_bias"] = true;
   if (!reward && adapter.unties_head()) source.config["tie_word_embeddings"] = text["tie_word_embeddings"] = false;
-}
-
-// The base's tensor for a parameter; a head that was tied begins as the embedding. Empty where there is neither.
-std::string base_tensor(checkpoint const& source, std::string const& name) {
-  std::string const own = stored_name(source, name);
-  if (source.contains(own)) return own;
-  std::string const embedding = stored_name(source, "model.embed_tokens.weight");
-  return name == "lm_head.weight" && source.contains(embedding) ? embedding : std::string();
 }
 
 }  // namespace

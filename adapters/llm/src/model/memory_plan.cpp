@@ -43,7 +43,8 @@ memory_plan plan_memory(transformer_config const& config, plan_settings const& s
   plan.parameters = parameter_count(config);
   plan.trained = s.lora ? adapter_parameters(config, *s.lora) : plan.parameters;
   std::int64_t const frozen = s.lora ? plan.parameters : 0, copied = s.word < wide && !s.reads_masters ? plan.trained : 0;
-  plan.weights = s.models * s.word * (frozen + copied);
+  // What stays quantised is shared by the models that stand on it.
+  plan.weights = s.frozen_bytes && s.lora ? *s.frozen_bytes + s.models * s.word * copied : s.models * s.word * (frozen + copied);
   plan.masters = plan.gradients = s.models * wide * plan.trained;
   plan.moments = (s.models * s.optimizer(plan.trained, wide) + s.processes - 1) / s.processes;
   plan.points = s.points * wide * plan.trained;

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model_tensors.hpp"
 
+#include <utility>
+
 namespace kedge::llm {
 
-model_tensors::model_tensors(transformer_config const& config, pack const* own, adapter_layout const* layout, pack const* adapter)
-    : config_(config), at_(config), own_(own), layout_(layout), adapter_(adapter) {}
+model_tensors::model_tensors(transformer_config const& config, pack const* own, adapter_layout const* layout, pack const* adapter,
+                             stored_matrices const* stored)
+    : config_(config), at_(config), own_(own), layout_(layout), adapter_(adapter), stored_(stored) {}
 
 model_tensors model_tensors::weights(causal_lm const& model, pack const& weights) {
-  if (adapted_base const* const base = model.adapted()) return {model.config(), &base->weights, &base->layout, &weights};
+  if (adapted_base const* const base = model.adapted()) return {model.config(), &base->weights, &base->layout, &weights, base->stored.get()};
   return {model.config(), &weights, nullptr, nullptr};
 }
 
@@ -21,6 +24,8 @@ at::Tensor model_tensors::own(std::size_t i) const {
     if (std::size_t const whole = layout_->of(i).whole; whole != adapted_place::none) return (*adapter_)[whole];
   return own_ && i < own_->size() ? (*own_)[i] : at::Tensor();
 }
+
+quantised_matrix model_tensors::stored(std::size_t i) const { return stored_ && i < stored_->all.size() ? stored_->all[i] : quantised_matrix(); }
 
 linear_map model_tensors::adapter(adapted_place const& place) const {
   auto const tensor = [&](std::size_t i, std::size_t behind = 0) { return i == adapted_place::none ? at::Tensor() : (*adapter_)[i + behind]; };
@@ -36,7 +41,9 @@ linear_map model_tensors::adapter(adapted_place const& place) const {
 linear_map model_tensors::map(std::size_t weight) const {
   linear_map map = layout_ ? adapter(layout_->of(weight)) : linear_map{};
   map.weight = own(weight);
-  if (own_ && map.magnitude.defined()) map.length = row_lengths(map.weight, map.a, map.b, map.scale);
+  map.stored = stored(weight);
+  if (own_ && map.magnitude.defined())
+    map.length = map.stored.defined() ? row_lengths(map.stored, map.a, map.b, map.scale) : row_lengths(map.weight, map.a, map.b, map.scale);
   return map;
 }
 
@@ -49,6 +56,7 @@ linear_map model_tensors::map(std::int64_t layer, layer_slot weight, layer_slot 
 linear_map model_tensors::embedding() const {
   linear_map map = layout_ ? adapter(layout_->of(at_.embedding())) : linear_map{};
   map.weight = own(at_.embedding());
+  map.stored = stored(at_.embedding());
   if (own_ && map.magnitude.defined()) map.length = row_lengths(map.weight.t(), map.a, map.b, map.scale);
   return map;
 }
@@ -92,9 +100,10 @@ expert_tensors model_tensors::experts(std::int64_t i) const {
     } else {
       maps.gate = both.outputs(0, e.intermediate);
       maps.up = both.outputs(e.intermediate, e.intermediate);
-      maps.gate.weight = own(at_.of_expert(i, k, expert_gate));
-      maps.up.weight = own(at_.of_expert(i, k, expert_up));
-      maps.down.weight = own(at_.of_expert(i, k, expert_down));
+      for (auto const& [map, slot] : {std::pair{&maps.gate, expert_gate}, {&maps.up, expert_up}, {&maps.down, expert_down}}) {
+        map->weight = own(at_.of_expert(i, k, slot));
+        map->stored = stored(at_.of_expert(i, k, slot));
+      }
     }
     t.experts.push_back(std::move(maps));
   }
@@ -145,8 +154,9 @@ layer_tensors model_tensors::layer(std::int64_t i) const {
 at::Tensor model_tensors::merged(std::size_t i) const {
   if (i != at_.embedding() || !layout_) return llm::merged(map(i));
   linear_map turned = embedding();
-  if (turned.plain()) return turned.weight;
-  turned.weight = turned.weight.t();
+  if (turned.plain()) return llm::merged(turned);
+  turned.weight = (turned.stored.defined() ? turned.stored.dense(wide_type(turned.stored)) : turned.weight).t();
+  turned.stored = {};
   return llm::merged(turned).t().contiguous();
 }
 

@@ -1,17 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
+#include <vector>
+
 #include <kedge/llm/model/causal_lm.hpp>
 
 #include "adapter_layout.hpp"
 #include "layer.hpp"
+#include "quantised_matrix.hpp"
 
 namespace kedge::llm {
 
-/// A model's own weights, frozen, in the type of the computation, and where an adapter changes them.
+/// Matrices that stay quantised, in the order of parameters_of; those that don't are undefined.
+struct stored_matrices {
+  std::vector<quantised_matrix> all;
+};
+
+/// A model's own weights, frozen, in the type of the computation or quantised, and where an adapter changes them.
 struct adapted_base {
   adapter_layout layout;
   pack weights;
+  std::shared_ptr<stored_matrices const> stored{};
 };
 
 /// The tensors of a model by what they are for, of its weights or of their gradients. Of gradients, those of a frozen base are undefined.
@@ -32,8 +42,9 @@ class model_tensors {
   [[nodiscard]] slots const& at() const { return at_; }
 
  private:
-  model_tensors(transformer_config const& config, pack const* own, adapter_layout const* layout, pack const* adapter);
+  model_tensors(transformer_config const& config, pack const* own, adapter_layout const* layout, pack const* adapter, stored_matrices const* stored = nullptr);
   [[nodiscard]] at::Tensor own(std::size_t i) const;
+  [[nodiscard]] quantised_matrix stored(std::size_t i) const;
   [[nodiscard]] expert_tensors experts(std::int64_t i) const;
   [[nodiscard]] linear_map map(std::int64_t layer, layer_slot weight, layer_slot bias) const;
   [[nodiscard]] linear_map map(std::size_t weight) const;
@@ -45,6 +56,7 @@ class model_tensors {
   pack const* own_;
   adapter_layout const* layout_;
   pack const* adapter_;
+  stored_matrices const* stored_;
 };
 
 }  // namespace kedge::llm

@@ -104,8 +104,15 @@ class packer {
 
 }  // namespace
 
-packed_model::packed_model(causal_lm const& model, pack const& weights, thread_pool& threads)
-    : bytes_(bytes_of(model.config(), model.settings().type == at::kBFloat16 ? 2 : 4)) {
+packed_model::packed_model(causal_lm const& model, pack const& weights, thread_pool& threads) {
+  if (model.adapted() && model.adapted()->stored)
+    by_rows(model, weights);
+  else
+    packed(model, weights, threads);
+}
+
+void packed_model::packed(causal_lm const& model, pack const& weights, thread_pool& threads) {
+  bytes_ = large_buffer(bytes_of(model.config(), model.settings().type == at::kBFloat16 ? 2 : 4));
   packer all(model, weights, bytes_.data(), threads);
   for (std::int64_t i = 0; i < model.config().layers; ++i) layers.push_back(all.layer(i));
   head = all.head();

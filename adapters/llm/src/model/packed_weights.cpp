@@ -149,6 +149,30 @@ packed_matrix packed_matrix::of_gate_and_up(at::Tensor const& gate, at::Tensor c
   return pack(gate, static_cast<std::size_t>(gate.size(0)), panel_width() / 2, std::move(rows), to, threads);
 }
 
+packed_matrix packed_matrix::of_rows(std::vector<row_source> sources, std::vector<float> bias) {
+  packed_matrix m;
+  m.in_ = sources.front().rows.in;
+  for (row_source const& s : sources) m.outputs_ += s.out;
+  m.width_ = panel_width();
+  m.panels_ = (m.outputs_ + m.width_ - 1) / m.width_;
+  m.sources_ = std::move(sources);
+  m.bias_ = std::move(bias);
+  if (!m.bias_.empty()) m.bias_.resize(m.panels_ * m.width_);
+  return m;
+}
+
+void packed_matrix::decode(std::size_t panel, float* to) const {
+  std::vector<panel_of_rows::place> places;
+  std::size_t first = panel * width_;
+  std::size_t const end = std::min(first + width_, outputs_);
+  std::size_t begin = 0;
+  for (row_source const& s : sources_) {
+    for (; first < end && first < begin + s.out; ++first) places.push_back({&s.rows, first - begin});
+    begin += s.out;
+  }
+  kernels().quantised_product.decode_panel({places.data(), places.size(), in_}, to);
+}
+
 panel_product packed_matrix::product(std::size_t panel, float const* x, std::size_t rows, float* y, std::size_t y_stride,
                                      panel_end end) const {
   return {.x = x,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -46,6 +47,17 @@ class packed_matrix {
   /// In every panel as many outputs of each: what panel_end::gate takes.   biases: undefined where there are none
   static packed_matrix of_gate_and_up(at::Tensor const& gate, at::Tensor const& up, at::Tensor const& gate_bias,
                                       at::Tensor const& up_bias, std::byte*& to, thread_pool& threads);
+  /// Rows of matrices one after another, as they lie: nothing is packed, and a panel is decoded when it is multiplied.
+  struct row_source {
+    quantised_rows rows;
+    std::size_t out;
+    std::shared_ptr<void const> owner;  ///< of what they read
+  };
+  static packed_matrix of_rows(std::vector<row_source> sources, std::vector<float> bias);
+  /// Whether its panels have to be decoded; decodes one, [in][panel_width].
+  [[nodiscard]] bool by_rows() const { return !sources_.empty(); }
+  void decode(std::size_t panel, float* to) const;
+
   /// Bytes that packing takes, for a matrix of so many outputs in all.
   static std::size_t bytes(std::size_t outputs, std::size_t in, std::size_t word) {
     std::size_t const panel_width = kernels().decode.panel_width;
@@ -68,6 +80,7 @@ class packed_matrix {
   bool bf16_ = false;
   std::byte const* panels_at_ = nullptr;
   std::vector<float> bias_;  // [panels, panel_width], or empty
+  std::vector<row_source> sources_;
 };
 
 }  // namespace kedge::llm

@@ -32,6 +32,13 @@ std::string stored_name(checkpoint const& source, std::string const& parameter) 
   return parameter;
 }
 
+std::string base_tensor(checkpoint const& source, std::string const& name) {
+  std::string const own = stored_name(source, name);
+  if (source.contains(own)) return own;
+  std::string const embedding = stored_name(source, "model.embed_tokens.weight");
+  return name == "lm_head.weight" && source.contains(embedding) ? embedding : std::string();
+}
+
 transformer_config read_config(checkpoint const& source) {
   transformer_config config = read_config(source.config, source.path().string());
   // A head of its own beside the flag that ties it to the embedding counts, as in transformers 5.

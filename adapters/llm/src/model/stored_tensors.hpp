@@ -13,6 +13,9 @@ namespace kedge::llm {
 /// prefix, where it is the text model within another. Where there is no such tensor, the parameter's own name.
 [[nodiscard]] std::string stored_name(checkpoint const& source, std::string const& parameter);
 
+/// The tensor of an adapter's base for a parameter; a head that was tied begins as the embedding. Empty where there is neither.
+[[nodiscard]] std::string base_tensor(checkpoint const& source, std::string const& parameter);
+
 /// Tensors that the model does not read, in the checkpoint's order. Tables of rotary frequencies, which some releases stored, are
 /// left out: they follow from the config.
 [[nodiscard]] std::vector<std::string> unread_tensors(checkpoint const& source, transformer_config const& config);

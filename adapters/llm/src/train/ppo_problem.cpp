@@ -14,7 +14,7 @@ namespace {
 
 constexpr char const* ratio_squares = "val/ratio_squares";  // of a step's parts, for the variance of the whole
 
-causal_lm on_base(transformer_config const& config, compute_settings compute, lora_settings const* lora, pack const* base) {
+causal_lm on_base(transformer_config const& config, compute_settings compute, lora_settings const* lora, base_weights const* base) {
   return lora ? causal_lm(config, compute, *lora, *base) : causal_lm(config, compute);
 }
 

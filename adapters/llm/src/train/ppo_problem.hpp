@@ -46,7 +46,7 @@ using ppo_state = kedge::state<pack, std::vector<double>, policy_anchor>;
 /// What a run with adapters leaves as it is.
 struct frozen_bases {
   lora_settings lora;
-  pack policy, critic;  ///< in the type of the computation; the critic's without its score
+  base_weights policy, critic;  ///< the critic's without its score
   at::Tensor score;     ///< with which values on the critic's begin: fp32, trained
 };
 

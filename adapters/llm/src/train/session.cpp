@@ -12,6 +12,7 @@
 #include <kedge/llm/model/weights.hpp>
 
 #include "../base/thread_pool.hpp"
+#include "../model/base_plan.hpp"
 #include "../model/stored_tensors.hpp"
 #include "available_memory.hpp"
 #include "computation.hpp"
@@ -122,7 +123,9 @@ plan_settings plan_of(run_settings const& settings, compute_settings const& comp
 
 plan_settings session::plan(run_settings const& settings, compute_settings const& own, held_besides const& held) const {
   plan_settings plan = plan_of(settings, own, held);
-  if (plan.lora) plan.lora = trained_adapter(settings);
+  if (!plan.lora) return plan;
+  plan.lora = trained_adapter(settings);
+  plan.frozen_bytes = bytes_of(plan_base(source, config, *plan.lora, settled(settings.base, source, own.device.is_cpu()), plan.word));
   return plan;
 }
 
@@ -149,7 +152,15 @@ causal_lm session::trained_model(run_settings& settings, held_besides const& hel
   if (!settings.use_peft) return {config, own};
   if (adapter && adapter->config().value("lora_dropout", nlohmann::ordered_json(0)) != 0)
     tells_.say((adapter->folder() / "adapter_config.json").string() + ": lora_dropout is not used: training goes on without dropout");
-  return {config, own, trained_adapter(settings), adapter ? load_base(source, config) : load_on_host()};
+  lora_settings const lora = trained_adapter(settings);
+  return {config, own, lora, frozen(settings, config, own, lora)};
+}
+
+base_weights session::frozen(run_settings const& settings, transformer_config const& of, compute_settings const& own, lora_settings const& lora) const {
+  std::vector<std::string> told;
+  base_weights base = load_frozen(source, of, own, lora, settings.base, &told);
+  for (std::string const& line : told) settings.says().say(line);
+  return base;
 }
 
 void session::refuse_adapter() const {

@@ -89,6 +89,10 @@ class session {
   [[nodiscard]] pack trained_start(causal_lm const& model, std::uint64_t seed) const;
   void write_trained(causal_lm const& model, pack const& theta, run_settings const& settings) const;
 
+  /// The frozen base of a run with an adapter; says in one line what of it stays quantised.
+  [[nodiscard]] base_weights frozen(run_settings const& settings, transformer_config const& config, compute_settings const& compute,
+                                    lora_settings const& lora) const;
+
   checkpoint source;
   std::optional<peft_adapter> adapter;
   transformer_config config;

@@ -9,6 +9,7 @@
 #include <kedge/llm/train/ppo.hpp>
 
 #include "../ppo_problem.hpp"
+#include "../adapter_soup.hpp"
 #include "../reference_soup.hpp"
 #include "../trainer.hpp"
 #include "held_out_prompts.hpp"
@@ -46,7 +47,9 @@ class ppo_run : public training_method {
         trainer_(settings_, session_.compute, models_.parameters(), group_),
         state_(start()),
         problem_(models_, settings_, prompts_) {
-    state_.anchor = make_anchor(settings.reference, session_, part_of(state_.theta, 0, models_.policy_size));
+    pack const policy = part_of(state_.theta, 0, models_.policy_size);
+    state_.anchor = settings_.use_peft ? make_adapter_anchor(settings.reference, session_, models_.policy, policy)
+                                       : make_anchor(settings.reference, session_, policy);
     held_out_.open(session_, models_.sampler, models_.policy, settings_.sampling, settings_, judge_, group_, [this] {
       bool const from_start = settings_.reference.what == reference_choice::kind::start;  // which the anchor holds, unchanged
       return from_start ? state_.anchor.front().point : kedge::deep_copy(part_of(state_.theta, 0, models_.policy_size));
@@ -186,13 +189,19 @@ class ppo_run : public training_method {
   // With adapters: the policy's model, and what the values stand on.
   [[nodiscard]] std::optional<frozen_bases> bases() const {
     if (!settings_.use_peft) return {};
-    session_.refuse_adapter();
-    if (settings_.reference.what != reference_choice::kind::start)
-      throw error("--use_peft: the reference is the model with the adapter off; a --reference of its own needs full training");
-        frozen_bases frozen{settings_.lora, frozen_base(session_.config, session_.compute, settings_.lora, session_.load_on_host()), {}, {}};
+    if (settings_.reference.what == reference_kind::ema)
+      throw error("--use_peft: a moving average of the factors of an adapter is none of its weights; use start, soup or mkl, or full training");
+    lora_settings const lora = session_.trained_adapter(settings_);
+    frozen_bases frozen{lora, session_.frozen(settings_, session_.config, session_.compute, lora), {}, {}};
     if (!has_critic(settings_)) return frozen;
-    value_start const values = own_values(frozen.policy);
-    frozen.critic = frozen_base(with_heads(session_.config, false, false), session_.compute, of_values(settings_.lora), values.body);
+    transformer_config const body = with_heads(session_.config, false, false);
+    if (settings_.value_model.what == value_choice::kind::separate) {  // on the policy's base
+      frozen.critic = {part_of(frozen.policy.tensors, 0, parameters_of(body).size()), frozen.policy.stored};
+      frozen.score = zero_head();
+      return frozen;
+    }
+    value_start const values = values_of_reward_model();
+    frozen.critic = frozen_base(body, session_.compute, of_values(lora), values.body);
     frozen.score = values.score;
     return frozen;
   }
@@ -202,7 +211,8 @@ class ppo_run : public training_method {
     pack theta = session_.trained_start(models_.policy, settings_.seed);
     if (models_.shared) theta.push_back(zero_head());
     if (!models_.critic) return theta;
-    value_start const values = bases_ ? value_start{session_.trained_start(*models_.critic, settings_.seed + 1), bases_->score} : own_values(theta);
+    value_start const values =
+        bases_ ? value_start{master_weights(initial_adapter(*models_.critic, settings_.seed + 1), session_.compute), bases_->score} : own_values(theta);
     for (at::Tensor const& t : kedge::deep_copy(values.body)) theta.push_back(t);
     theta.push_back(values.score.clone());
     return theta;

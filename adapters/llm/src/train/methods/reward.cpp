@@ -82,14 +82,14 @@ class reward_run {
     compute_settings const compute = opened_.training_compute(settings_, {}, group_);
     if (!settings_.use_peft) return {opened_.config, compute};
     if (starts_as_language_model_) opened_.refuse_adapter();
-    return {opened_.config, compute, opened_.trained_adapter(settings_), body()};
+    lora_settings const lora = opened_.trained_adapter(settings_);
+    return {opened_.config, compute, lora, opened_.frozen(settings_, opened_.config, compute, lora)};
   }
 
   // All parameters but the score.
   [[nodiscard]] pack body() const {
     transformer_config config = opened_.config;
     config.scalar_head = false;
-    if (settings_.use_peft && opened_.adapter) return load_base(opened_.source, config);
     return opened_.adapter ? load_merged(opened_.source, config, *opened_.adapter) : load_parameters(opened_.source, config);
   }
 

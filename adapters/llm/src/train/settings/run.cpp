@@ -100,6 +100,12 @@ void declare_adapter(settings_list& list, run_settings& s) {
   list.add("lora_train_bias", s.lora.biases, "biases of the model that are trained as well; lora_only: those of adapted maps").needs("use_peft");
   list.add("lora_dropout", s.lora.dropout,
            "0, the one there is: with dropout the reference would be another model, and a step would depend on how its batch is cut").at_most(0).needs("use_peft");
+  list.add("base_weights", s.base.storage, "the frozen weights: as the file has them, quantised or not, mapped and not copied; or dequantised into --dtype")
+      .needs("use_peft");
+  list.add("load_in_8bit", s.base.load_in_8bit, "quantise the layers' maps of the frozen model: rows of int8 with a scale each, as LLM.int8 stores them").needs("use_peft");
+  list.add("load_in_4bit", s.base.load_in_4bit, "quantise them in 4 bits, 64 numbers with a scale, as QLoRA does").needs("use_peft");
+  list.add("bnb_4bit_quant_type", s.base.quant_type, "what the 4 bits stand for").needs("load_in_4bit");
+  list.add("bnb_4bit_use_double_quant", s.base.double_quant, "the scales in 8 bits: 4.13 bits a weight instead of 4.5").needs("load_in_4bit");
 }
 
 void declare_progress(settings_list& list, run_settings& s) {

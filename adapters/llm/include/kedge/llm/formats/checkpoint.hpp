@@ -29,6 +29,14 @@ struct tensor_entry {
   std::size_t elements() const noexcept;
 };
 
+/// A matrix of a GGUF file in blocks, where it lies in the mapped file: row after row, of whole blocks each.
+struct stored_blocks {
+  std::uint32_t type = 0;            ///< ggml's number of the storage type
+  std::span<std::byte const> bytes;
+  std::int64_t paired_heads = 0;     ///< > 0: rows of each head lie as (pair, half), and are wanted as (half, pair)
+  std::shared_ptr<void const> file;  ///< keeps the bytes where they are
+};
+
 struct opened_checkpoint;  ///< what the two kinds of container give; defined in the library's sources
 
 /// A model on disk as Hugging Face would spell it, whatever the container: a folder with config.json and safetensors (one
@@ -76,6 +84,12 @@ class checkpoint {
 
   /// The bytes in the mapped file, where the tensor is stored as `as` in this order and aligned for it; else nothing.
   std::optional<std::span<std::byte const>> view(std::string_view name, dtype as) const;
+
+  /// What keeps the bytes of views where they are, beyond this checkpoint.
+  std::shared_ptr<void const> files() const;
+
+  /// The blocks of a matrix that a GGUF file holds as such; nothing for plain numbers, for stacks that are put together, and where numbers are shifted.
+  std::optional<stored_blocks> blocks(std::string_view name) const;
 
   std::filesystem::path const& path() const noexcept;
 

@@ -110,6 +110,10 @@ struct gguf_block {
 };
 std::optional<gguf_block> gguf_block_of(std::uint32_t type);
 
+/// What decodes one block of a storage type to fp32; null for those without blocks, and those that kedge doesn't know.
+using gguf_block_decoder = void (*)(std::uint8_t const* block, float* out);
+gguf_block_decoder gguf_decoder_of(std::uint32_t type);
+
 /// The number format of a storage type without blocks (F32, F16, BF16, F64, I8 to I64); nothing for the others.
 std::optional<dtype> gguf_plain_type(std::uint32_t type);
 

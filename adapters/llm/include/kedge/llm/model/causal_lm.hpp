@@ -31,6 +31,13 @@ class recorded_pass;
 class pass_recorder;
 class context_ring;   ///< processes that share every sequence; defined in the library's sources
 struct adapted_base;  ///< a frozen base and where an adapter changes it; defined in the library's sources
+struct stored_matrices;  ///< matrices that stay quantised; defined in the library's sources
+
+/// The frozen weights under an adapter, in the order of parameters_of: in the type of the computation, or quantised.
+struct base_weights {
+  pack tensors{};                                   ///< undefined where a matrix stays quantised
+  std::shared_ptr<stored_matrices const> stored{};  ///< null: none does
+};
 
 /// How the model computes.
 struct compute_settings {
@@ -125,6 +132,8 @@ class causal_lm {
   /// base: all parameters, of which the model keeps a copy in the type of the computation
   /// throws  error if a target of the adapter is no linear map of the model
   causal_lm(transformer_config config, compute_settings settings, lora_settings const& lora, pack const& base);
+  /// The same on a base that is as the model keeps it, by frozen_base or load_frozen: shared, not copied.
+  causal_lm(transformer_config config, compute_settings settings, lora_settings const& lora, base_weights base);
 
   [[nodiscard]] transformer_config const& config() const { return config_; }
   /// From now on a ring of processes computes every batch together, each a part of its tokens: all of them call the same members with the same

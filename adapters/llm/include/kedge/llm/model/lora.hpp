@@ -9,6 +9,7 @@
 
 #include <kedge/llm/formats/checkpoint.hpp>
 #include <kedge/llm/formats/peft_adapter.hpp>
+#include <kedge/llm/model/base_settings.hpp>
 #include <kedge/llm/model/causal_lm.hpp>
 #include <kedge/llm/model/lora_settings.hpp>
 
@@ -22,7 +23,14 @@ namespace kedge::llm {
 
 /// What a model with an adapter keeps of its base: numbers in the type of the computation, but for what the adapter trains whole,
 /// which stays as it is given and is where training begins.
-[[nodiscard]] pack frozen_base(transformer_config const& config, compute_settings const& compute, lora_settings const& lora, pack base);
+[[nodiscard]] base_weights frozen_base(transformer_config const& config, compute_settings const& compute, lora_settings const& lora, pack base);
+
+/// The same read from a checkpoint, tensor after tensor, quantised where the settings say so: as the file has it, or on load. As with load_base, a
+/// head that the base has not is its embedding, a bias zero; a score is left out.
+/// told: gets a line about what stays quantised
+/// throws  error naming a tensor that is missing, of another shape, or holds NaN or infinity, and settings that don't go with the checkpoint
+[[nodiscard]] base_weights load_frozen(checkpoint const& source, transformer_config const& config, compute_settings const& compute, lora_settings const& lora,
+                                       base_settings const& how, std::vector<std::string>* told = nullptr);
 
 /// Puts what the adapter makes of each parameter in its place.
 /// theta: all parameters of model.config(), in the order of parameters_of; adapter: in the order of causal_lm::parameters

@@ -40,6 +40,7 @@ struct plan_settings {
   bool reads_masters = false;           ///< products of a bf16 run read the fp32 masters: there is no copy
   std::int64_t processes = 1;           ///< that keep a share of the optimizer's state each (ZeRO-1)
   std::int64_t points = 0;              ///< parameters kept besides those that are trained: an anchor, an earlier iterate
+  std::optional<std::int64_t> frozen_bytes{};  ///< of the base under the adapter, where it isn't all in `word`
   std::int64_t models = 1;              ///< that are trained side by side: two where a policy has a value model of its own
 };
 

@@ -17,6 +17,7 @@
 #include <kedge/llm/base/settings_list.hpp>
 #include <kedge/llm/data/reading.hpp>
 #include <kedge/llm/formats/dtype.hpp>
+#include <kedge/llm/model/base_settings.hpp>
 #include <kedge/llm/model/lora_settings.hpp>
 #include <kedge/llm/train/device_settings.hpp>
 #include <kedge/llm/train/evaluation.hpp>
@@ -101,6 +102,7 @@ struct run_settings : evaluation_settings {
   device_settings compute;
   bool use_peft = false;  ///< train an adapter on the frozen model
   lora_settings lora;
+  base_settings base;     ///< how the model under the adapter is held
 
   double learning_rate = 1e-6;
   lr_scheduler lr_scheduler_type = lr_scheduler::linear;
