@@ -115,7 +115,7 @@ void settings_list::check_given() const {
   for (auto const& one : settings_) {
     if (one->is_required() && !one->given()) throw usage_error("--" + one->name() + " is required: " + one->help());
     if (!one->given()) continue;
-    if (!one->needed().empty()) {
+    if (!one->needed().empty() && one->value() != false) {  // what is switched off needs nothing
       setting const& other = at(one->needed());
       if (!other.given() || other.value() == false) throw usage_error("--" + one->name() + " means nothing without --" + one->needed());
     }

@@ -139,6 +139,8 @@ lora_settings session::trained_adapter(run_settings const& settings) const {
 
 compute_settings session::training_compute(run_settings& settings, held_besides const& held, process_group const& group) const {
   compute_settings own = compute;
+  if (!settings.base.load_in_4bit && (settings.base.double_quant || settings.base.quant_type != four_bit_type::nf4))
+    tells_.say("--bnb_4bit_quant_type and --bnb_4bit_use_double_quant change nothing without --load_in_4bit");
   own.fp32_weights = settings.compute.weights_dtype == weights_type::automatic && !settings.use_peft && compute.type == at::kBFloat16 && compute.device.is_cpu() && fast_fp32_products();
   fitted_tokens const fitted = fit_training(own, config, plan(settings, own, held), settings, available_memory(compute.device), held.longest);
   for (std::string const* line : {&fitted.plan, &fitted.note})

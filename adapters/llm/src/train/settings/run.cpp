@@ -104,8 +104,8 @@ void declare_adapter(settings_list& list, run_settings& s) {
       .needs("use_peft");
   list.add("load_in_8bit", s.base.load_in_8bit, "quantise the layers' maps of the frozen model: rows of int8 with a scale each, as LLM.int8 stores them").needs("use_peft");
   list.add("load_in_4bit", s.base.load_in_4bit, "quantise them in 4 bits, 64 numbers with a scale, as QLoRA does").needs("use_peft");
-  list.add("bnb_4bit_quant_type", s.base.quant_type, "what the 4 bits stand for").needs("load_in_4bit");
-  list.add("bnb_4bit_use_double_quant", s.base.double_quant, "the scales in 8 bits: 4.13 bits a weight instead of 4.5").needs("load_in_4bit");
+  list.add("bnb_4bit_quant_type", s.base.quant_type, "what the 4 bits of --load_in_4bit stand for");
+  list.add("bnb_4bit_use_double_quant", s.base.double_quant, "the scales of --load_in_4bit in 8 bits: 4.13 bits a weight instead of 4.5");
 }
 
 void declare_progress(settings_list& list, run_settings& s) {
