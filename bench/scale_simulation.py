@@ -111,7 +111,7 @@ def measure(args):
     runs = []
     for processes in (1, 2, 4, 8):
         for zero in (1, 2, 3) if processes > 1 else (1,):
-            for passes in (1, 2) if processes < 8 else (1,):
+            for passes in (1, 2) if processes < 4 else (1,):
                 examples = args.examples * passes
                 ends = []
                 for steps in (2, 2 + args.steps):
@@ -269,7 +269,7 @@ def main():
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--zero", type=int, default=1)
     parser.add_argument("--examples", type=int, default=2, help="of a pass of a process")
-    parser.add_argument("--steps", type=int, default=4, help="that are measured")
+    parser.add_argument("--steps", type=int, default=2, help="that are measured")
     parser.add_argument("--tokens_at_once", type=int, default=512)
     args = parser.parse_args()
     {"measure": lambda: measure(args), "one": lambda: one_run(args), "fit": fit, "table": table}[args.what]()

@@ -30,7 +30,9 @@ inline outcome shell(std::string const& command) {
   return result;
 }
 
-inline std::string quoted(std::filesystem::path const& path) { return "'" + path.string() + "'"; }
+inline std::string quoted(std::string const& text) { return "'" + text + "'"; }
+inline std::string quoted(char const* text) { return quoted(std::string(text)); }
+inline std::string quoted(std::filesystem::path const& path) { return quoted(path.string()); }
 
 /// One line that holds `part`, and this exit code.
 inline void check_one_line(outcome const& result, int code, std::string const& part) {

@@ -42,11 +42,14 @@ int run_inspect(arguments const& args) {
   line.settings.add(llm::model_setting("model", path, "Hugging Face folder, adapter's folder, GGUF file, or a config.json alone; none: the GPUs of --device alone")).alias("model_name_or_path").positional();
   auto const moments = declare_optimizer(line.settings);
   line.settings.add("processes", planned.processes, "that share a run: the plan of memory is that of one of them").at_least(1).at_most(1 << 20);
+  llm::fsdp_choice fsdp;
+  line.settings.add("fsdp", fsdp, "what they divide beside the optimizer's state, as the training subcommands have it");
   line.settings.add("gpu_memory", gpus, "GB of GPUs whose plan is told, in bfloat16: what fits, how many tokens at once").above(0).otherwise("24 80 141");
   auto const add_device = declare_device(line.settings);
   line.settings.add("json", json, "print one JSON object");
   line.parse(args);
   planned.optimizer = moments();
+  planned.divided = fsdp.what;
   nlohmann::ordered_json about{{"problems", nlohmann::ordered_json::array()}};
   if (!path.empty()) about = describe(path, planned, gpus);
   add_device(about);

@@ -190,8 +190,7 @@ std::vector<trl_flag> table() {
     {"ddp_bucket_cap_mb", one, {{"*", idle, "gradients are summed once a step"}}},
     {"ddp_broadcast_buffers", truth, {{"*", idle, "gradients are summed once a step"}}},
     {"ddp_static_graph", truth, {{"*", idle, "gradients are summed once a step"}}},
-    {"fsdp", many, {{"none|false", idle, ""}, {"*", refused, "weights are not divided among processes; the optimizer's state is, under torchrun --no-python"}}},
-    {"fsdp_config", one, {{"none|{}", idle, ""}, {"*", refused, "weights are not divided among processes; the optimizer's state is, under torchrun --no-python"}}},
+    {"fsdp_config", one, {{"none|{}", idle, ""}, {"*", refused, "--fsdp full_shard or shard_grad_op says all that there is to choose: layers are the units, the next one is gathered while one computes; --gradient_checkpointing on computes them again"}}},
     {"deepspeed", one, {{"none", idle, ""}, {"*", refused, "start several processes with torchrun --no-python; the optimizer's state is divided among them, as ZeRO-1 does"}}},
 
     // Online

@@ -56,7 +56,7 @@ std::vector<kind> kinds(fs::path const& folder) {
       {"dpo", on_tiny("dpo"), 8, tail + held_out + " --weight_decay 0.1 --micro_batch_tokens 60"},
       {"a head of its own, and a reference that moves", on_tiny("dpo", "untied"), 4, tail + "--sync_ref_model --ref_model_sync_steps 2 --loss_type aot"},
       {"a reference of its own that moves", on_tiny("dpo"), 4, tail + "--ref_model_name_or_path " + quoted(tiny / "tied") + " --sync_ref_model --ref_model_sync_steps 2"},
-      {"sdpo", on_tiny("sdpo"), 4, "--chunks 2 --order hard-to-easy --max_steps 2 --save_steps 4 --dtype float64 --save_strategy steps"},
+      {"sdpo", on_tiny("sdpo"), 4, "--chunks 2 --order hard-to-easy --difficulty logp-margin --max_steps 2 --save_steps 4 --dtype float64 --save_strategy steps"},
       {"apo, each layer computed twice", on_tiny("apo", "linear"), 4,
        "--rounds 2 --alpha 0.5 --max_steps 2 --save_steps 4 --dtype float64 --gradient_checkpointing on"},
       {"reward", on_tiny("reward"), 8, tail + held_out},

@@ -23,12 +23,12 @@ std::size_t stored_row(std::size_t wanted, std::size_t rows, std::size_t heads) 
 namespace {
 
 /// Row by row through a buffer of floats, which every block format needs and reordered rows too.
-void read_rows(tensor_source const& source, std::size_t rows, std::size_t width, dtype as, std::span<std::byte> out) {
-  std::size_t const out_row = width * size_of(as);
+void read_rows(tensor_source const& source, std::size_t all_rows, std::size_t first, std::size_t width, dtype as, std::span<std::byte> out) {
+  std::size_t const out_row = width * size_of(as), rows = out.size() / out_row;
   std::vector<float> buffer(width);
   for (std::size_t r = 0; r < rows; ++r) {
     auto const heads = static_cast<std::size_t>(source.paired_heads);
-    std::size_t const from = heads == 0 ? r : stored_row(r, rows, heads);
+    std::size_t const from = heads == 0 ? first + r : stored_row(first + r, all_rows, heads);
     decode(source, from, buffer);
     convert(dtype::f32, std::as_bytes(std::span{buffer}), as, out.subspan(r * out_row, out_row));
   }
@@ -119,7 +119,33 @@ void checkpoint::read(std::string_view name, dtype as, std::span<std::byte> out)
   std::size_t const rows = wanted.shape.empty() ? 1 : static_cast<std::size_t>(wanted.shape.front());
   // Without reordering a one-dimensional tensor is one row, not one row an element.
   bool const single = wanted.shape.size() < 2 && source.paired_heads == 0;
-  read_rows(source, single ? 1 : rows, single ? elements : elements / rows, as, out);
+  read_rows(source, single ? 1 : rows, 0, single ? elements : elements / rows, as, out);
+  mapped_file::release(source.bytes);
+}
+
+void checkpoint::read_part(std::string_view name, std::size_t first, dtype as, std::span<std::byte> out) const {
+  tensor_entry const& wanted = entry(name);
+  tensor_source const& source = storage_->sources[storage_->index.find(name)->second];
+  std::size_t const elements = wanted.elements(), count = out.size() / size_of(as);
+  if (first == 0 && count == elements) return read(name, as, out);
+  if (first + count > elements)
+    throw error(in_quotes(path().string()) + ": tensor " + in_quotes(name) + " has " + std::to_string(elements) + " elements, asked for are those up to " +
+                std::to_string(first + count));
+  if (count == 0) return;
+  bool const by_rows = source.readable && !source.experts && source.scales.empty() && wanted.shape.size() > 1;
+  if (source.readable && source.plain && is_floating(*source.plain) && !source.experts && source.paired_heads == 0 && source.shift == 0.0F) {
+    tensor_source part = source;
+    part.bytes = source.bytes.subspan(first * size_of(*source.plain), count * size_of(*source.plain));
+    return read_plain(part, as, out);
+  }
+  std::size_t const width = by_rows ? elements / static_cast<std::size_t>(wanted.shape.front()) : elements;
+  std::size_t const first_row = first / width, rows = (first + count - 1) / width + 1 - first_row;
+  std::vector<std::byte> around(rows * width * size_of(as));
+  if (by_rows)
+    read_rows(source, elements / width, first_row, width, as, around);
+  else
+    read(name, as, around);
+  std::copy_n(around.begin() + static_cast<std::ptrdiff_t>((first - first_row * width) * size_of(as)), out.size(), out.begin());
   mapped_file::release(source.bytes);
 }
 

@@ -15,6 +15,7 @@
 #include "ring_attention.hpp"
 #include "side_by_side.hpp"
 #include "varlen_attention.hpp"
+#include "weight_division.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -53,14 +54,42 @@ std::vector<parameter> causal_lm::parameters() const { return adapted_ ? adapted
 
 bool causal_lm::shares_prefixes() const { return !ops::rotates_by_length(config_.rope) && !ops::rotates_by_length(config_.local_rope); }
 
+at::ScalarType causal_lm::weights_type() const { return settings_.fp32_weights && settings_.type == at::kBFloat16 ? at::kFloat : settings_.type; }
+
 pack causal_lm::weights_for(pack const& theta) const {
-  at::ScalarType const type = settings_.fp32_weights && settings_.type == at::kBFloat16 ? at::kFloat : settings_.type;
+  at::ScalarType const type = weights_type();
+  if (division_ && division_->divides_weights()) return division_->weights_for(theta, settings_.device, type);
   pack weights = theta;
   convert_side_by_side(weights, kin_of(parameters(), theta.size()), settings_.device, type);
   return weights;
 }
 
+void causal_lm::divide(std::shared_ptr<weight_division const> by) {
+  division_ = std::move(by);
+  recorder_.reset();
+}
+
+pack causal_lm::whole(pack const& weights) const { return division_ && division_->divides_weights() ? division_->whole(weights) : weights; }
+
 namespace {
+
+// A pass's weights, of the unit that it has entered where they are divided.
+class pass_weights {
+ public:
+  pass_weights(pack const& all, std::unique_ptr<unit_pass> divided) : divided_(std::move(divided)), all_(divided_ ? divided_->weights() : all) {}
+  [[nodiscard]] pack const& all() const { return all_; }
+  [[nodiscard]] pack& gradient(pack& whole) { return divided_ ? divided_->gradient() : whole; }
+  void enter(std::int64_t unit) {
+    if (divided_) divided_->enter(unit);
+  }
+  void finish() {
+    if (divided_) divided_->finish();
+  }
+
+ private:
+  std::unique_ptr<unit_pass> divided_;
+  pack const& all_;
+};
 
 bool keeps_layers(transformer_config const& c, compute_settings const& settings, std::int64_t tokens) {
   auto const bytes = activation_bytes_per_token(c, static_cast<std::int64_t>(at::elementSize(settings.type)));
@@ -113,7 +142,9 @@ void pass_layer(causal_lm const& model, pack const& weights, causal_lm::tape con
 }  // namespace
 
 row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, row_figures const& wanted) const {
-  model_tensors const w = model_tensors::weights(*this, weights);
+  pass_weights of(weights, division_ ? division_->forward(weights) : nullptr);
+  model_tensors const w = model_tensors::weights(*this, of.all());
+  of.enter(before_layers);
   batch_inputs const& batch = t.batch;
   t.rotations = {config_, batch.positions, batch.frequencies, batch.local_frequencies, settings_.type};
   ops::residual_stream stream{embed(config_, w.embedding(), batch.tokens), {}, 1};
@@ -122,14 +153,19 @@ row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, row
   row_tensors out;
   for (std::int64_t i = 0; i < config_.layers; ++i) {
     layer_tape& layer = keeps ? t.layers.emplace_back() : passing;
-    pass_layer(*this, weights, t, i, stream, layer);
+    of.enter(i);
+    pass_layer(*this, of.all(), t, i, stream, layer);
     if (keep && !keeps) t.inputs.push_back(layer.input);
     if (wanted.routing && config_.has_experts(i)) add_use(layer.routes, batch.copies, out);
     if (keeps) layer = layer.in(settings_.type);
   }
-  if (t.part && t.part->rows.empty()) return out;  // other processes have them all
+  if (t.part && t.part->rows.empty()) {  // other processes have them all
+    of.finish();
+    return out;
+  }
   ops::residual_stream of_rows = stream.rows(batch.rows);
   stream = {};
+  of.enter(config_.layers);
   at::Tensor const hidden = ops::normalised(of_rows, {config_.rms_norm_eps, config_.norm_offset, config_.norm}, w.final_norm(), w.final_norm_bias(),
                                             settings_.type, t.final_norm);
   if (config_.lm_head) {
@@ -143,6 +179,7 @@ row_tensors causal_lm::forward_pass(pack const& weights, tape& t, bool keep, row
     t.scalar = scalar_head(hidden);
     out.value = t.scalar.forward(w.scalar_head());
   }
+  of.finish();
   return out;
 }
 
@@ -261,8 +298,10 @@ at::Tensor spread(batch_inputs const& batch, at::Tensor const& g) {
 
 void causal_lm::backward_pass(pack const& weights, tape& t, row_slopes const& slopes, pack& gradient, layer_callback const& complete) const {
   transformer_config const& c = config_;
-  model_tensors const w = model_tensors::weights(*this, weights), into = model_tensors::gradients(*this, gradient);
-  linear_map of_head = into.head(), of_embedding = into.embedding();
+  pass_weights of(weights, division_ ? division_->backward(weights, gradient) : nullptr);
+  model_tensors const w = model_tensors::weights(*this, of.all()), into = model_tensors::gradients(*this, of.gradient(gradient));
+  of.enter(c.layers);
+  linear_map of_head = into.head();
   at::Tensor gh, of_scalar_head = into.scalar_head(), of_norm = into.final_norm(), of_norm_bias = into.final_norm_bias();
   if (slopes.logp.defined()) gh = t.head.backward(slopes.logp, w.head(), of_head);
   if (slopes.value.defined()) {
@@ -282,18 +321,22 @@ void causal_lm::backward_pass(pack const& weights, tape& t, row_slopes const& sl
   if (complete) complete(c.layers);
   at::Tensor const of_routing = slopes.routing.defined() ? at::outer(t.batch.copies, slopes.routing).to(gx.wide.scalar_type()) : at::Tensor();
   for (std::int64_t i = c.layers; i-- > 0;) {
+    of.enter(i);
     if (!t.inputs.empty()) {
       ops::residual_stream again{t.inputs.back(), {}, 1};
-      pass_layer(*this, weights, t, i, again, t.layers.emplace_back());
+      pass_layer(*this, of.all(), t, i, again, t.layers.emplace_back());
       t.layers.back() = t.layers.back().in(settings_.type);
       t.inputs.pop_back();
     }
-    layer_backward(c, layer_of(*this, weights, i), t.rotations.of(c.layer(i)), t.layers.back(), gx, of_routing, into.layer(i));
+    layer_backward(c, layer_of(*this, of.all(), i), t.rotations.of(c.layer(i)), t.layers.back(), gx, of_routing, into.layer(i));
     t.layers.pop_back();  // its memory serves the next layer's temporaries
     if (complete) complete(i);
   }
+  of.enter(before_layers);
+  linear_map of_embedding = into.embedding();
   if (of_embedding.weight.defined() || of_embedding.a.defined())
     add_look_up_gradients(of_embedding, w.embedding(), t.batch.tokens, c.embedding_scale == 1 ? gx.wide : gx.wide.mul_(c.embedding_scale));
+  of.finish();
 }
 
 }  // namespace kedge::llm

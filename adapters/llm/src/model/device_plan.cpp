@@ -106,7 +106,7 @@ nlohmann::ordered_json describe_gpus(transformer_config const& config, described
   for (double const size : gigabytes)
     for (bool const full : {true, false}) {
       plan_settings const settings{
-          .lora = full ? std::nullopt : std::optional(adapter), .optimizer = run.optimizer, .processes = run.processes};
+          .lora = full ? std::nullopt : std::optional(adapter), .optimizer = run.optimizer, .processes = run.processes, .divided = run.divided};
       bool const graphs = graphs_pay(config);
       gpu_plan const plan = plan_gpu(config, settings, free_bytes(size), {.graphs = graphs});
       all["GPU of " + detail::text(size) + " GB, " + (full ? "full" : "LoRA of rank 16")] = {

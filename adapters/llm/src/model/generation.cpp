@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
+#include <list>
 #include <map>
 #include <optional>
 #include <string>
@@ -74,7 +75,7 @@ class policy_decoders {
     for (mixture_term const& term : policy) {
       if (term.weight == 0) continue;
       weights_.push_back(term.weight);
-      decoders_.push_back(make_decoder(model, *term.weights, threads));
+      decoders_.push_back(make_decoder(model, whole_.emplace_back(model.whole(*term.weights)), threads));
     }
   }
   void reserve(std::int32_t pages) {
@@ -93,6 +94,7 @@ class policy_decoders {
 
  private:
   std::vector<double> weights_;
+  std::list<pack> whole_;  // of a model that is divided, for as long as tokens are drawn
   std::vector<std::unique_ptr<decoder>> decoders_;
 };
 

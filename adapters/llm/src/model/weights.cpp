@@ -51,6 +51,14 @@ pack load_parameters(checkpoint const& source, transformer_config const& config)
   return theta;
 }
 
+void load_part(checkpoint const& source, parameter const& of, std::int64_t first, at::Tensor const& into) {
+  check(source, of);
+  at::Tensor const read = into.scalar_type() == at::kFloat ? into : at::empty(into.sizes(), at::kFloat);
+  source.read_part(stored_name(source, of.name), static_cast<std::size_t>(first), dtype::f32, bytes_of(read));
+  if (!read.is_same(into)) into.copy_(read);
+  if (!finite(into)) throw error(source.path().string() + ": tensor " + of.name + " holds NaN or infinity; the checkpoint is damaged");
+}
+
 pack initial_parameters(transformer_config const& config, double range, std::uint64_t seed) {
   at::Generator random = at::detail::createCPUGenerator(seed);
   pack theta;
@@ -72,16 +80,21 @@ void write_tokenizer(std::filesystem::path const& folder, checkpoint const& sour
 
 void write_model(std::filesystem::path const& folder, checkpoint const& source, transformer_config const& config, pack const& theta,
                  dtype type) {
+  write_model(folder, source, config, [&](std::size_t i) { return theta[i]; }, type);
+}
+
+void write_model(std::filesystem::path const& folder, checkpoint const& source, transformer_config const& config,
+                 std::function<at::Tensor(std::size_t)> const& parameter, dtype type) {
   bool const wraps = wraps_text_model(source.config);
   std::vector<tensor_plan> plan;
-  for (parameter const& p : parameters_of(config)) plan.push_back({wraps ? stored_name(source, p.name) : p.name, type, p.shape});
+  for (llm::parameter const& p : parameters_of(config)) plan.push_back({wraps ? stored_name(source, p.name) : p.name, type, p.shape});
   std::size_t const own = plan.size();
   // What is around a text model stays as it was.
   if (wraps)
     for (std::string const& name : unread_tensors(source, config)) plan.push_back({name, type, source.entry(name).shape});
   at::Tensor converted;
   write_model_safetensors(folder, plan, [&](std::size_t i) {
-    converted = i < own ? theta[i].to(at::kCPU, scalar_type_of(type)).contiguous() : at::empty(plan[i].shape, scalar_type_of(type));
+    converted = i < own ? parameter(i).to(at::kCPU, scalar_type_of(type)).contiguous() : at::empty(plan[i].shape, scalar_type_of(type));
     if (i >= own) source.read(plan[i].name, type, bytes_of(converted));
     return std::span<std::byte const>(bytes_of(converted));
   });

@@ -3,7 +3,8 @@
 
 #include <algorithm>
 #include <charconv>
-#include <limits>
+#include <functional>
+#include <numeric>
 #include <string_view>
 #include <utility>
 
@@ -11,8 +12,6 @@
 
 namespace kedge::llm {
 namespace {
-
-constexpr std::int64_t at_the_end = std::numeric_limits<std::int64_t>::min(), after_all_layers = std::numeric_limits<std::int64_t>::max();
 
 // The layer whose backward pass completes a parameter's gradient; the embedding's is complete at the end of the pass.
 std::int64_t completing_layer(std::string_view name) {
@@ -24,6 +23,9 @@ std::int64_t completing_layer(std::string_view name) {
   }
   return name.find("embed_tokens") == std::string_view::npos ? after_all_layers : at_the_end;
 }
+
+// A model that is trained beside the first one has names of its own: "value.model.layers.0…".
+bool stands_beside(std::string_view name) { return name.starts_with("value."); }
 
 // A bucket is closed once it has so many elements, 25 MiB of fp32: few of them in a large model, and several in a small one, so that some
 // travel early.
@@ -37,34 +39,54 @@ at::Tensor placed(at::Tensor const& memory, tensor_part const& place, at::Tensor
 
 }  // namespace
 
-bucket_layout::bucket_layout(std::vector<parameter> const& names, pack const& theta, int processes) : processes_(processes), all_(whole(theta)) {
-  std::vector<std::vector<std::size_t>> groups = kin_of(names, theta.size());
+std::vector<std::int64_t> sizes_of(pack const& theta) {
+  std::vector<std::int64_t> sizes;
+  for (at::Tensor const& t : theta) sizes.push_back(t.numel());
+  return sizes;
+}
+
+std::vector<std::int64_t> sizes_of(std::vector<parameter> const& names) {
+  std::vector<std::int64_t> sizes;
+  for (parameter const& p : names) sizes.push_back(std::accumulate(p.shape.begin(), p.shape.end(), std::int64_t{1}, std::multiplies<>()));
+  return sizes;
+}
+
+bucket_layout::bucket_layout(std::vector<parameter> const& names, pack const& theta, int processes, buckets_of cut)
+    : bucket_layout(names, sizes_of(theta), processes, cut) {}
+
+bucket_layout::bucket_layout(std::vector<parameter> const& names, std::vector<std::int64_t> const& sizes, int processes, buckets_of cut)
+    : processes_(processes) {
+  for (std::size_t i = 0; i < sizes.size(); ++i) all_.push_back({i, 0, sizes[i]});
+  std::vector<std::vector<std::size_t>> groups = kin_of(names, sizes.size());
   auto const layer_of = [&](std::vector<std::size_t> const& group) { return group.front() < names.size() ? completing_layer(names[group.front()].name) : at_the_end; };
-  std::stable_sort(groups.begin(), groups.end(), [&](auto const& a, auto const& b) { return layer_of(a) > layer_of(b); });
-  std::int64_t const enough = enough_elements(elements_of(theta));
+  auto const beside = [&](std::vector<std::size_t> const& group) { return cut == buckets_of::layers && group.front() < names.size() && stands_beside(names[group.front()].name); };
+  std::stable_sort(groups.begin(), groups.end(), [&](auto const& a, auto const& b) {
+    return beside(a) != beside(b) ? beside(b) : layer_of(a) > layer_of(b);
+  });
+  std::int64_t const enough = enough_elements(std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0}));
   std::vector<std::size_t> together;
   std::int64_t elements = 0, layer = 0;
   for (auto const& group : groups) {
-    bool const waits = layer_of(group) == at_the_end && layer != at_the_end;  // others need not wait with it
-    if (!together.empty() && (elements >= enough || waits)) {
-      place(together, layer, theta);
+    bool const other = layer_of(group) != layer, waits = other && layer_of(group) == at_the_end;  // others need not wait with it
+    if (!together.empty() && (cut == buckets_of::layers ? other : elements >= enough || waits)) {
+      place(together, layer, sizes);
       together.clear();
       elements = 0;
     }
     layer = layer_of(group);
     for (std::size_t const i : group) {
       together.push_back(i);
-      elements += theta[i].numel();
+      elements += sizes[i];
     }
   }
-  place(together, layer, theta);
+  place(together, layer, sizes);
 }
 
-void bucket_layout::place(std::vector<std::size_t> const& which, std::int64_t layer, pack const& theta) {
+void bucket_layout::place(std::vector<std::size_t> const& which, std::int64_t layer, std::vector<std::int64_t> const& sizes) {
   bucket one{layer, {}, 0};
   for (std::size_t const i : which) {
-    one.places.push_back({i, one.size, theta[i].numel()});
-    one.size += rounded_to_place(theta[i].numel());
+    one.places.push_back({i, one.size, sizes[i]});
+    one.size += rounded_to_place(sizes[i]);
   }
   one.size = rounded_up(one.size, place_elements * processes_);
   buckets_.push_back(std::move(one));

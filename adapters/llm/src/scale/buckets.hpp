@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include <kedge/llm/model/causal_lm.hpp>
@@ -18,6 +19,16 @@ struct bucket {
   std::int64_t size;
 };
 
+/// Where buckets end: when they are large enough to travel, or with each layer, so that one holds what a layer needs.
+enum class buckets_of { size, layers };
+
+/// The layer that buckets name for what is complete at the end of a backward pass, and before all layers.
+inline constexpr std::int64_t at_the_end = std::numeric_limits<std::int64_t>::min(), after_all_layers = std::numeric_limits<std::int64_t>::max();
+
+/// Elements of each tensor, of a pack or by whole shapes.
+[[nodiscard]] std::vector<std::int64_t> sizes_of(pack const& theta);
+[[nodiscard]] std::vector<std::int64_t> sizes_of(std::vector<parameter> const& names);
+
 /// A pack in buckets.
 struct bucketed_pack {
   pack buckets;  ///< [size] each
@@ -30,7 +41,9 @@ struct bucketed_pack {
 class bucket_layout {
  public:
   /// names: of theta's first tensors; further ones are another model's that is trained beside, complete at the end
-  bucket_layout(std::vector<parameter> const& names, pack const& theta, int processes);
+  bucket_layout(std::vector<parameter> const& names, pack const& theta, int processes, buckets_of cut = buckets_of::size);
+  /// sizes: elements of each tensor
+  bucket_layout(std::vector<parameter> const& names, std::vector<std::int64_t> const& sizes, int processes, buckets_of cut);
 
   [[nodiscard]] std::vector<bucket> const& buckets() const { return buckets_; }
   /// What a process owns, bucket by bucket. One process owns all, in the pack's order.
@@ -41,7 +54,7 @@ class bucket_layout {
   pack take(pack& values) const;
 
  private:
-  void place(std::vector<std::size_t> const& which, std::int64_t layer, pack const& theta);
+  void place(std::vector<std::size_t> const& which, std::int64_t layer, std::vector<std::int64_t> const& sizes);
 
   int processes_;
   shard all_;

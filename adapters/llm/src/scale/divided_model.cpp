@@ -104,6 +104,21 @@ at::Tensor divided_model::own_part(at::Tensor const& memory, std::size_t bucket)
   return memory.narrow(0, bucket_place_[bucket], bucket_place_[bucket + 1] - bucket_place_[bucket]);
 }
 
+at::Tensor divided_model::take_memory(std::size_t bucket, at::TensorOptions const& options) const {
+  std::int64_t const size = layout_.buckets()[bucket].size;
+  auto const found = std::find_if(idle_memory_.begin(), idle_memory_.end(), [&](at::Tensor const& t) {
+    return t.numel() == size && t.dtype() == options.dtype() && t.device() == options.device();
+  });
+  if (found == idle_memory_.end()) return at::empty({size}, options);
+  at::Tensor memory = std::move(*found);
+  idle_memory_.erase(found);
+  return memory;
+}
+
+void divided_model::give_back(at::Tensor memory) const {
+  if (memory.is_cpu()) idle_memory_.push_back(std::move(memory));  // a GPU's allocator does the same by itself
+}
+
 void divided_model::put(std::size_t bucket, at::Tensor const& memory, pack& into) const {
   for (tensor_part const& p : layout_.buckets()[bucket].places) into[p.tensor] = memory.narrow(0, p.begin, p.size).view(names_[p.tensor].shape);
 }
@@ -173,7 +188,7 @@ class divided_model::pass final : public unit_pass {
   void begin(std::vector<std::size_t> const& buckets) {
     for (std::size_t const b : buckets) {
       if (gathered_[b].memory.defined()) continue;
-      gathered_[b].memory = at::empty({of_.layout_.buckets()[b].size}, own_.options());
+      gathered_[b].memory = of_.take_memory(b, own_.options());
       gathered_[b].wait = of_.group_.begin_gather(gathered_[b].memory, of_.own_part(own_, b));
     }
   }
@@ -184,13 +199,15 @@ class divided_model::pass final : public unit_pass {
     of_.put(b, gathered_[b].memory, weights_);
   }
   void forget(std::size_t b) {
+    if (!gathered_[b].memory.defined()) return;
     if (gathered_[b].wait) gathered_[b].wait();
-    gathered_[b] = {};
     of_.drop(b, weights_);
+    of_.give_back(std::move(gathered_[b].memory));
+    gathered_[b] = {};
   }
   void open(std::size_t b) {
     if (sums_[b].defined()) return;
-    sums_[b] = at::zeros({of_.layout_.buckets()[b].size}, collected_.options());
+    sums_[b] = of_.take_memory(b, collected_.options()).zero_();
     of_.put(b, sums_[b], gradient_);
   }
 
@@ -216,6 +233,7 @@ class divided_model::pass final : public unit_pass {
     sums_under_way_.pop_front();
     wait();
     of_.own_part(collected_, b).add_(of_.group_.own_part(sums_[b]));
+    of_.give_back(std::move(sums_[b]));
     sums_[b] = at::Tensor();
   }
 

@@ -64,6 +64,9 @@ class divided_model final : public weight_division {
   [[nodiscard]] at::Tensor own_part(at::Tensor const& memory, std::size_t bucket) const;
   [[nodiscard]] at::Tensor gather(at::Tensor const& memory, std::size_t bucket) const;
   [[nodiscard]] at::Tensor join_tensor(at::Tensor const& memory, std::size_t tensor) const;
+  /// Memory of a bucket, as it was left; kept for the next one of its size, since memory that comes and goes between others' falls to pieces.
+  [[nodiscard]] at::Tensor take_memory(std::size_t bucket, at::TensorOptions const& options) const;
+  void give_back(at::Tensor memory) const;
   void put(std::size_t bucket, at::Tensor const& memory, pack& into) const;
   void drop(std::size_t bucket, pack& from) const;
   void join(std::int64_t what) const;
@@ -79,7 +82,7 @@ class divided_model final : public weight_division {
   std::vector<std::int64_t> bucket_place_;            ///< and of each bucket's
   std::unordered_map<std::int64_t, std::size_t> unit_;  ///< the bucket of a unit
   std::int64_t partner_ = -1;
-  mutable pack collects_;
+  mutable pack collects_, idle_memory_;
   using weak_tensor = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
   mutable std::vector<weak_tensor> known_;            ///< the first tensors of packs of weights, by the order in which they were made
 };

@@ -2,6 +2,7 @@
 #include "process_group.hpp"
 
 #include <cstring>
+#include <span>
 #include <utility>
 
 // LibTorch is built with Gloo; its headers ask the program to say so.
@@ -91,6 +92,9 @@ class process_group::engine {
   c10::intrusive_ptr<c10d::Backend> backend;
   group_traffic traffic;
   std::chrono::steady_clock::time_point looked;  // for a wish to stop
+  std::vector<partner> partners;
+  bool has_turn = false;
+  int next_tag = 0;
 };
 
 process_group::process_group(launch where, std::chrono::seconds timeout, at::Device device) : launch_(std::move(where)), device_(device) {
@@ -98,10 +102,66 @@ process_group::process_group(launch where, std::chrono::seconds timeout, at::Dev
   with_the_others(launch_, [&] { engine_ = std::make_shared<engine>(launch_, timeout, device); });
 }
 
+// What the processes wish to do next: the least wish of all, 0 only where all wish for nothing but what they all do.   own: > 0, or 0
+std::int64_t process_group::first_wish(std::int64_t own) const {
+  at::Tensor const all = at::zeros({size()}, at::kLong);
+  all.data_ptr<std::int64_t>()[rank()] = own;
+  at::Tensor const there = all.to(device_);
+  with_the_others(launch_, [&] {
+    std::vector<at::Tensor> tensors{there};
+    engine_->backend->allreduce(tensors)->wait();
+  });
+  at::Tensor const wishes = there.cpu();
+  std::int64_t first = 0;
+  for (std::int64_t const wish : std::span(wishes.const_data_ptr<std::int64_t>(), static_cast<std::size_t>(size())))
+    if (wish > 0 && (first == 0 || wish < first)) first = wish;
+  return first;
+}
+
+namespace {
+
+// A wish is partner and kind in one number.
+constexpr int kind_bits = 62 - process_group::partner_bits;
+constexpr std::int64_t wish_of(std::int64_t partner, std::int64_t what) { return ((partner << kind_bits) | what) + 1; }
+
+}  // namespace
+
+void process_group::join(std::int64_t wish) const {
+  auto const number = static_cast<std::size_t>((wish - 1) >> kind_bits);
+  if (number >= engine_->partners.size() || !engine_->partners[number])
+    throw error(name_of(launch_) + ": another process computes with a model that is closed here; this is a fault of kedge");
+  engine_->has_turn = true;
+  engine_->partners[number]((wish - 1) & ((std::int64_t{1} << kind_bits) - 1));
+  engine_->has_turn = false;
+}
+
+// Before what all processes do together: takes part in whatever others do until all of them are there.
+void process_group::settle() const {
+  if (engine_->partners.empty() || engine_->has_turn) return;
+  while (std::int64_t const wish = first_wish(0)) join(wish);
+}
+
+std::int64_t process_group::add_partner(partner joins) const {
+  engine_->partners.push_back(std::move(joins));
+  if (engine_->partners.size() >> partner_bits) throw error("a run with more than " + std::to_string(1 << partner_bits) + " divided models; start it in parts");
+  return static_cast<std::int64_t>(engine_->partners.size()) - 1;
+}
+
+void process_group::remove_partner(std::int64_t number) const { engine_->partners[static_cast<std::size_t>(number)] = nullptr; }
+
+void process_group::begin_turn(std::int64_t partner_number, std::int64_t what) const {
+  std::int64_t const own = wish_of(partner_number, what);
+  for (std::int64_t wish = first_wish(own); wish != own; wish = first_wish(own)) join(wish);
+  engine_->has_turn = true;
+}
+
+void process_group::end_turn() const { engine_->has_turn = false; }
+
 // operation: begins work of the backend.
 template <class Begin>
 process_group::pending process_group::begin(Begin const& operation) const {
   if (alone()) return [] {};
+  settle();
   return with_the_others(launch_, [&]() -> pending {
     return [work = operation(*engine_), here = launch_] { with_the_others(here, [&] { work->wait(); }); };
   });
@@ -130,10 +190,46 @@ process_group::pending process_group::begin_sum_of_own_part(at::Tensor numbers) 
 }
 
 process_group::pending process_group::begin_exchange_of_parts(at::Tensor numbers) const {
+  if (!device_.is_cuda() && !alone()) {
+    at::Tensor const bytes = numbers.view(at::kByte);
+    return begin_gather_on_host(bytes, own_part(bytes));
+  }
   return begin([&](engine& with) {
     with.traffic.gathered += bytes_in(numbers);
     at::Tensor bytes = numbers.view(at::kByte), own = own_part(bytes);  // whatever the type: nothing is computed
     return with.backend->_allgather_base(bytes, own);
+  });
+}
+
+// Gloo's all_gather takes as much memory again and copies everything once more; sent from each to each, as many bytes lie at once where they belong.
+process_group::pending process_group::begin_gather_on_host(at::Tensor all, at::Tensor own) const {
+  settle();
+  return with_the_others(launch_, [&]() -> pending {
+    engine_->traffic.gathered += bytes_in(all);
+    int const tag = engine_->next_tag++ & 0xffffff;
+    std::vector<c10::intrusive_ptr<c10d::Work>> under_way;
+    at::Tensor const parts = all.view({size(), -1});
+    for (int other = 0; other < size(); ++other) {
+      if (other == rank()) continue;
+      std::vector<at::Tensor> into{parts.select(0, other)}, from{own};
+      under_way.push_back(engine_->backend->recv(into, other, tag));
+      under_way.push_back(engine_->backend->send(from, other, tag));
+    }
+    if (at::Tensor const place = parts.select(0, rank()); place.const_data_ptr() != own.const_data_ptr()) place.copy_(own);
+    return [under_way = std::move(under_way), here = launch_, all, own] {
+      with_the_others(here, [&] {
+        for (auto const& one : under_way) one->wait();
+      });
+    };
+  });
+}
+
+process_group::pending process_group::begin_gather(at::Tensor all, at::Tensor own) const {
+  if (!device_.is_cuda() && !alone()) return begin_gather_on_host(std::move(all), std::move(own));
+  return begin([&](engine& with) {
+    with.traffic.gathered += bytes_in(all);
+    at::Tensor to = all.view(at::kByte), from = own.view(at::kByte);
+    return with.backend->_allgather_base(to, from);
   });
 }
 

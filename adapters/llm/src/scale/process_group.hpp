@@ -69,6 +69,21 @@ class process_group {
   /// Whether one of them has been told so. Cheap enough for a loop over tokens.
   [[nodiscard]] bool asked_to_stop() const;
 
+  /// Begins to put every process's own numbers into `all`, by rank.   all: as many as size() times those of own
+  [[nodiscard]] pending begin_gather(at::Tensor all, at::Tensor own) const;
+
+  /// Takes part in operations of a kind that another process begins by begin_turn, doing nothing else. May be called whenever this process waits
+  /// for the others, by the members above too.
+  using partner = std::function<void(std::int64_t what)>;
+  static constexpr int partner_bits = 10;  ///< so many partners a group can have in its life
+  /// All processes add theirs in the same order.   returns  its number
+  [[nodiscard]] std::int64_t add_partner(partner joins) const;
+  void remove_partner(std::int64_t number) const;
+  /// Waits until it is this process's turn with operations that all take part in, and which the others needn't want: theirs is joined meanwhile.
+  /// what: their kind, >= 0 and below 2^52; those of all processes that want the same at once go together
+  void begin_turn(std::int64_t partner_number, std::int64_t what) const;
+  void end_turn() const;
+
   /// Since the group met.
   [[nodiscard]] group_traffic traffic() const;
 
@@ -76,6 +91,10 @@ class process_group {
   class engine;
   template <class Begin>
   [[nodiscard]] pending begin(Begin const& operation) const;
+  [[nodiscard]] pending begin_gather_on_host(at::Tensor all, at::Tensor own) const;
+  [[nodiscard]] std::int64_t first_wish(std::int64_t own) const;
+  void join(std::int64_t wish) const;
+  void settle() const;
 
   launch launch_;
   at::Device device_ = at::kCPU;

@@ -110,12 +110,14 @@ void epoch_solver::complete_theta() const {
 
 kedge::status epoch_solver::solve(causal_lm const& model, pack& theta, std::size_t examples, std::size_t round, step_function const& step) {
   at::NoGradGuard const no_grad;
-  auto const parameters = std::make_shared<trained_parameters>(group_, model, names.empty() ? model.parameters() : names, theta);
+  auto const parameters = std::make_shared<trained_parameters>(group_, model, names.empty() ? model.parameters() : names, theta, division);
   running_ = parameters;
   if (!inside) inside.emplace(start(parameters->own()));
   kedge::status const ended = take_steps(*parameters, examples, round, step);
   parameters->complete();
   if (ended != kedge::status::done) return ended;
+  // Each knows its own part alone of θ.
+  if (division.divides_weights() && group_.any(!std::isfinite(kedge::dot(theta, theta)))) return kedge::status::diverged;
   if (run_steps_)
     inside->step = 0;
   else

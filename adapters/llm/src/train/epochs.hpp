@@ -17,6 +17,7 @@
 #include <kedge/llm/train/training_log.hpp>
 
 #include "../scale/buckets.hpp"
+#include "../scale/divided_pack.hpp"
 #include "../scale/process_group.hpp"
 #include "step_gradient.hpp"
 
@@ -55,7 +56,11 @@ class epoch_solver {
 
   /// What of a pack like theta this process keeps the state of.   names: of its tensors
   [[nodiscard]] shard owned(std::vector<parameter> const& names, pack const& theta) const {
-    return bucket_layout(names, theta, group_.size()).share(group_.rank());
+    return division ? division.share() : bucket_layout(names, theta, group_.size()).share(group_.rank());
+  }
+  /// And that part of theta.
+  [[nodiscard]] pack own_of(std::vector<parameter> const& names, pack const& theta) const {
+    return division.divides_weights() ? division.shaped(theta) : parts_of(theta, owned(names, theta));
   }
 
   /// In a round of several processes, what others own of θ may be as it was at the round's start. All of them call this together before they
@@ -76,6 +81,9 @@ class epoch_solver {
 
   /// Names of theta's tensors, where more is trained than the model that solve() is given.
   std::vector<parameter> names;
+
+  /// Of the models that are trained.
+  divided_pack division;
 
   /// The processes that have other examples: all of the group, unless some share every sequence.
   process_group data;

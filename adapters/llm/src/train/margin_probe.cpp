@@ -37,7 +37,9 @@ margin_probe::margin_probe(causal_lm const& model, std::size_t most, std::size_t
       most_(model.settings().type == at::kBFloat16 && !model.settings().fp32_weights && !model.adapted() ? most : 0),
       micro_batch_tokens_(micro_batch_tokens),
       cost_of_fp32_(cost_of_fp32(model.settings().device, at::globalContext().allowTF32CuBLAS())),
-      ld_alpha_(ld_alpha) {}
+      ld_alpha_(ld_alpha) {
+  if (model.division()) precise_.divide(model.division());
+}
 
 void margin_probe::begin(std::size_t pairs, std::size_t trained, std::vector<double> weights) {
   std::size_t const count = std::min(most_, probed_pairs(pairs, trained, weights.size(), cost_of_fp32_, model_.settings().device.is_cpu() ? 2 : 0));

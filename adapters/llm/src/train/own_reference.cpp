@@ -69,19 +69,23 @@ void check_reference(training_settings const& s, round_settings const& r) {
   if (s.use_weighting) require_weights(s.loss);
 }
 
-own_reference open_own_reference(run_settings const& settings, std::filesystem::path const& path, bool moves, session const& trained) {
+own_reference open_own_reference(run_settings const& settings, std::filesystem::path const& path, bool moves, session const& trained,
+                                 process_group const& group) {
   std::string const where = "--ref_model_name_or_path " + path.string();
   session const reference(path, settings.compute);
   require_same_tokens(reference, trained, where);
   if (moves) require_same_shape(reference, trained, where);
   run_settings own = settings;
-  return {causal_lm(reference.config, reference.training_compute(own)), reference.load(), own.compute.micro_batch_tokens};
+  causal_lm model(reference.config, reference.training_compute(own));
+  reference.divide(model, settings, group);
+  pack masters = reference.load(model);
+  return {std::move(model), std::move(masters), own.compute.micro_batch_tokens};
 }
 
 pack score_by_own_reference(training_settings const& settings, session const& trained, process_group const& group,
                             std::span<std::vector<preference_pair>* const> lists) {
   std::string const where = "--ref_model_name_or_path " + settings.ref_model.string();
-  auto [model, masters, at_once] = open_own_reference(settings, settings.ref_model, settings.sync_ref_model, trained);
+  auto [model, masters, at_once] = open_own_reference(settings, settings.ref_model, settings.sync_ref_model, trained, group);
   pack const weights = model.weights_for(masters);
   for (auto* const pairs : lists) {
     if (have_reference(*pairs))

@@ -21,9 +21,10 @@ struct own_reference {
   std::size_t at_once;  ///< tokens
 };
 
-/// trained: the checkpoint that is about to be trained; moves: the reference will go toward it
+/// trained: the checkpoint that is about to be trained; moves: the reference will go toward it; group: that divides it, where the settings say so
 /// throws  error if its tokens are others than the trained model's, or it can't move because it is of another shape
-[[nodiscard]] own_reference open_own_reference(run_settings const& settings, std::filesystem::path const& path, bool moves, session const& trained);
+[[nodiscard]] own_reference open_own_reference(run_settings const& settings, std::filesystem::path const& path, bool moves, session const& trained,
+                                               process_group const& group);
 
 /// Scores lists of pairs by --ref_model_name_or_path, which is opened for that and closed again: each pair then brings its reference.
 /// trained: the checkpoint that is about to be trained, of which only the description is open

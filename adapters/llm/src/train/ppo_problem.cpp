@@ -67,6 +67,20 @@ std::vector<parameter> actor_critic::parameters() const {
   return all;
 }
 
+void actor_critic::divide(process_group const& group, llm::division what) {
+  if (policy.adapted()) return;
+  causal_lm& actor = shared ? *shared : policy;
+  llm::divide(actor, group, what);
+  for (causal_lm* const same : {&policy, &sampler}) same->divide(actor.division());
+  if (critic) llm::divide(*critic, group, what);
+}
+
+divided_pack actor_critic::division() const {
+  divided_pack all(shared ? *shared : policy);
+  if (critic) all.add(*critic);
+  return all;
+}
+
 ppo_problem::ppo_problem(actor_critic const& models, ppo_settings const& settings, rollout_source& prompts)
     : solver(settings, prompts.group(), settings.updates() * epoch_solver(settings).steps(settings.episodes_per_update())),
       controller{settings.kl_coef, settings.target_kl, settings.kl_horizon},
@@ -74,6 +88,7 @@ ppo_problem::ppo_problem(actor_critic const& models, ppo_settings const& setting
       settings_(settings),
       prompts_(prompts) {
   solver.names = models.parameters();
+  solver.division = models.division();
 }
 
 std::vector<rollout> const& ppo_problem::source(ppo_state const& state) {

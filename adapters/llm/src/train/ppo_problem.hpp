@@ -71,6 +71,9 @@ struct actor_critic {
   std::size_t policy_size;          ///< tensors of the policy
 
   [[nodiscard]] std::vector<parameter> parameters() const;
+  /// Divides all of them, unless they are adapters; and what they are divided by.
+  void divide(process_group const& group, llm::division what);
+  [[nodiscard]] divided_pack division() const;
   [[nodiscard]] bool has_values() const { return shared || critic; }
 };
 

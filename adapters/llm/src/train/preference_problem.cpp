@@ -17,6 +17,7 @@ preference_problem::preference_problem(causal_lm const& model, training_settings
     : solver(settings, std::move(group)), model_(model), settings_(settings), losses_(std::move(losses)), ask_(std::move(source)), data_(std::move(data)),
       router_(model.config(), settings.router_aux_loss_coef, data_) {
   solver.data = data_;
+  solver.division = model;
   if (settings.sync_ref_model) moving.emplace(model, settings.ref_model_mixup_alpha, settings.ref_model_sync_steps);
 }
 

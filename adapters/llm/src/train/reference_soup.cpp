@@ -9,6 +9,8 @@
 #include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/model/weights.hpp>
 
+#include "../scale/divided_model.hpp"
+
 namespace kedge::llm {
 namespace {
 
@@ -28,21 +30,32 @@ void require_same_model(checkpoint const& other, session const& policy) {
 
 }  // namespace
 
-std::vector<pack> load_members(std::vector<std::filesystem::path> const& models, session const& policy) {
+std::vector<pack> load_members(std::vector<std::filesystem::path> const& models, session const& policy, divided_model const* division) {
   std::vector<pack> members;
   for (auto const& path : models) {
     checkpoint const source = open_model(path);
     require_same_model(source, policy);
-    members.push_back(master_weights(load_model(path, source, policy.config), policy.compute));
+    bool const divided = division && division->divides_weights();
+    if (divided && !is_adapter(path)) {
+      // A policy may share its division with a head of values behind it.
+      std::size_t const own = parameters_of(policy.config).size();
+      at::Tensor const head = division->names().size() > own ? at::zeros({1, policy.config.hidden}) : at::Tensor();
+      members.push_back(load_own(source, *division, policy.compute, head));
+      members.back().resize(own);
+      continue;
+    }
+    pack whole = master_weights(load_model(path, source, policy.config), policy.compute);
+    members.push_back(divided ? division->cut(whole) : std::move(whole));
   }
   return members;
 }
 
-std::vector<kedge::anchor_term<pack>> make_anchor(reference_choice const& choice, session const& policy, pack const& start) {
+std::vector<kedge::anchor_term<pack>> make_anchor(reference_choice const& choice, session const& policy, pack const& start,
+                                                   divided_model const* division) {
   std::vector<kedge::anchor_term<pack>> anchor;
   if (choice.what == reference_kind::start || choice.what == reference_kind::ema) anchor.push_back({1, kedge::deep_copy(start)});
   if (choice.models.empty()) return anchor;
-  std::vector<pack> members = load_members(choice.models, policy);
+  std::vector<pack> members = load_members(choice.models, policy, division);
   std::vector<double> weights = choice.weights;
   if (weights.empty()) weights.assign(members.size(), 1 / static_cast<double>(members.size()));
   if (choice.what == reference_kind::soup) {

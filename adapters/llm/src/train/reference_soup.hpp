@@ -13,11 +13,14 @@
 namespace kedge::llm {
 
 /// The weights of models that can be averaged with one another and with the policy.
+/// division: of the policy; this process's parts are read then
 /// throws  error naming the model whose shapes, rotary embedding or vocabulary differ from the policy's
-[[nodiscard]] std::vector<pack> load_members(std::vector<std::filesystem::path> const& models, session const& policy);
+[[nodiscard]] std::vector<pack> load_members(std::vector<std::filesystem::path> const& models, session const& policy,
+                                             divided_model const* division = nullptr);
 
 /// The anchor that a choice of reference means: one point for the start and for a soup, several for means of probabilities or penalties,
 /// none where the schedule places it.
-[[nodiscard]] std::vector<kedge::anchor_term<pack>> make_anchor(reference_choice const& choice, session const& policy, pack const& start);
+[[nodiscard]] std::vector<kedge::anchor_term<pack>> make_anchor(reference_choice const& choice, session const& policy, pack const& start,
+                                                                  divided_model const* division = nullptr);
 
 }  // namespace kedge::llm

@@ -7,6 +7,9 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <functional>
+#include <numeric>
+#include <span>
 
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/base/json.hpp>
@@ -20,7 +23,8 @@ namespace {
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-constexpr int format = 7;  // of checkpoints: 7 since processes own parts of buckets
+// Of checkpoints: 7 since processes own parts of buckets; 8 where buckets are those of layers, and packs may be divided too.
+constexpr int format = 7, divided_format = 8;
 
 json read_state(fs::path const& folder) {
   std::ifstream file(folder / "state.json");
@@ -82,13 +86,14 @@ at::Tensor view_of(safetensors_file const& source, fs::path const& file, paramet
 
 }  // namespace
 
-checkpoint_writer::checkpoint_writer(fs::path const& folder, std::vector<parameter> const& parameters, process_group const& group)
-    : group_(group), parameters_(parameters) {
+checkpoint_writer::checkpoint_writer(fs::path const& folder, std::vector<parameter> const& parameters, process_group const& group,
+                                     divided_pack const* division)
+    : group_(group), division_(division), parameters_(parameters) {
   path_ = group_.lead([&] {
     folder_.emplace(folder);
     return folder_->path().string();
   });
-  state["format"] = format;
+  state["format"] = division_ && *division_ ? divided_format : format;
   state["processes"] = group_.size();
 }
 
@@ -106,6 +111,7 @@ void checkpoint_writer::write(fs::path const& file, pack const& values, shard co
 }
 
 void checkpoint_writer::add(std::string const& name, pack const& values) {
+  if (division_ && division_->divides_weights()) return add_parts(name, division_->shaped(values), division_->own(values.size()));
   if (group_.leads()) write(path_ / file_name(name, 0, 1), values, whole(values));
 }
 
@@ -132,15 +138,58 @@ void checkpoint_writer::commit_alone() {
   folder_->commit();
 }
 
-checkpoint_reader::checkpoint_reader(fs::path folder, std::vector<parameter> const& parameters)
-    : state(read_state(folder)), folder_(std::move(folder)), parameters_(parameters) {
-  if (state.value("format", 0) != format)
+checkpoint_reader::checkpoint_reader(fs::path folder, std::vector<parameter> const& parameters, divided_pack const* division)
+    : state(read_state(folder)), folder_(std::move(folder)), parameters_(parameters), division_(division) {
+  if (int const found = state.value("format", 0); found != format && found != divided_format)
     throw error(folder_.string() + ": a checkpoint of another version of kedge (format " + std::to_string(state.value("format", 0)) + ", this one reads " +
                 std::to_string(format) + "); go on with the version that wrote it");
 }
 
+namespace {
+
+shard whole_of(std::vector<std::int64_t> const& sizes) {
+  shard all;
+  for (std::size_t i = 0; i < sizes.size(); ++i) all.push_back({i, 0, sizes[i]});
+  return all;
+}
+
+}  // namespace
+
+at::ScalarType checkpoint_reader::type_of(std::string const& name) const {
+  fs::path const whole = folder_ / file_name(name, 0, 1);
+  int const processes = fs::exists(whole) ? 1 : state.value("processes", 1);
+  for (int rank = 0; rank < processes; ++rank) {
+    safetensors_file const source(folder_ / file_name(name, rank, processes));
+    if (!source.tensors().empty()) return source.tensors().front().type == dtype::f64 ? at::kDouble : at::kFloat;
+  }
+  throw error(whole.string() + ": no tensors; use an earlier checkpoint");
+}
+
+// Whole tensors, of what processes have written in parts.
+pack checkpoint_reader::join_parts(std::string const& name, std::size_t count) const {
+  pack theta;
+  at::ScalarType const type = type_of(name);
+  for (parameter const& p : std::span(parameters_).first(count)) theta.push_back(at::empty(p.shape, type));
+  std::vector<std::int64_t> const sizes = sizes_of(parameters_);
+  shard wanted = whole_of(sizes);
+  wanted.resize(count);
+  fill(name, sizes, wanted, theta);
+  return theta;
+}
+
 pack checkpoint_reader::read_pack(std::string const& name, at::Device device, std::size_t count) const {
   fs::path const file = folder_ / (name + ".safetensors");
+  if (division_ && division_->divides_weights()) {
+    pack own = division_->zeros(at::TensorOptions(type_of(name)));
+    own.resize(count);
+    fill(name, sizes_of(parameters_), division_->own(count), division_->shaped(own));
+    return division_->weights_for(own, device, own.front().scalar_type());
+  }
+  if (!fs::exists(file)) {
+    pack theta = join_parts(name, count);
+    for (at::Tensor& t : theta) t = t.to(device);
+    return theta;
+  }
   safetensors_file const source(file);
   pack theta;
   for (parameter const& p : std::span(parameters_).first(count)) {
@@ -153,12 +202,19 @@ pack checkpoint_reader::read_pack(std::string const& name, at::Device device, st
 }
 
 void checkpoint_reader::read_parts(std::string const& name, pack const& theta, shard const& parts, pack const& into) const {
+  std::vector<std::int64_t> sizes;
+  for (at::Tensor const& t : theta) sizes.push_back(t.numel());
+  fill(name, division_ && division_->divides_weights() ? sizes_of(parameters_) : sizes, parts, into);
+}
+
+// Parts of tensors, whoever has written which parts of them.   sizes: of whole tensors
+void checkpoint_reader::fill(std::string const& name, std::vector<std::int64_t> const& sizes, shard const& parts, pack const& into) const {
   if (parts.empty()) return;
   at::ScalarType const type = into.front().scalar_type();
-  std::vector<std::size_t> at(theta.size(), parts.size());  // of each tensor's part
+  std::vector<std::size_t> at(sizes.size(), parts.size());  // of each tensor's part
   for (std::size_t i = 0; i < parts.size(); ++i) at[parts[i].tensor] = i;
-  int const processes = state.value("processes", 1);
-  bucket_layout const layout(parameters_, theta, processes);
+  int const processes = fs::exists(folder_ / file_name(name, 0, 1)) ? 1 : state.value("processes", 1);
+  bucket_layout const layout(parameters_, sizes, processes, state.value("format", 0) == divided_format ? buckets_of::layers : buckets_of::size);
   for (int rank = 0; rank < processes; ++rank) {
     fs::path const file = folder_ / file_name(name, rank, processes);
     safetensors_file const source(file);
@@ -217,7 +273,7 @@ void restore(checkpoint_reader const& from, epoch_solver& solver, pack const& th
   solver.seconds = from.state.at("solver_seconds").get<double>();
   if (!from.state.contains("step")) return;
   shard const own = solver.owned(from.parameters(), theta);
-  epoch_solver::progress& inside = solver.inside.emplace(solver.start(parts_of(theta, own)));
+  epoch_solver::progress& inside = solver.inside.emplace(solver.start(solver.own_of(from.parameters(), theta)));
   inside.step = from.state["step"].get<std::size_t>();
   inside.optimizer.steps = from.state.at("optimizer_steps").get<std::int64_t>();
   for (optimizer_part const& part : inside.optimizer.parts) {

@@ -23,8 +23,9 @@ namespace kedge::llm {
 /// by commit(), or not at all. Several processes write one checkpoint: each what it owns, the leading one all the rest.
 class checkpoint_writer {
  public:
-  /// `parameters`: what the tensors of every pack are called
-  checkpoint_writer(std::filesystem::path const& folder, std::vector<parameter> const& parameters, process_group const& group);
+  /// `parameters`: what the tensors of every pack are called; `division`: of the model whose packs they are; null: it isn't divided
+  checkpoint_writer(std::filesystem::path const& folder, std::vector<parameter> const& parameters, process_group const& group,
+                    divided_pack const* division = nullptr);
 
   void add(std::string const& name, pack const& values);
   /// What this process owns of a pack.
@@ -39,6 +40,7 @@ class checkpoint_writer {
   void write(std::filesystem::path const& file, pack const& values, shard const& parts) const;
 
   process_group const& group_;
+  divided_pack const* division_;
   std::optional<pending_directory> folder_;  // the leading process's
   std::filesystem::path path_;
   std::vector<parameter> const& parameters_;
@@ -49,7 +51,8 @@ class checkpoint_writer {
 /// throws  error from every member if it is damaged or belongs to another model
 class checkpoint_reader {
  public:
-  checkpoint_reader(std::filesystem::path folder, std::vector<parameter> const& parameters);
+  /// division: as the writer's, of the run that reads: packs are its own parts then
+  checkpoint_reader(std::filesystem::path folder, std::vector<parameter> const& parameters, divided_pack const* division = nullptr);
 
   [[nodiscard]] pack read_pack(std::string const& name, at::Device device) const { return read_pack(name, device, parameters_.size()); }
   /// The same of the first `count` parameters alone.
@@ -65,8 +68,13 @@ class checkpoint_reader {
   nlohmann::ordered_json state;
 
  private:
+  void fill(std::string const& name, std::vector<std::int64_t> const& sizes, shard const& parts, pack const& into) const;
+  [[nodiscard]] at::ScalarType type_of(std::string const& name) const;
+  [[nodiscard]] pack join_parts(std::string const& name, std::size_t count) const;
+
   std::filesystem::path folder_;
   std::vector<parameter> const& parameters_;
+  divided_pack const* division_;
 };
 
 /// A path as given, or for "latest" the checkpoint of output_dir with the most steps.

@@ -14,6 +14,7 @@
 #include "../base/thread_pool.hpp"
 #include "../model/base_plan.hpp"
 #include "../model/stored_tensors.hpp"
+#include "../scale/divided_pack.hpp"
 #include "available_memory.hpp"
 #include "computation.hpp"
 #include "opened_device.hpp"
@@ -117,6 +118,7 @@ plan_settings plan_of(run_settings const& settings, compute_settings const& comp
           .word = static_cast<std::int64_t>(at::elementSize(compute.type)),
           .reads_masters = compute.fp32_weights,
           .processes = static_cast<std::int64_t>(settings.where.size),
+          .divided = settings.fsdp.what,
           .points = held.points,
           .models = held.models};
 }
@@ -151,7 +153,14 @@ compute_settings session::training_compute(run_settings& settings, held_besides 
 
 causal_lm session::trained_model(run_settings& settings, held_besides const& held, process_group const& group) const {
   compute_settings const own = training_compute(settings, held, group);  // before anything is loaded: it looks at the free memory
-  if (!settings.use_peft) return {config, own};
+  if (!settings.use_peft) {
+    causal_lm model(config, own);
+    divide(model, settings, group);
+    if (settings.fsdp.what != division::none && group.alone()) settings.says().say("--fsdp: there is one process, which divides nothing");
+    return model;
+  }
+  if (settings.fsdp.what != division::none)
+    settings.says().say("--fsdp: an adapter is small, and its optimizer's state alone is divided; the frozen model is whole in each process");
   if (adapter && adapter->config().value("lora_dropout", nlohmann::ordered_json(0)) != 0)
     tells_.say((adapter->folder() / "adapter_config.json").string() + ": lora_dropout is not used: training goes on without dropout");
   lora_settings const lora = trained_adapter(settings);
@@ -169,8 +178,38 @@ void session::refuse_adapter() const {
   if (adapter) throw error(adapter->folder().string() + " is an adapter itself; merge it first (kedge merge), then train another on the result");
 }
 
+void session::divide(causal_lm& model, run_settings const& settings, process_group const& group) const {
+  if (!model.adapted()) llm::divide(model, group, settings.fsdp.what);
+}
+
+pack session::load(causal_lm const& model, at::Tensor const& score) const {
+  auto const division = division_of(model);
+  bool const divided = division && division->divides_weights();
+  if (divided && !adapter) return load_own(source, *division, compute, score);
+  transformer_config read = model.config();
+  if (score.defined()) read.scalar_head = false;
+  pack theta = adapter ? load_merged(source, read, *adapter) : load_parameters(source, read);
+  if (score.defined()) theta.push_back(score);
+  theta = master_weights(std::move(theta), compute);
+  return divided ? divided_pack(model).known(division->cut(theta)) : theta;
+}
+
+pack load_own(checkpoint const& source, divided_model const& division, compute_settings const& compute, at::Tensor const& score) {
+  at::ScalarType const type = compute.type == at::kDouble ? at::kDouble : at::kFloat;
+  pack const own = division.zeros(at::TensorOptions(type));
+  std::size_t const read = own.size() - (score.defined() ? 1 : 0);
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    tensor_part const& part = division.parts()[i];
+    if (i < read)
+      load_part(source, division.names()[i], part.begin, own[i]);
+    else
+      own[i].copy_(score.contiguous().view({-1}).narrow(0, part.begin, part.size));
+  }
+  return division.weights_for(own, compute.device, type);
+}
+
 pack session::trained_start(causal_lm const& model, std::uint64_t seed) const {
-  if (!model.adapted()) return load();
+  if (!model.adapted()) return load(model);
   return master_weights(adapter ? read_adapter(*adapter, model) : initial_adapter(model, seed), compute);
 }
 
@@ -178,6 +217,8 @@ void session::write_trained(causal_lm const& model, pack const& theta, run_setti
   dtype const type = stored(settings.save_dtype);
   if (model.adapted())
     write_adapter(settings.output_dir, source, model, theta, type);
+  else if (auto const division = division_of(model); division && division->divides_weights())
+    write_model(settings.output_dir, source, config, [&](std::size_t i) { return division->whole(theta, i); }, type);
   else
     write_model(settings.output_dir, source, config, theta, type);
 }

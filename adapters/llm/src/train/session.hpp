@@ -25,6 +25,8 @@
 
 namespace kedge::llm {
 
+class divided_model;
+
 /// Prompts with the tokens that generation starts from.
 struct encoded_prompts {
   std::vector<prompt_example> examples;
@@ -67,6 +69,13 @@ class session {
 
   /// The tokens that end a completion: eos_token_id of generation_config.json, or where there is no such file, of config.json.
   [[nodiscard]] std::vector<std::int32_t> stop_tokens() const;
+
+  /// Divides a model that is trained, or scored beside it, as the settings say.
+  void divide(causal_lm& model, run_settings const& settings, process_group const& group) const;
+
+  /// fp32 master weights for a model of this checkpoint: of one that is divided this process's parts, and no others are read.
+  /// score: the scalar head, where the checkpoint has none
+  [[nodiscard]] pack load(causal_lm const& model, at::Tensor const& score = {}) const;
 
   /// fp32 master weights on the device.
   [[nodiscard]] pack load() const;
@@ -111,6 +120,9 @@ class session {
 
 /// The memory that a run needs: by its optimiser, adapter, type and processes.
 [[nodiscard]] plan_settings plan_of(run_settings const& settings, compute_settings const& compute, held_besides const& held = {});
+
+/// Of a divided model's masters those that this process keeps, read from a checkpoint; `score` as session::load.
+[[nodiscard]] pack load_own(checkpoint const& source, divided_model const& division, compute_settings const& compute, at::Tensor const& score = {});
 
 /// The same computation in fp32.
 [[nodiscard]] compute_settings in_fp32(compute_settings compute);

@@ -16,13 +16,19 @@ step_gradient::step_gradient(process_group const& group, bucket_layout const& la
   sum_ = std::move(zeros.tensors);
 }
 
+step_gradient::step_gradient(process_group const& group, divided_pack const& of, at::TensorOptions const& options)
+    : group_(group), divided_(true), sum_(of.zeros(options)) {
+  buckets_ = of.memories(sum_);
+  of.collect_in(sum_);
+}
+
 void step_gradient::zero() {
   timed const scope(phase::optimizer);
   at::_foreach_zero_(buckets_);
 }
 
 layer_callback step_gradient::when_last(bool last) {
-  if (!last || group_.alone()) return {};
+  if (!last || divided_ || group_.alone()) return {};
   return [this](std::int64_t layer) { begin_from(layer); };
 }
 
@@ -32,6 +38,7 @@ void step_gradient::begin_from(std::int64_t layer) {
 }
 
 void step_gradient::finish() {
+  if (divided_) return static_cast<void>(group_.any(false));  // takes part in the passes of those that have more
   begin_from(std::numeric_limits<std::int64_t>::min());
   for (process_group::pending const& wait : under_way_) wait();
   under_way_.clear();
@@ -42,7 +49,7 @@ double step_gradient::norm() const {
   auto const norm_of = [](pack const& tensors) { return at::stack(at::_foreach_norm(tensors, 2)).norm().item<double>(); };
   if (group_.alone()) return norm_of(sum_);
   pack own;
-  for (at::Tensor const& b : buckets_) own.push_back(group_.own_part(b));
+  for (at::Tensor const& b : buckets_) own.push_back(divided_ ? b : group_.own_part(b));
   double const here = norm_of(own);
   std::vector<double> squares{here * here};
   group_.sum(squares);

@@ -14,13 +14,15 @@ namespace kedge::llm {
 
 /// θ through the steps of a round: the weights that passes read, the gradient that they add to, and the move of an optimizer. In a group
 /// every process has room for all of θ and moves the part that it owns. What passes read is sent to all after each move; θ itself, where passes
-/// read copies in a shorter type, only when somebody asks for it: complete().
+/// read copies in a shorter type, only when somebody asks for it: complete(). Where the model is divided, the gradient holds own parts alone, and so
+/// do θ and weights where these are divided too: then nothing is sent after a move.
 class trained_parameters {
  public:
   /// `theta`: becomes the leading process's in all of them; it must outlive this
-  /// `names`: of theta's tensors
-  trained_parameters(process_group const& group, causal_lm const& model, std::vector<parameter> const& names, pack& theta);
-  trained_parameters(process_group const& group, causal_lm const& model, pack& theta) : trained_parameters(group, model, model.parameters(), theta) {}
+  /// `names`: of theta's tensors; `division`: of all models that they are of
+  trained_parameters(process_group const& group, causal_lm const& model, std::vector<parameter> const& names, pack& theta, divided_pack const& division);
+  trained_parameters(process_group const& group, causal_lm const& model, pack& theta)
+      : trained_parameters(group, model, model.parameters(), theta, divided_pack(model)) {}
   trained_parameters(trained_parameters const&) = delete;
   trained_parameters& operator=(trained_parameters const&) = delete;
 
@@ -39,9 +41,12 @@ class trained_parameters {
  private:
   void begin_exchange(pack const& buckets);
   void await_exchange();
+  [[nodiscard]] pack own_of(pack const& values, bool divided) const;
 
   process_group const& group_;
   pack& theta_;
+  divided_pack division_;
+  bool whole_weights_;       ///< θ and weights are whole in every process
   bucket_layout layout_;
   pack masters_;             ///< buckets of θ; none in a group of one
   pack weights_, copies_;    ///< and those of the weights, where they are copies

@@ -40,8 +40,9 @@ nlohmann::ordered_json facts_of(compute_settings const& compute, std::size_t pro
 
 }  // namespace
 
-trainer::trainer(run_settings const& settings, compute_settings const& compute, std::vector<parameter> parameters, process_group group)
-    : settings_(settings), compute_(compute), parameters_(std::move(parameters)), group_(std::move(group)) {
+trainer::trainer(run_settings const& settings, compute_settings const& compute, std::vector<parameter> parameters, process_group group,
+                 divided_pack division)
+    : settings_(settings), compute_(compute), parameters_(std::move(parameters)), group_(std::move(group)), division_(std::move(division)) {
   group_.lead([this] {
     prepare_folder();
     return "";
@@ -76,7 +77,7 @@ void trainer::open(training_method& method) {
 
 bool trainer::resume(training_method& method) {
   if (!settings_.resume_from_checkpoint) return false;
-  checkpoint_reader const from(find_checkpoint(settings_.output_dir, settings_.resume_from_checkpoint), parameters_);
+  checkpoint_reader const from(find_checkpoint(settings_.output_dir, settings_.resume_from_checkpoint), parameters_, &division_);
   try {
     require_same(from.state.at("identity"), identity_.fixed, from.path().string());
     method.restore(from);
@@ -131,7 +132,7 @@ void trainer::save() {
   result_.checkpoint = checkpoint_at(log_->global_step());
   if (best_.step && group_.any(group_.leads() && (*best_.step == log_->global_step() || fs::exists(checkpoint_at(*best_.step))))) best_.checkpoint = best_.step;
   if (group_.any(group_.leads() && fs::exists(result_.checkpoint))) return;
-  checkpoint_writer to(result_.checkpoint, parameters_, group_);
+  checkpoint_writer to(result_.checkpoint, parameters_, group_, &division_);
   method_->save(to);
   to.state["log"] = log_->save();
   save_part(to, "best", best_);
@@ -220,7 +221,7 @@ void trainer::take_best_weights() {
   if (!settings_.load_best_model_at_end || !best_.checkpoint) return;
   if (!fs::exists(checkpoint_at(*best_.checkpoint)))
     throw error(checkpoint_at(*best_.checkpoint).string() + ": the checkpoint of the best model is gone; resume with --load_best_model_at_end false to write the last one");
-  checkpoint_reader const from(checkpoint_at(*best_.checkpoint), parameters_);
+  checkpoint_reader const from(checkpoint_at(*best_.checkpoint), parameters_, &division_);
   method_->take_weights(from);
   log_->say("the model of step " + std::to_string(*best_.checkpoint) + " is written, the best that was saved: its " + settings_.metric() + " is " +
             short_number(*best_.metric));
@@ -252,6 +253,7 @@ void trainer::end(kedge::status ended) {
     log_->say("stopped after step " + std::to_string(log_->global_step()) + "; go on with --resume_from_checkpoint latest");
   } else {
     take_best_weights();
+    method_->prepare_to_write();
     group_.lead([&] {
       method_->write();
       record(result_.stopped_early ? run_status::stopped_early : run_status::finished);

@@ -59,7 +59,9 @@ class training_method {
   virtual void save(checkpoint_writer& to) const = 0;
   /// Where it stands, for people: "round 2, step 7".
   [[nodiscard]] virtual std::string where() const = 0;
-  /// Writes the model.
+  /// Makes the model ready for write(), in all processes.
+  virtual void prepare_to_write() {}
+  /// Writes the model, in the leading process.
   virtual void write() const = 0;
 };
 
@@ -69,7 +71,9 @@ class trainer {
  public:
   /// Makes the folder, or refuses one that holds another run. `parameters`: of the packs in its checkpoints; `compute`: how its
   /// models compute.
-  trainer(run_settings const& settings, compute_settings const& compute, std::vector<parameter> parameters, process_group group = {});
+  /// `division`: of the models that are trained
+  trainer(run_settings const& settings, compute_settings const& compute, std::vector<parameter> parameters, process_group group = {},
+          divided_pack division = {});
 
   /// Runs a method from its start, or from the checkpoint that the settings name, to its end.
   /// returns  steps, examples, tokens, memory, and the last checkpoint
@@ -111,6 +115,7 @@ class trainer {
   compute_settings compute_;
   std::vector<parameter> parameters_;
   process_group group_;
+  divided_pack division_;
   std::optional<training_log> log_;
   std::optional<run_record> record_;  // of the leading process
   std::optional<interrupt_guard> interrupt_;

@@ -110,7 +110,7 @@ class kto_run {
   // In the micro-batches in which the first epoch will train, so that before the first step every log-ratio is exactly 0.
   void score_reference(pack const& start) {
     std::optional<own_reference> own;
-    if (!settings_.ref_model.empty()) own.emplace(open_own_reference(settings_, settings_.ref_model, settings_.sync_ref_model, session_));
+    if (!settings_.ref_model.empty()) own.emplace(open_own_reference(settings_, settings_.ref_model, settings_.sync_ref_model, session_, group_));
     causal_lm const& model = own ? own->model : model_;
     pack const& masters = own ? own->masters : start;
     pack const weights = model.weights_for(masters);

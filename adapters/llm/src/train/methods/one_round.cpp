@@ -11,7 +11,9 @@ using json = nlohmann::ordered_json;
 class one_round : public training_method {
  public:
   one_round(run_settings const& settings, process_group const& group, causal_lm const& model, pack theta, one_round_task const& task)
-      : model_(model), task_(task), trainer_(settings, model.settings(), model.parameters(), group), solver_(settings, group), theta_(std::move(theta)) {
+      : model_(model), task_(task), trainer_(settings, model.settings(), model.parameters(), group, model), solver_(settings, group),
+        theta_(std::move(theta)) {
+    solver_.division = model;
     solver_.on_step = [this](step_report const& report) { return trainer_.after_step(report); };
   }
 
@@ -72,6 +74,7 @@ class one_round : public training_method {
   }
 
   [[nodiscard]] std::string where() const override { return "step " + std::to_string(solver_.inside ? solver_.inside->step + 1 : 1); }
+  void prepare_to_write() override { theta_ = divided_pack(model_).known(theta_); }
   void write() const override { task_.write(theta_); }
 
  private:

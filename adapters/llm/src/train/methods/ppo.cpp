@@ -41,15 +41,15 @@ class ppo_run : public training_method {
         judge_(make_scorer(settings_.sampling, session_, settings_.compute, group_)),
         compute_(session_.training_compute(settings_, held(settings), group_)),
         bases_(bases()),
-        models_(session_.config, with_temperature(compute_, settings.sampling.temperature), settings.advantage, settings.value_model, bases_),
+        models_(divided({session_.config, with_temperature(compute_, settings.sampling.temperature), settings.advantage, settings.value_model, bases_})),
         prompts_(session_, models_.sampler, settings.sampling,
                  session_.read_prompts(settings.sampling.prompts, settings.reads(settings.max_train_samples)), judge_, settings.seed, group_),
-        trainer_(settings_, session_.compute, models_.parameters(), group_),
+        trainer_(settings_, session_.compute, models_.parameters(), group_, models_.division()),
         state_(start()),
         problem_(models_, settings_, prompts_) {
     pack const policy = part_of(state_.theta, 0, models_.policy_size);
     state_.anchor = settings_.use_peft ? make_adapter_anchor(settings.reference, session_, models_.policy, policy)
-                                       : make_anchor(settings.reference, session_, policy);
+                                       : make_anchor(settings.reference, session_, policy, division_of(models_.policy).get());
     held_out_.open(session_, models_.sampler, models_.policy, settings_.sampling, settings_, judge_, group_, [this] {
       bool const from_start = settings_.reference.what == reference_choice::kind::start;  // which the anchor holds, unchanged
       return from_start ? state_.anchor.front().point : kedge::deep_copy(part_of(state_.theta, 0, models_.policy_size));
@@ -127,6 +127,7 @@ class ppo_run : public training_method {
   void take_weights(checkpoint_reader const& from) override { state_.theta = from.read_pack("theta", state_.theta.front().device()); }
 
   [[nodiscard]] std::string where() const override { return "update " + std::to_string(state_.round + 1); }
+  void prepare_to_write() override { state_.theta = models_.division().known(state_.theta); }
   void write() const override { session_.write_trained(models_.policy, part_of(state_.theta, 0, models_.policy_size), settings_); }
 
   // Observer of kedge::run.
@@ -162,6 +163,12 @@ class ppo_run : public training_method {
   struct value_start {
     pack body;
     at::Tensor score;
+
+    [[nodiscard]] pack all() const {
+      pack both = body;
+      both.push_back(score);
+      return both;
+    }
   };
 
   [[nodiscard]] value_start values_of_policy(pack const& policy) const {
@@ -206,8 +213,24 @@ class ppo_run : public training_method {
     return frozen;
   }
 
+  [[nodiscard]] actor_critic divided(actor_critic models) const {
+    models.divide(group_, settings_.fsdp.what);
+    return models;
+  }
+
+  // The same as start(), where each process reads its parts alone.
+  [[nodiscard]] pack divided_start() const {
+    pack theta = models_.shared ? session_.load(*models_.shared, zero_head()) : session_.load(models_.policy);
+    if (!models_.critic) return theta;
+    bool const as_policy = settings_.value_model.what == value_choice::kind::separate;
+    pack const values = as_policy ? session_.load(*models_.critic, zero_head()) : division_of(*models_.critic)->cut(values_of_reward_model().all());
+    theta.insert(theta.end(), values.begin(), values.end());
+    return models_.division().known(theta);
+  }
+
   // The policy's weights, and values that start at 0, or where a reward model says.
   [[nodiscard]] pack start() const {
+    if (models_.division().divides_weights()) return divided_start();
     pack theta = session_.trained_start(models_.policy, settings_.seed);
     if (models_.shared) theta.push_back(zero_head());
     if (!models_.critic) return theta;

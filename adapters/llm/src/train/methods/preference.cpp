@@ -37,6 +37,7 @@ using json = nlohmann::ordered_json;
 void refuse_context(training_settings const& settings, round_settings const& rounds, causal_lm const& model) {
   std::string const flag = "--context_parallel_size " + std::to_string(settings.context_parallel_size);
   if (!model.settings().device.is_cpu()) throw error(flag + ": keys and values go around by Gloo, on processors; leave it out with --device cuda");
+  if (division_of(model)) throw error(flag + ": weights or gradients that are divided as well (--fsdp) are not supported; leave one of them out");
   if (rounds.online()) throw error(flag + ": completions are sampled by each process alone; leave it out with --prompts");
   if (model.config().experts.count > 0) throw error(flag + ": mixtures of experts are not supported; leave it out");
   if (!model.shares_prefixes()) throw error(flag + ": a model whose rotations depend on the length of a sequence is not supported; leave it out");
@@ -56,7 +57,7 @@ class preference_run : public training_method {
         own_reference_(score_by_own_model()),
         held_out_(std::move(files_.held_out)),
         model_(in_ring(session_.trained_model(settings_, {.points = kept_points(settings, rounds), .longest = longest_pair()}, group_))),
-        trainer_(settings_, session_.compute, model_.parameters(), group_),
+        trainer_(settings_, session_.compute, model_.parameters(), group_, model_),
         state_(session_.trained_start(model_, settings.seed)),
         problem_(model_, settings_, losses_, [this](training_state const& state) { return pairs_of_round(state); }, group_, context_.data),
         probe_(model_, settings_.profile ? 0 : settings_.precision_pairs, settings_.compute.micro_batch_tokens, settings_.ld_alpha) {
@@ -148,6 +149,7 @@ class preference_run : public training_method {
     return "round " + std::to_string(state_.round + 1) + ", step " + std::to_string(step);
   }
 
+  void prepare_to_write() override { state_.theta = divided_pack(model_).known(state_.theta); }
   void write() const override { session_.write_trained(model_, state_.theta, settings_); }
 
   [[nodiscard]] bool measures() const override { return held_out_prompts_.there() || !held_out_.pairs().empty(); }
@@ -179,7 +181,7 @@ class preference_run : public training_method {
   // References that are other models stay as they are put here.
   [[nodiscard]] std::vector<kedge::anchor_term<pack>> anchor_of_models() const {
     if (model_.adapted()) throw error("--use_peft: the reference is the model with the adapter off, or what the schedule makes of it; one of other models needs full training");
-    return make_anchor(round_settings_.reference, session_, state_.theta);
+    return make_anchor(round_settings_.reference, session_, state_.theta, division_of(model_).get());
   }
 
   [[nodiscard]] std::int64_t longest_pair() const {

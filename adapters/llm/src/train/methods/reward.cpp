@@ -80,17 +80,14 @@ class reward_run {
     opened_.source.config["pad_token_id"] = padding_;
     opened_.source.generation_config = nullptr;
     compute_settings const compute = opened_.training_compute(settings_, {}, group_);
-    if (!settings_.use_peft) return {opened_.config, compute};
+    if (!settings_.use_peft) {
+      causal_lm model(opened_.config, compute);
+      opened_.divide(model, settings_, group_);
+      return model;
+    }
     if (starts_as_language_model_) opened_.refuse_adapter();
     lora_settings const lora = opened_.trained_adapter(settings_);
     return {opened_.config, compute, lora, opened_.frozen(settings_, opened_.config, compute, lora)};
-  }
-
-  // All parameters but the score.
-  [[nodiscard]] pack body() const {
-    transformer_config config = opened_.config;
-    config.scalar_head = false;
-    return opened_.adapter ? load_merged(opened_.source, config, *opened_.adapter) : load_parameters(opened_.source, config);
   }
 
   [[nodiscard]] at::Tensor score() const {
@@ -101,9 +98,9 @@ class reward_run {
   }
 
   [[nodiscard]] pack start() const {
-    if (!starts_as_language_model_ && !model_.adapted()) return opened_.load();
-    if (model_.adapted() && opened_.adapter) return master_weights(read_adapter(*opened_.adapter, model_), opened_.compute);
-    pack theta = model_.adapted() ? initial_adapter(model_, settings_.seed) : body();
+    if (!model_.adapted()) return starts_as_language_model_ ? opened_.load(model_, score()) : opened_.load(model_);
+    if (opened_.adapter) return master_weights(read_adapter(*opened_.adapter, model_), opened_.compute);
+    pack theta = initial_adapter(model_, settings_.seed);
     theta.push_back(score());
     return master_weights(std::move(theta), opened_.compute);
   }

@@ -185,7 +185,9 @@ session open(sft_settings const& s) {
 pack start_of(session const& opened, causal_lm const& model, sft_settings const& s) {
   if (!s.model.empty()) return opened.trained_start(model, s.seed);
   double const range = opened.source.config.value("initializer_range", 0.02);
-  return master_weights(initial_parameters(opened.config, range, s.seed), opened.compute);
+  pack theta = master_weights(initial_parameters(opened.config, range, s.seed), opened.compute);
+  divided_pack const division(model);
+  return division.divides_weights() ? division.known(division.cut(theta)) : theta;
 }
 
 }  // namespace

@@ -82,6 +82,10 @@ class checkpoint {
   /// throws  kedge::llm::error if the storage type cannot be read as a number, or the size of `out` is wrong
   void read(std::string_view name, dtype as, std::span<std::byte> out) const;
 
+  /// The same of a run of its elements, of which no others are decoded but those of the rows that they stand in.
+  /// first   the first of them; `out` holds as many as are wanted
+  void read_part(std::string_view name, std::size_t first, dtype as, std::span<std::byte> out) const;
+
   /// The bytes in the mapped file, where the tensor is stored as `as` in this order and aligned for it; else nothing.
   std::optional<std::span<std::byte const>> view(std::string_view name, dtype as) const;
 

@@ -29,6 +29,7 @@ struct row_tensors;
 struct row_slopes;
 class recorded_pass;
 class pass_recorder;
+class weight_division;  ///< defined in the library's sources
 class context_ring;   ///< processes that share every sequence; defined in the library's sources
 struct adapted_base;  ///< a frozen base and where an adapter changes it; defined in the library's sources
 struct stored_matrices;  ///< matrices that stay quantised; defined in the library's sources
@@ -150,6 +151,16 @@ class causal_lm {
   /// The parameters in the type and on the device of the computation: the same tensors where nothing changes, as with fp32_weights.
   [[nodiscard]] pack weights_for(pack const& theta) const;
 
+  /// The type of what passes read: weights_for's.
+  [[nodiscard]] at::ScalarType weights_type() const;
+
+  /// From now on weights or gradients are divided among processes. Passes are not recorded then.
+  void divide(std::shared_ptr<weight_division const> by);
+  /// Null: they aren't.
+  [[nodiscard]] std::shared_ptr<weight_division const> const& division() const { return division_; }
+  /// All of what weights_for gave, where weights are divided: for what can't go layer by layer. Else the same tensors.
+  [[nodiscard]] pack whole(pack const& weights) const;
+
   /// Log-probabilities and their pullback. `weights` must outlive the pullback, unchanged.
   /// cost    6·N multiply-adds a token forward and backward together; head only at completion tokens
   [[nodiscard]] forward_result forward(pack const& weights, ragged_batch const& batch) const;
@@ -180,6 +191,7 @@ class causal_lm {
   compute_settings settings_;
   std::shared_ptr<adapted_base const> adapted_;
   std::shared_ptr<pass_recorder> recorder_;  // null: nothing is recorded
+  std::shared_ptr<weight_division const> division_;
 };
 
 }  // namespace kedge::llm

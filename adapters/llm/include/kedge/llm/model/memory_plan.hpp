@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <kedge/llm/model/config.hpp>
+#include <kedge/llm/model/fsdp.hpp>
 #include <kedge/llm/model/lora_settings.hpp>
 
 namespace kedge::llm {
@@ -23,13 +24,14 @@ inline constexpr std::int64_t default_kept_logits = 256 << 20;
 struct memory_plan {
   std::int64_t parameters = 0, trained = 0;  ///< of a model; trained: the adapter's with LoRA, else all
   std::int64_t weights = 0;                  ///< what the computation reads: bf16, 2 a parameter; none where that is the masters themselves
-  std::int64_t masters = 0;                  ///< fp32, 4 a trained parameter
-  std::int64_t gradients = 0;                ///< fp32, 4 a trained parameter
+  std::int64_t masters = 0;                  ///< fp32, 4 a trained parameter; this process's share where weights are divided
+  std::int64_t gradients = 0;                ///< fp32, 4 a trained parameter; this process's share where they are divided
+  std::int64_t gathered = 0;                 ///< what is divided, of the layers that are whole while a pass computes them
   std::int64_t moments = 0;                  ///< the optimizer's state, this process's share
   std::int64_t points = 0;                   ///< fp32, 4 a trained parameter of each
   std::int64_t activations = 0;              ///< kept for the backward pass, a token
 
-  [[nodiscard]] std::int64_t states() const { return weights + masters + gradients + moments + points; }
+  [[nodiscard]] std::int64_t states() const { return weights + masters + gradients + gathered + moments + points; }
 };
 
 /// What a plan is made for.
@@ -39,6 +41,7 @@ struct plan_settings {
   std::int64_t word = 2;                ///< bytes of a number of the computation: bf16 2, fp32 4, fp64 8, which masters and gradients then have too
   bool reads_masters = false;           ///< products of a bf16 run read the fp32 masters: there is no copy
   std::int64_t processes = 1;           ///< that keep a share of the optimizer's state each (ZeRO-1)
+  division divided = division::none;    ///< and of gradients, and weights
   std::int64_t points = 0;              ///< parameters kept besides those that are trained: an anchor, an earlier iterate
   std::optional<std::int64_t> frozen_bytes{};  ///< of the base under the adapter, where it isn't all in `word`
   std::int64_t models = 1;              ///< that are trained side by side: two where a policy has a value model of its own
@@ -64,6 +67,7 @@ struct plan_settings {
 struct described_run {
   state_bytes optimizer = adamw_state_bytes;
   std::int64_t processes = 1;
+  division divided = division::none;
 };
 
 /// The plan of a bf16 run, of one of its processes, and what fits on devices of 80 GB (80 · 10⁹ bytes, a tenth of them left free for

@@ -21,6 +21,7 @@
 #include <kedge/llm/model/lora_settings.hpp>
 #include <kedge/llm/train/device_settings.hpp>
 #include <kedge/llm/train/evaluation.hpp>
+#include <kedge/llm/model/fsdp.hpp>
 #include <kedge/llm/scale/launch.hpp>
 #include <kedge/llm/train/lr_schedule.hpp>
 #include <kedge/llm/train/optimizer_choice.hpp>
@@ -137,6 +138,7 @@ struct run_settings : evaluation_settings {
   bool overwrite_output_dir = false;
   std::size_t ddp_timeout = 1800;  ///< seconds that one process of several waits for the others
   std::size_t context_parallel_size = 1;  ///< processes that compute the tokens of an example together
+  fsdp_choice fsdp;                ///< what processes divide beside the optimizer's state
   launch where{};                  ///< which of several processes this is
   screen tells{};                  ///< what the run says as it goes
   bool quiet = false;              ///< it says nothing
