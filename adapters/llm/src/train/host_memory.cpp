@@ -45,6 +45,7 @@ std::vector<way_out> ways_out(planned_run const& run, run_settings const& settin
     if (other.need().bytes() < run.need().bytes()) all.push_back({std::move(flags), std::move(other)});
   };
   add("--gradient_checkpointing on", [](planned_run& r) { r.budget = 0; });
+  std::string const again = settings.compute.gradient_checkpointing == when::off ? " --gradient_checkpointing on" : "";
   std::vector<std::pair<std::string, bool>> widths{{"", false}};
   if (run.plan.word == 2 && !run.plan.reads_masters && !settings.use_peft)
     widths.emplace_back("--dtype float32 ", true);  // bf16 copies beside fp32 masters
@@ -56,7 +57,6 @@ std::vector<way_out> ways_out(planned_run const& run, run_settings const& settin
         r.budget = 0;
       };
     };
-    std::string const again = settings.compute.gradient_checkpointing == when::off ? " --gradient_checkpointing on" : "";
     for (std::string_view const name : {"adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit"}) {
       optimizer_choice const other(name);
       if (other != settings.optim && !(settings.optim->paged && !other->paged))
@@ -65,7 +65,7 @@ std::vector<way_out> ways_out(planned_run const& run, run_settings const& settin
     if (wide) add("--dtype float32" + again, with(run.plan.optimizer));
   }
   if (!settings.use_peft)
-    add("--use_peft", [&](planned_run& r) {
+    add("--use_peft" + again, [&](planned_run& r) {
       r.plan.lora = settings.lora;
       r.plan.reads_masters = false;
       r.budget = 0;
@@ -76,7 +76,7 @@ std::vector<way_out> ways_out(planned_run const& run, run_settings const& settin
 // A length of sequences for which the rest has room, where a pair has two of them; 0: none.
 std::int64_t fitting_length(planned_run run, std::int64_t free) {
   std::int64_t fits = 0;
-  for (run.tokens = 512, run.budget = 0; run.tokens < (std::int64_t{1} << 30); run.tokens *= 2) {
+  for (run.tokens = 512; run.tokens < (std::int64_t{1} << 30); run.tokens *= 2) {
     if (run.need().bytes() > free) break;
     fits = run.tokens / 2;
   }
