@@ -3,7 +3,7 @@
 
     python tests/golden/make_quantised.py
 
-Versions: requirements.txt, and bitsandbytes 0.50.2. Everything runs in float32 on the CPU. The files land in tests/golden/quantised:
+Versions: requirements.txt. Everything runs in float32 on the CPU. The files land in tests/golden/quantised:
 
 bnb.safetensors  a matrix, and what bitsandbytes makes of it: codes, scales and the numbers again, for nf4 and fp4 with and without double quantisation,
                  and for the rows of int8 of LLM.int8; the map of its 8-bit scales
