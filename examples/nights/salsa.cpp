@@ -135,17 +135,17 @@ void print_tables(book const& all) {
     std::string const condition = condition_of(kl_coef);
     if (all.courses(condition, "PPO").size() < 2) continue;
     std::printf("### %s\n\n", condition.c_str());
-    table t({"method", "gold at the end", "highest gold", "fall from it", "KL to the start"});
+    table t({"method", "gold at the end", "highest gold", "fall from it", "ends below the start", "KL to the start"});
     for (variant const& v : variants) {
       std::vector<course> const runs = all.courses(condition, v.name);
       t.row({v.name, text_of_mean(runs, &course::end), text_of_mean(runs, best_gold), text_of_mean(runs, [](course const& c) { return best_gold(c) - c.end(); }),
-             text_of_mean(runs, &course::end_kl)});
+             std::to_string(std::ranges::count_if(runs, [](course const& c) { return c.end() < c.reward.front(); })) + " of " + std::to_string(runs.size()), text_of_mean(runs, &course::end_kl)});
     }
     t.print();
     for (std::size_t i = 1; i < variants.size(); ++i) {
       std::string const& name = variants.at(i).name;
-      claims.push_back(differs(condition + ": final gold, " + name + " minus PPO", all.differences(condition, name, "PPO", &course::end)));
-      claims.push_back(differs(condition + ": gold at equal KL, " + name + " minus PPO", at_equal_kl(all, condition, name, "PPO")));
+      claims.push_back(differs(condition + ": final gold, " + name + " differs from PPO", all.differences(condition, name, "PPO", &course::end)));
+      claims.push_back(differs(condition + ": gold at equal KL, " + name + " differs from PPO", at_equal_kl(all, condition, name, "PPO")));
     }
   }
   print_claims(std::move(claims), "Mean differences are tested on both sides; those below " + short_number(margin) + " count as none whatever their p.");
