@@ -143,7 +143,7 @@ TEST_CASE("settings that TRL has as well have its defaults but for those of the 
       "max_new_tokens", "report_to"};
   auto const plain = [](json value) {
     if (value.is_array() && value.size() == 1) value = value[0];
-    if (value.is_null() || value == "" || value == -1 || value == 0 || value == false || value == "no" ||
+    if (value.is_null() || value == "" || value == -1 || value == 0 || value == false || value == "no" || value == "no_shard" ||
         (value.is_array() && value.empty()))
       return json();
     return value.is_number() ? json(value.get<double>()) : value;

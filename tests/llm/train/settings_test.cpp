@@ -94,7 +94,8 @@ void change_each(fs::path const& folder, Fresh const& fresh, std::set<std::strin
   std::map<std::string, std::string> const texts{{"optim", "adamw_bf16"}, {"loss_type", "ipo"}, {"device", "cpu:0"}, {"lora_target_modules", "o_proj"}, {"judge", "true"}, {"eval_judge", "true"},
                                                  {"lora_exclude_modules", "q_proj"}, {"lora_target_parameters", "mlp.experts.down_proj"}, {"lora_modules_to_save", "norm"},
                                                  {"lora_rank_pattern", "{\"q_proj\": 4}"}, {"lora_alpha_pattern", "{\"q_proj\": 4}"},
-                                                 {"lr_scheduler_kwargs", "{\"num_cycles\": 1}"}, {"report_to", "none"}, {"metric_for_best_model", "loss"}, {"eos_token", "<|im_start|>"}, {"profile_trace", (folder / "trace.json").string()}};
+                                                 {"lr_scheduler_kwargs", "{\"num_cycles\": 1}"}, {"report_to", "none"}, {"metric_for_best_model", "loss"}, {"eos_token", "<|im_start|>"}, {"profile_trace", (folder / "trace.json").string()},
+                                                 {"fsdp", "full_shard"}, {"paged_dir", folder.string()}};
   std::vector<std::string> names;
   for (auto const& one : *undisturbed)
     if (!fixed_elsewhere.contains(one->name())) names.push_back(one->name());

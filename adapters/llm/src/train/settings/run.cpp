@@ -120,7 +120,7 @@ void declare_progress(settings_list& list, run_settings& s) {
   list.add("profile", s.profile, "tell at the end where the steps' time went, and which share of the machine's matrix rate they reached").resumes(on_resume::free);
   list.add("profile_trace", s.profile_trace, "file for a trace of all tensor operations, as chrome://tracing and Perfetto read it").resumes(on_resume::free);
   list.add("fsdp", s.fsdp, "what several processes divide beside the optimizer's state: shard_grad_op: gradients; full_shard: weights too, gathered layer by layer")
-      .resumes(on_resume::free);
+      .bare("full_shard").resumes(on_resume::free);
   declare_company(list, s.ddp_timeout);
   list.add("quiet", s.quiet, "nothing on stderr but errors").resumes(on_resume::free);
 }
