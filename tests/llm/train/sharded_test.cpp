@@ -113,7 +113,8 @@ TEST_CASE("methods that sample take the steps of one process with weights that a
   }
 }
 
-TEST_CASE("a process of a divided run takes the memory that its plan says within a tenth", "[model]") {
+// Divided gradients take up to a fifth more than planned, differently from run to run; docs/scale-out.md says so.
+TEST_CASE("a process of a divided run takes the memory that its plan says within a tenth, or a fifth with divided gradients", "[model]") {
   char const* const model = std::getenv("KEDGE_TEST_MODEL");
   REQUIRE(model);
   fs::path const data = fs::path(KEDGE_PROJECT_DIR) / "examples/data/sentiment-train.jsonl";
@@ -126,7 +127,7 @@ TEST_CASE("a process of a divided run takes the memory that its plan says within
     double const planned = plan.at("memory").at("host, float32, 512 tokens at once");
     double const measured = nlohmann::json::parse(ended[0].text.substr(ended[0].text.rfind("{\"", ended[0].text.size()))).at("peak_memory_bytes");
     INFO(fsdp << ": planned " << planned / 1e9 << " GB, measured " << measured / 1e9);
-    CHECK(std::abs(measured / planned - 1) < 0.1);
+    CHECK(std::abs(measured / planned - 1) < (fsdp == "full_shard" ? 0.1 : 0.2));
   }
 }
 
