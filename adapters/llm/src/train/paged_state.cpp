@@ -83,7 +83,7 @@ void paged_memory::advise(at::Tensor const& t, int advice) const {
 }
 
 std::size_t paged_memory::bytes_of(at::Tensor const& like) {
-  return in_pages(static_cast<std::size_t>(like.numel()) * like.element_size());
+  return in_pages(static_cast<std::size_t>(like.numel()) * static_cast<std::size_t>(like.element_size()));
 }
 
 optimizer_state paged_state(optimizer const& of, pack const& own, fs::path const& folder) {
