@@ -21,6 +21,7 @@
 #include <kedge/llm/model/weights.hpp>
 #include <kedge/llm/train/optimizer_choice.hpp>
 
+#include "llm/model/one_sequence.hpp"
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
 #include "support/scratch_folder.hpp"
@@ -132,9 +133,7 @@ TEST_CASE("loss and gradient of every family are those of transformers in every 
     family const f = open(folder);
     INFO(f.name);
     causal_lm const model(f.config, {});
-    ragged_batch batch;
-    std::span<std::int32_t const> const completion[] = {std::span(f.ids).subspan(1)};
-    append(batch, std::span(f.ids).first(1), completion);
+    ragged_batch const batch = kedge::testing::one_sequence(f.ids);
     auto [logp, pullback] = model.forward(f.theta, batch);
     double const share = -1.0 / static_cast<double>(f.ids.size() - 1);
     CHECK_THAT(share * logp.at(0), WithinAbs(f.golden.at("loss").get<double>(), 1e-5));

@@ -17,12 +17,14 @@
 #include <kedge/llm/model/lora.hpp>
 #include <kedge/llm/model/weights.hpp>
 
+#include "llm/model/one_sequence.hpp"
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
 #include "support/scratch_folder.hpp"
 
 using namespace kedge::llm;
 using kedge::testing::contains;
+using kedge::testing::one_sequence;
 using kedge::testing::read_json;
 using kedge::testing::scratch_folder;
 using kedge::testing::WithinAbs;
@@ -53,13 +55,6 @@ struct opened {
   causal_lm model;
   pack theta;
 };
-
-ragged_batch one_sequence(std::vector<std::int32_t> const& ids) {
-  ragged_batch batch;
-  std::span<std::int32_t const> const completion[] = {std::span(ids).subspan(1)};
-  append(batch, std::span(ids).first(1), completion);
-  return batch;
-}
 
 pack mean_loss_gradient(causal_lm const& model, pack const& theta, ragged_batch const& batch) {
   pack gradient = plain::zeros_like(theta);

@@ -15,11 +15,13 @@
 #include "../adapters/llm/src/model/model_tensors.hpp"
 #include "../adapters/llm/src/model/stored_tensors.hpp"
 #include "llm/model/plain_model.hpp"
+#include "llm/model/one_sequence.hpp"
 #include "support/catch.hpp"
 #include "support/json_lines.hpp"
 
 using namespace kedge::llm;
 using kedge::testing::contains;
+using kedge::testing::one_sequence;
 using kedge::testing::read_json;
 using kedge::testing::WithinAbs;
 
@@ -29,13 +31,6 @@ namespace fs = std::filesystem;
 using json = nlohmann::ordered_json;
 
 fs::path const golden = fs::path(KEDGE_TESTS_DIR) / "golden", quantised = golden / "quantised";
-
-ragged_batch one_sequence(std::vector<std::int32_t> const& ids) {
-  ragged_batch batch;
-  std::span<std::int32_t const> const completion[] = {std::span(ids).subspan(1)};
-  append(batch, std::span(ids).first(1), completion);
-  return batch;
-}
 
 std::vector<std::int32_t> some_ids(std::int64_t vocabulary, std::size_t n) {
   std::vector<std::int32_t> ids;

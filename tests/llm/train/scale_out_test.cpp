@@ -19,15 +19,9 @@
 using namespace kedge::testing;
 
 TEST_CASE("two and four processes take the steps of one", "[scale]") {
-  struct kind {
-    char const* name;
-    std::string what;
-    int batch;
-    std::string more;
-  };
   std::string const tail = "--max_steps 4 --save_steps 4 --dtype float64 ";
   std::string const held_out = "--eval_dataset " + quoted(tiny / "pairs.jsonl");
-  std::vector<kind> const kinds{
+  std::vector<kind_of_run> const kinds{
       {"dpo", on_tiny("dpo"), 8, tail + held_out + " --weight_decay 0.1 --micro_batch_tokens 100"},
       {"a loss that compares pairs, and a head of its own", on_tiny("dpo", "untied"), 4, tail + "--loss_type aot"},
       {"an adapter", on_tiny("dpo"), 4, tail + "--use_peft --lora_r 4 --lora_target_modules all-linear"},
@@ -38,7 +32,7 @@ TEST_CASE("two and four processes take the steps of one", "[scale]") {
       {"reward", on_tiny("reward"), 8, tail + held_out},
       {"single completions", on_tiny("kto"), 8, tail + "--gradient_accumulation_steps 2"},
   };
-  for (kind const& k : kinds) {
+  for (kind_of_run const& k : kinds) {
     INFO(k.name);
     scratch_folder const folder;
     finish(1, run(k.what, folder / "1", 1, k.batch, k.more));

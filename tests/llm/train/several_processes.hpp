@@ -49,6 +49,14 @@ inline std::vector<outcome> together(int processes, std::string const& arguments
   return all;
 }
 
+// What is run in several ways, and compared.
+struct kind_of_run {
+  char const* name;
+  std::string what;
+  int batch;
+  std::string more;
+};
+
 // A run of 16 / batch steps an epoch; `batch`: examples of a step over all processes.
 inline std::string run(std::string const& what, fs::path const& output, int processes, int batch, std::string const& more) {
   return what + " --dataset " + quoted(tiny / "pairs.jsonl") + " --output_dir " + quoted(output) +

@@ -38,16 +38,9 @@ std::vector<double> joined(fs::path const& run, int step, int processes, std::st
   return all;
 }
 
-struct kind {
-  char const* name;
-  std::string what;
-  int batch;
-  std::string more;
-};
-
 std::string const tail = "--max_steps 4 --save_steps 4 --dtype float64 ";
 
-std::vector<kind> kinds(fs::path const& folder) {
+std::vector<kind_of_run> kinds(fs::path const& folder) {
   std::string const held_out = "--eval_dataset " + quoted(tiny / "pairs.jsonl");
   write_file(folder / "told.jsonl", "{\"prompt\": \"a\", \"completion\": \"the sea is calm\"}\n{\"prompt\": \"Is the\", \"completion\": \" harbour far\"}\n"
                                     "{\"prompt\": \"b\", \"completion\": \"no\"}\n{\"prompt\": \"c\", \"completion\": \"yes\"}\n"
@@ -66,7 +59,7 @@ std::vector<kind> kinds(fs::path const& folder) {
 }
 
 // Runs that sample, three steps each.
-std::vector<kind> sampling_kinds(fs::path const& folder) {
+std::vector<kind_of_run> sampling_kinds(fs::path const& folder) {
   write_file(folder / "prompts.jsonl", "{\"prompt\": \"The anchor went\"}\n{\"prompt\": \"One, two,\"}\n{\"prompt\": \"Warm and\"}\n");
   write_file(folder / "judge.sh", judge_command + "\n");
   finish(1, run(on_tiny("dpo"), folder / "other", 1, 8, "--max_steps 2 --save_strategy no --dtype float64"));
@@ -81,7 +74,7 @@ std::vector<kind> sampling_kinds(fs::path const& folder) {
   };
 }
 
-std::string sampling_run(kind const& k, fs::path const& output, int processes, std::string const& more) {
+std::string sampling_run(kind_of_run const& k, fs::path const& output, int processes, std::string const& more) {
   return k.what + " --output_dir " + quoted(output) + " --learning_rate 1e-3 --lr_scheduler_type constant --logging_steps 1 --threads 1 --quiet --ddp_timeout 60" +
          " --per_device_train_batch_size " + std::to_string(k.batch / processes) + " " + k.more + " " + more;
 }
@@ -90,7 +83,7 @@ std::string sampling_run(kind const& k, fs::path const& output, int processes, s
 
 TEST_CASE("methods that sample take the steps of one process with weights that are divided", "[scale]") {
   scratch_folder const data;
-  for (kind const& k : sampling_kinds(data.path())) {
+  for (kind_of_run const& k : sampling_kinds(data.path())) {
     INFO(k.name);
     scratch_folder const folder;
     finish(1, sampling_run(k, folder / "1", 1, ""));
@@ -133,7 +126,7 @@ TEST_CASE("a process of a divided run takes the memory that its plan says within
 
 TEST_CASE("runs with divided gradients and weights take the steps of one process", "[scale]") {
   scratch_folder const data;
-  for (kind const& k : kinds(data.path())) {
+  for (kind_of_run const& k : kinds(data.path())) {
     INFO(k.name);
     scratch_folder const folder;
     finish(1, run(k.what, folder / "1", 1, k.batch, k.more));

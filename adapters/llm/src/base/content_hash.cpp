@@ -23,11 +23,7 @@ void add_and_release(content_hash& hash, std::span<std::byte const> bytes) {
   hash.add(static_cast<std::uint64_t>(bytes.size()));
   for (std::size_t begin = 0; begin < bytes.size(); begin += piece) {
     std::span<std::byte const> const part = bytes.subspan(begin, std::min(piece, bytes.size() - begin));
-    for (std::size_t i = 0; i < part.size(); i += sizeof(std::uint64_t)) {
-      std::uint64_t word = 0;
-      std::memcpy(&word, part.data() + i, std::min(sizeof word, part.size() - i));
-      hash.add(word);
-    }
+    hash.add_words(part);
     mapped_file::release(part);
   }
 }

@@ -39,13 +39,7 @@ class packer {
 
   packed_layer layer(std::int64_t i) {
     layer_tensors const t = weights_.layer(i);
-    packed_layer p;
-    p.input_norm = norm(t.input_norm);
-    p.post_norm = norm(t.post_norm);
-    p.q_norm = norm(t.q_norm);
-    p.k_norm = norm(t.k_norm);
-    p.attention_output_norm = norm(t.attention_output_norm);
-    p.mlp_output_norm = norm(t.mlp_output_norm);
+    packed_layer p = norms_of(c_, t);
     auto const w = [&](layer_slot slot) { return weights_.merged(i, slot); };
     bool const fused_bias = c_.fused_qkv && t.q.bias.defined();
     p.qkv = c_.fused_qkv ? of({w(qkv_proj)}, {fused_bias ? at::cat({t.q.bias, t.k.bias, t.v.bias}) : at::Tensor()})
@@ -71,14 +65,9 @@ class packer {
 
   packed_matrix head() { return of({weights_.merged(weights_.at().head())}, {}); }
   [[nodiscard]] at::Tensor embedding() const { return weights_.merged(weights_.at().embedding()).contiguous(); }
-  [[nodiscard]] at::Tensor final_norm() const { return norm(weights_.final_norm()); }
+  [[nodiscard]] at::Tensor final_norm() const { return norm_of(c_, weights_.final_norm()); }
 
  private:
-  [[nodiscard]] at::Tensor norm(at::Tensor const& weight) const {
-    if (!weight.defined()) return weight;
-    at::Tensor const wide = weight.to(at::kFloat).contiguous();
-    return c_.norm_offset == 0 ? wide : at::add(wide, c_.norm_offset);
-  }
   packed_matrix of(std::vector<at::Tensor> weights, std::vector<at::Tensor> const& biases) {
     for (at::Tensor& w : weights) w = w.contiguous();
     return packed_matrix::of(weights, biases, to_, threads_);
@@ -103,6 +92,23 @@ class packer {
 };
 
 }  // namespace
+
+at::Tensor norm_of(transformer_config const& c, at::Tensor const& weight) {
+  if (!weight.defined()) return weight;
+  at::Tensor const wide = weight.to(at::kFloat).contiguous();
+  return c.norm_offset == 0 ? wide : at::add(wide, c.norm_offset);
+}
+
+packed_layer norms_of(transformer_config const& c, layer_tensors const& t) {
+  packed_layer p;
+  p.input_norm = norm_of(c, t.input_norm);
+  p.post_norm = norm_of(c, t.post_norm);
+  p.q_norm = norm_of(c, t.q_norm);
+  p.k_norm = norm_of(c, t.k_norm);
+  p.attention_output_norm = norm_of(c, t.attention_output_norm);
+  p.mlp_output_norm = norm_of(c, t.mlp_output_norm);
+  return p;
+}
 
 packed_model::packed_model(causal_lm const& model, pack const& weights, thread_pool& threads) {
   if (model.adapted() && model.adapted()->stored)

@@ -37,6 +37,12 @@ struct packed_layer {
   std::vector<packed_mlp> mlps;  ///< the experts, or the only one
 };
 
+struct layer_tensors;
+
+/// A norm's weight as steps of generation read it; and a layer with all of its norms, and nothing else yet.
+[[nodiscard]] at::Tensor norm_of(transformer_config const& c, at::Tensor const& weight);
+[[nodiscard]] packed_layer norms_of(transformer_config const& c, layer_tensors const& t);
+
 /// The tensors of a model for steps of generation on the host, adapters merged.
 struct packed_model {
   packed_model(causal_lm const& model, pack const& weights, thread_pool& threads);

@@ -93,20 +93,8 @@ packed_map map_of(std::vector<linear_map> const& maps) {
   return out;
 }
 
-at::Tensor norm_of(transformer_config const& c, at::Tensor const& weight) {
-  if (!weight.defined()) return weight;
-  at::Tensor const wide = weight.to(at::kFloat).contiguous();
-  return c.norm_offset == 0 ? wide : at::add(wide, c.norm_offset);
-}
-
 packed_layer layer_of(transformer_config const& c, layer_tensors const& t) {
-  packed_layer p;
-  p.input_norm = norm_of(c, t.input_norm);
-  p.post_norm = norm_of(c, t.post_norm);
-  p.q_norm = norm_of(c, t.q_norm);
-  p.k_norm = norm_of(c, t.k_norm);
-  p.attention_output_norm = norm_of(c, t.attention_output_norm);
-  p.mlp_output_norm = norm_of(c, t.mlp_output_norm);
+  packed_layer p = norms_of(c, t);
   p.qkv = map_of({t.q, t.k, t.v});
   p.o = map_of({t.o});
   packed_mlp mlp;

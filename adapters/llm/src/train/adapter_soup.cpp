@@ -2,11 +2,13 @@
 #include "adapter_soup.hpp"
 
 #include <filesystem>
+#include <utility>
 
 #include <kedge/llm/base/error.hpp>
 #include <kedge/llm/model/lora.hpp>
 
 #include "../model/model_tensors.hpp"
+#include "reference_soup.hpp"
 
 namespace kedge::llm {
 namespace {
@@ -85,12 +87,8 @@ std::vector<kedge::anchor_term<pack>> make_adapter_anchor(reference_choice const
   at::NoGradGuard const no_grad;
   std::vector<pack> members;
   for (fs::path const& path : choice.models) members.push_back(read_member(path, policy, model));
-  std::vector<double> weights = choice.weights;
-  if (weights.empty()) weights.assign(members.size(), 1 / static_cast<double>(members.size()));
-  if (choice.what == reference_kind::soup) return {{1, average(members, weights, products_of(model))}};
-  std::vector<kedge::anchor_term<pack>> anchor;
-  for (std::size_t j = 0; j < members.size(); ++j) anchor.push_back({weights[j], std::move(members[j])});
-  return anchor;
+  return anchor_of(choice, std::move(members),
+                   [&](std::vector<pack> const& all, std::vector<double> const& weights) { return average(all, weights, products_of(model)); });
 }
 
 }  // namespace kedge::llm

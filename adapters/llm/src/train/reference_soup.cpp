@@ -50,20 +50,24 @@ std::vector<pack> load_members(std::vector<std::filesystem::path> const& models,
   return members;
 }
 
+std::vector<kedge::anchor_term<pack>> anchor_of(reference_choice const& choice, std::vector<pack> members, averaging const& average) {
+  std::vector<double> weights = choice.weights;
+  if (weights.empty()) weights.assign(members.size(), 1 / static_cast<double>(members.size()));
+  if (choice.what == reference_kind::soup) return {{1, average(members, weights)}};
+  std::vector<kedge::anchor_term<pack>> anchor;
+  for (std::size_t j = 0; j < members.size(); ++j) anchor.push_back({weights[j], std::move(members[j])});
+  return anchor;
+}
+
 std::vector<kedge::anchor_term<pack>> make_anchor(reference_choice const& choice, session const& policy, pack const& start,
                                                    divided_model const* division) {
   std::vector<kedge::anchor_term<pack>> anchor;
   if (choice.what == reference_kind::start || choice.what == reference_kind::ema) anchor.push_back({1, kedge::deep_copy(start)});
   if (choice.models.empty()) return anchor;
   std::vector<pack> members = load_members(choice.models, policy, division);
-  std::vector<double> weights = choice.weights;
-  if (weights.empty()) weights.assign(members.size(), 1 / static_cast<double>(members.size()));
-  if (choice.what == reference_kind::soup) {
-    anchor.push_back({1, kedge::affine_combination<pack>(weights, std::span<pack const>(members))});
-    return anchor;
-  }
-  for (std::size_t j = 0; j < members.size(); ++j) anchor.push_back({weights[j], std::move(members[j])});
-  return anchor;
+  return anchor_of(choice, std::move(members), [](std::vector<pack> const& all, std::vector<double> const& weights) {
+    return kedge::affine_combination<pack>(weights, std::span<pack const>(all));
+  });
 }
 
 }  // namespace kedge::llm

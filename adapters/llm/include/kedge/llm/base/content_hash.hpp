@@ -19,6 +19,10 @@ class content_hash {
  public:
   void add(std::span<std::byte const> bytes) {
     mix(bytes.size());
+    add_words(bytes);
+  }
+  /// A part of bytes whose size was added before them: whole words, but for the last part.
+  void add_words(std::span<std::byte const> bytes) {
     std::size_t i = 0;
     for (; i + sizeof(std::uint64_t) <= bytes.size(); i += sizeof(std::uint64_t)) mix(word(bytes.data() + i, sizeof(std::uint64_t)));
     if (i < bytes.size()) mix(word(bytes.data() + i, bytes.size() - i));
